@@ -1,0 +1,16 @@
+"""NEID: brightens low-light pictures and restores their details in one network."""
+
+import importlib
+
+from neid_tf.enhance import enhance
+from neid_tf.pretrained import load_pretrained
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "enhance", "load_pretrained", "models"]
+
+
+def __getattr__(name):
+    # The models need Keras, which takes seconds to import: only when they are asked for.
+    if name == "models":
+        return importlib.import_module("neid_tf.models")
+    raise AttributeError(f"module 'neid_tf' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The ``neid`` program: thin commands over the library."""

@@ -1,0 +1,69 @@
+"""Flags that several commands have, and flags made from the fields of a configuration."""
+
+import dataclasses
+
+from absl import flags
+
+from neid_tf.commands.main import Failure
+
+DATA = flags.DEFINE_string(
+    "data", None, "Folder of pairs: low/NAME.* and high/NAME.*, matched by stem."
+)
+OUTPUT = flags.DEFINE_string("output", None, "What to write.")
+WEIGHTS = flags.DEFINE_string(
+    "weights", "neid", "Name of weights in the package, or the path of a weights file."
+)
+METHOD = flags.DEFINE_string("method", "neid", "neid, or the name of a classical method.")
+
+
+def declare(module, *holders):
+    """Show shared flags in the help of a command."""
+    for holder in holders:
+        flags.FLAGS.register_key_flag_for_module(module, flags.FLAGS[holder.name])
+
+
+def required(holder):
+    """Return a flag's value; a missing one is a mistake of usage."""
+    if holder.value in (None, "", []):
+        raise flags.ValidationError(f"--{holder.name} is missing")
+    return holder.value
+
+
+def define_fields(config_class, optional=False):
+    """Define one flag for each field of a configuration.
+
+    Args:
+        config_class: dataclass whose fields have ``help`` in their metadata, and there also
+            their ``choices`` or ``minimum``.
+        optional: the flags have no value unless they are given.
+
+    Returns:
+        Dictionary from the field's name to the flag's holder.
+    """
+    return {field.name: _define(field, optional) for field in dataclasses.fields(config_class)}
+
+
+def _define(field, optional):
+    name, rules = field.name, field.metadata
+    default = None if optional else field.default
+    if "choices" in rules:
+        return flags.DEFINE_enum(name, default, rules["choices"], rules["help"])
+    bounds = {} if field.type in (bool, str) else {"lower_bound": rules.get("minimum")}
+    define = {
+        bool: flags.DEFINE_bool,
+        str: flags.DEFINE_string,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+    }[field.type]
+    return define(name, default, rules["help"], **bounds)
+
+
+def from_flags(config_class, holders):
+    """Make a configuration of the flags' values; a bad value is a mistake of usage."""
+    try:
+        return config_class(**{name: holder.value for name, holder in holders.items()})
+    except ValueError as error:
+        raise flags.ValidationError(str(error)) from error
+
+
+__all__ = ["DATA", "METHOD", "OUTPUT", "WEIGHTS", "Failure", "declare", "define_fields", "from_flags", "required"]

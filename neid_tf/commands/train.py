@@ -1,0 +1,60 @@
+"""neid train --data=DIR --workdir=DIR [--flagfile=experiments/paper.flags]
+
+Trains a model on pairs of pictures. A run that was stopped goes on from its last
+checkpoint when the same command is given again. The defaults are the paper's. WORKDIR
+gets settings, checkpoints, history.jsonl, a TensorBoard log, and weights to use by path:
+best.npz by validation, and last.npz.
+"""
+
+import shlex
+
+from absl import flags
+
+from neid_tf import data, models
+from neid_tf.commands import common
+from neid_tf.training import TrainConfig, train
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_MODEL = flags.DEFINE_enum("model", "neid", list(models.VARIANTS), "The model to train.")
+_VALIDATION = flags.DEFINE_string(
+    "validation",
+    "lol",
+    "Pairs to hold out: 'lol' for the project's list of our485's scenes, 'none', a folder of "
+    "pairs, or a text file of names.",
+)
+_MODEL_FLAGS = common.define_fields(models.ModelConfig, optional=True)
+_CONFIG_FLAGS = common.define_fields(TrainConfig)
+common.declare(__name__, common.DATA)
+
+
+def config_from_flags():
+    """Return the :class:`TrainConfig` of the flags."""
+    return common.from_flags(TrainConfig, _CONFIG_FLAGS)
+
+
+def model_from_flags():
+    """Return the model's name and the fields that the flags change."""
+    given = {name: h.value for name, h in _MODEL_FLAGS.items() if h.value is not None}
+    return _MODEL.value, given
+
+
+def main(arguments):
+    """Train as the flags say."""
+    if arguments:
+        raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
+    root, workdir = common.required(common.DATA), common.required(_WORKDIR)
+    config, (name, fields) = config_from_flags(), model_from_flags()
+    pairs = data.load_pairs(root, smallest=config.crop)
+    training, validation = data.hold_out(pairs, _VALIDATION.value)
+    print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
+    command = ["neid", "train", *map(shlex.quote, flags_given())]
+    train(config, name, fields, training, validation, workdir, command)
+
+
+def flags_given():
+    """Return the flags that differ from their defaults, but for where things are."""
+    places = ("data", "workdir", "flagfile")
+    kept = flags.FLAGS.flags_by_module_dict()
+    modules = [kept[name] for name in (__name__, common.__name__, "absl.flags") if name in kept]
+    changed = [f for module in modules for f in module if not f.using_default_value]
+    return [f.serialize() for f in changed if f.name not in places]

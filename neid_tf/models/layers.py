@@ -1,0 +1,137 @@
+"""Layers of the network, written with ``keras.ops`` so that every Keras backend runs them."""
+
+import keras
+from keras import layers, ops
+
+_package = "neid_tf"
+
+
+def area_resize(images, size, boxes=None):
+    """Average every picture over a ``size × size`` grid of equal cells.
+
+    Two products with a matrix of cell-to-pixel overlaps, so it needs nothing but
+    matrix products and works at any picture size, smaller than the grid as well.
+
+    Args:
+        images: N×h×w×C.
+        size: cells along each side of the result.
+        boxes: optional N×4 of ``top, left, height, width``, each as a share of the
+            picture in [0, 1]; without it the grid covers the whole picture.
+
+    Returns:
+        N×size×size×C.
+    """
+    height, width = ops.shape(images)[1], ops.shape(images)[2]
+    if boxes is None:
+        boxes = ops.cast([[0.0, 0.0, 1.0, 1.0]], images.dtype)
+    rows = _overlaps(height, size, boxes[:, 0:1], boxes[:, 2:3], images.dtype)
+    columns = _overlaps(width, size, boxes[:, 1:2], boxes[:, 3:4], images.dtype)
+    rows, columns = ops.expand_dims(rows, 1), ops.expand_dims(columns, 1)
+    planes = ops.transpose(images, (0, 3, 1, 2))
+    cells = ops.matmul(ops.matmul(rows, planes), ops.transpose(columns, (0, 1, 3, 2)))
+    return ops.transpose(cells, (0, 2, 3, 1))
+
+
+def _overlaps(length, size, start, extent, dtype):
+    """Return N×size×length: the share of each cell that each pixel covers (rows sum to 1)."""
+    length_f = ops.cast(length, "float32")
+    cell = ops.cast(extent, "float32") * length_f / size
+    low = ops.cast(start, "float32") * length_f + cell * ops.arange(size, dtype="float32")
+    low, high = low[..., None], (low + cell)[..., None]
+    pixel = ops.cast(ops.arange(length), "float32")
+    overlap = ops.maximum(ops.minimum(high, pixel + 1.0) - ops.maximum(low, pixel), 0.0)
+    return ops.cast(overlap / cell[..., None], dtype)
+
+
+@keras.saving.register_keras_serializable(_package)
+class CropLike(layers.Layer):
+    """Cut the first input to the height and width of the second.
+
+    The encoder's pooling rounds odd sizes up, so a feature map that was enlarged again
+    is at most one row and one column too large for its skip connection.
+    """
+
+    def call(self, inputs):
+        features, skip = inputs
+        return features[:, : ops.shape(skip)[1], : ops.shape(skip)[2], :]
+
+    def compute_output_shape(self, input_shapes):
+        features, skip = input_shapes
+        return (*skip[:-1], features[-1])
+
+
+@keras.saving.register_keras_serializable(_package)
+class SubPixelUpsampling(layers.Layer):
+    """Sub-pixel convolution: a 3×3 convolution, then ``depth_to_space`` (section 2.2, LE).
+
+    Args:
+        filters: channels of the result.
+        scale: how many times larger the result is.
+        kernel_initializer: initialiser of the convolution.
+    """
+
+    def __init__(self, filters, scale=2, kernel_initializer="he_normal", **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.scale = scale
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.convolution = layers.Conv2D(
+            filters * scale**2,
+            3,
+            padding="same",
+            kernel_initializer=self.kernel_initializer,
+            dtype=self.dtype_policy,
+            name="convolution",
+        )
+
+    def build(self, input_shape):
+        self.convolution.build(input_shape)
+
+    def call(self, inputs):
+        return ops.depth_to_space(self.convolution(inputs), self.scale)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        enlarged = [None if side is None else side * self.scale for side in (height, width)]
+        return (batch, *enlarged, self.filters)
+
+    def get_config(self):
+        return super().get_config() | {
+            "filters": self.filters,
+            "scale": self.scale,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(_package)
+class FeatureFusing(layers.Layer):
+    """The weighted sum of the two streams' features (section 2.2, Feature Fusing module).
+
+    Inputs are the LE features, the DR features (both N×h×w×C) and one weight in [0, 1] a
+    channel for DR (N×C); LE's weight is the rest to one.
+    """
+
+    def call(self, inputs):
+        light, detail, weights = inputs
+        return light + weights[:, None, None, :] * (detail - light)
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0]
+
+
+@keras.saving.register_keras_serializable(_package)
+class Thumbnail(layers.Layer):
+    """The whole picture on a grid of ``size × size`` cells, whatever its own size and shape."""
+
+    def __init__(self, size=112, **kwargs):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, images):
+        return area_resize(images, self.size)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.size, self.size, input_shape[-1])
+
+    def get_config(self):
+        return super().get_config() | {"size": self.size}

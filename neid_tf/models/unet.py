@@ -1,0 +1,68 @@
+"""The U-net of section 2.1: encoder, decoder, and their blocks."""
+
+from keras import layers
+
+from neid_tf.models.layers import CropLike
+
+
+def double_convolution(features, filters, initializer, name):
+    """Apply two 3×3 convolutions, each with a ReLU (section 2.1)."""
+    for index in (1, 2):
+        features = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initializer(),
+            name=f"{name}_conv{index}",
+        )(features)
+    return features
+
+
+def encoder(features, filters, depth, initializer, name="encoder"):
+    """Build the contracting path (section 2.1).
+
+    Each of the ``depth`` levels is two 3×3 convolutions and a 2×2 max-pool; the width
+    doubles from level to level. Pooling rounds odd sizes up, so any size goes through.
+
+    Returns:
+        The features of the bottleneck (``filters · 2**depth`` channels) and the list of
+        skip connections, the largest first.
+    """
+    skips = []
+    for level in range(depth):
+        features = double_convolution(
+            features, filters * 2**level, initializer, f"{name}{level + 1}"
+        )
+        skips.append(features)
+        features = layers.MaxPooling2D(padding="same", name=f"{name}{level + 1}_pool")(features)
+    bottleneck = double_convolution(
+        features, filters * 2**depth, initializer, f"{name}_bottleneck"
+    )
+    return bottleneck, skips
+
+
+def decoder(features, skips, filters, initializer, name="decoder"):
+    """Build the expansive path (section 2.1).
+
+    Each step enlarges the features, applies a 2×2 convolution, joins the skip connection
+    and applies two 3×3 convolutions.
+
+    Returns:
+        Features of the size of ``skips[0]`` with ``filters`` channels.
+    """
+    for level in reversed(range(len(skips))):
+        width, step = filters * 2**level, f"{name}{level + 1}"
+        features = layers.UpSampling2D(name=f"{step}_up")(features)
+        features = layers.Conv2D(
+            width,
+            2,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initializer(),
+            name=f"{step}_up_conv",
+        )(features)
+        features = CropLike(name=f"{step}_crop")([features, skips[level]])
+        features = layers.Concatenate(name=f"{step}_join")([skips[level], features])
+        features = double_convolution(features, width, initializer, step)
+    return features

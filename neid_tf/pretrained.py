@@ -1,0 +1,121 @@
+"""Weights files: half-precision arrays, the model's description and its card in one ``.npz``."""
+
+import contextlib
+import dataclasses
+import importlib.resources
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+DEFAULT = "neid"
+_FORMAT = 1
+
+
+class WeightsError(ValueError):
+    """A weights file that is missing, damaged or not one of ours; the message names it."""
+
+
+def names():
+    """Return the names of the weights that come with the package."""
+    folder = importlib.resources.files("neid_tf") / "weights"
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(f.name[: -len(".npz")] for f in folder.iterdir() if f.name.endswith(".npz")))
+
+
+def load_pretrained(name=DEFAULT):
+    """Load a trained model.
+
+    Args:
+        name: one of :func:`names`, or the path of a weights file.
+
+    Returns:
+        A Keras model from float RGB N×h×w×3 in [0, 1] to N×2h×2w×3, not clipped. Its ``card``
+        says how it was trained.
+
+    Raises:
+        WeightsError: where there is no such name or file, or the file is damaged.
+    """
+    from neid_tf import models
+
+    arrays, header = _read(_locate(name))
+    try:
+        model = models.NEID(part=header["part"], name=header["name"], **header["config"])
+        model.set_weights([arrays[f"w{index}"].astype(np.float32) for index in range(len(model.weights))])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{name}: the weights do not fit the model they name: {error}") from error
+    if model.part != "inference":
+        model = models.inference_model(model)
+    model.card = header["card"]
+    return model
+
+
+def card(name=DEFAULT):
+    """Return how weights were trained: a dictionary (command, epochs, seed, scores, …)."""
+    return _read(_locate(name), only_header=True)[1]["card"]
+
+
+def _locate(name):
+    packaged = importlib.resources.files("neid_tf") / "weights" / f"{name}.npz"
+    if name in names():
+        return packaged
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(names()) or "none"
+        raise WeightsError(f"{name}: neither a weights file nor a name of the package ({known})")
+    return path
+
+
+def _read(path, only_header=False):
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            arrays = {} if only_header else {key: file[key] for key in file.files if key != "header"}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise WeightsError(f"{path}: not a readable weights file: {error}") from error
+    if header.get("format") != _FORMAT:
+        raise WeightsError(f"{path}: weights format {header.get('format')!r}, expected {_FORMAT}")
+    return arrays, header
+
+
+def save(model, path, card=None, dtype="float16"):
+    """Write a model's weights, whole or not at all.
+
+    Args:
+        model: a :class:`neid_tf.models.NEID`.
+        path: the file to write; what is there is replaced.
+        card: what is known of the training, a dictionary that JSON can hold.
+        dtype: of the stored arrays; ``float16`` halves the file.
+    """
+    header = {
+        "format": _FORMAT,
+        "name": model.name,
+        "part": model.part,
+        "config": dataclasses.asdict(model.config),
+        "card": card or {},
+    }
+    arrays = {f"w{index}": array.astype(dtype) for index, array in enumerate(model.get_weights())}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path, content):
+    """Write bytes under a temporary name, then rename: the file is never half there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

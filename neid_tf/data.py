@@ -297,7 +297,9 @@ class _Joined:
 
         height, width = self.shapes[index, 0], self.shapes[index, 1]
         size = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
-        picture = tf.reshape(self.pixels[self.starts[index] :][:size], (height, width, 3))
+        # One slice with both ends: a slice to the end would copy all pictures behind it.
+        flat = tf.slice(self.pixels, [self.starts[index]], [size])
+        picture = tf.reshape(flat, (height, width, 3))
         top = tf.cast(draws[0] * tf.cast(height - crop + 1, tf.float32), tf.int32)
         left = tf.cast(draws[1] * tf.cast(width - crop + 1, tf.float32), tf.int32)
         return tf.ensure_shape(picture[top : top + crop, left : left + crop], (crop, crop, 3))

@@ -1,4 +1,4 @@
-"""Enhancing one picture: the single path from pixels to pixels (DESIGN: pad, predict, crop, clip)."""
+"""Enhancing one picture: the single path from pixels to pixels."""
 
 import numpy as np
 

@@ -1,9 +1,12 @@
 """Scores of enhanced pictures against their references, by one protocol."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 from skimage.metrics import structural_similarity
+
+from neid_tf import pictures
 
 PROTOCOL = {
     "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures",
@@ -78,12 +81,13 @@ def _with_mean_of(reference_gray, output_gray, output):
     return np.clip(np.rint(output * factor), 0, 255).astype(np.uint8)
 
 
-def evaluate(pairs, predict):
+def evaluate(pairs, predict, save=None):
     """Score a method on pairs.
 
     Args:
         pairs: iterable of (name, low, reference), both uint8 H×W×3.
         predict: function from a low-light picture to an enhanced one of the same size.
+        save: a folder to write the enhanced pictures to, as NAME.png; None for nowhere.
 
     Returns:
         The report: ``protocol``, ``mean`` (of every score) and ``images`` (one dictionary of
@@ -94,9 +98,17 @@ def evaluate(pairs, predict):
         started = time.perf_counter()
         output = predict(low)
         seconds = time.perf_counter() - started
+        if save is not None:
+            _save(Path(save), name, output)
         size = {"seconds": seconds, "megapixels": reference.shape[0] * reference.shape[1] / 1e6}
         images.append({"name": name} | score(reference, output) | size)
     return {"protocol": PROTOCOL, "mean": mean_scores(images), "images": images}
+
+
+def _save(folder, name, output):
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = pictures.Picture(output, alpha=None, gray=False, format="PNG", exif=None, icc=None)
+    pictures.write(folder / f"{name}.png", picture)
 
 
 def mean_scores(images):

@@ -74,4 +74,6 @@ def _band(static, length):
 
 def _check_shapes(y_true, y_pred):
     if tuple(y_true.shape) != tuple(y_pred.shape):
-        raise ValueError(f"pictures of one size are compared, not {y_true.shape} and {y_pred.shape}")
+        raise ValueError(
+            f"pictures of one size are compared, not {y_true.shape} and {y_pred.shape}"
+        )

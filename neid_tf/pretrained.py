@@ -24,7 +24,9 @@ def names():
     folder = importlib.resources.files("neid_tf") / "weights"
     if not folder.is_dir():
         return ()
-    return tuple(sorted(f.name[: -len(".npz")] for f in folder.iterdir() if f.name.endswith(".npz")))
+    return tuple(
+        sorted(f.name[: -len(".npz")] for f in folder.iterdir() if f.name.endswith(".npz"))
+    )
 
 
 def load_pretrained(name=DEFAULT):
@@ -45,9 +47,13 @@ def load_pretrained(name=DEFAULT):
     arrays, header = _read(_locate(name))
     try:
         model = models.NEID(part=header["part"], name=header["name"], **header["config"])
-        model.set_weights([arrays[f"w{index}"].astype(np.float32) for index in range(len(model.weights))])
+        model.set_weights(
+            [arrays[f"w{index}"].astype(np.float32) for index in range(len(model.weights))]
+        )
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{name}: the weights do not fit the model they name: {error}") from error
+        raise WeightsError(
+            f"{name}: the weights do not fit the model they name: {error}"
+        ) from error
     if model.part != "inference":
         model = models.inference_model(model)
     model.card = header["card"]
@@ -74,7 +80,9 @@ def _read(path, only_header=False):
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
-            arrays = {} if only_header else {key: file[key] for key in file.files if key != "header"}
+            arrays = (
+                {} if only_header else {key: file[key] for key in file.files if key != "header"}
+            )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise WeightsError(f"{path}: not a readable weights file: {error}") from error
     if header.get("format") != _FORMAT:

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -191,12 +190,13 @@ def _commit():
 @contextlib.contextmanager
 def averaged(trainer):
     """Put the moving average of the weights in place for a while, where one is kept."""
-    network, config_ema = trainer.network, getattr(trainer.optimizer, "use_ema", False)
-    if not config_ema or not int(trainer.optimizer.iterations):
+    network = trainer.network
+    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
+    if not optimizer.use_ema or not int(optimizer.iterations):
         yield
         return
     weights = network.get_weights()
-    trainer.optimizer.finalize_variable_values(network.trainable_variables)
+    optimizer.finalize_variable_values(network.trainable_variables)
     try:
         yield
     finally:
@@ -274,7 +274,9 @@ class Recorder(keras.callbacks.Callback):
         """Return rows of pictures side by side: input, LE, DR where there is one, reference."""
         whole = models.rebuild(self.trainer.network, "whole")
         rows = []
-        for low, high in zip(self.validation.low[:count], self.validation.high[:count], strict=True):
+        for low, high in zip(
+            self.validation.low[:count], self.validation.high[:count], strict=True
+        ):
             pictures = [low, *(enhance(low, part) for part in _parts(whole)), high]
             rows.append(np.concatenate(pictures, axis=1))
         widest = max(row.shape[1] for row in rows)

@@ -1,6 +1,7 @@
 """Training (sections 2.3 and 3.2): configuration, the model with its ``train_step``, the run."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import keras
@@ -19,9 +20,13 @@ from neid_tf.models.tone import ToneCurve
 class TrainConfig:
     """The parameters of a training run; the defaults are the paper's (section 3.2)."""
 
-    epochs: int = config_field(2000, "Epochs; in one, every picture is shown about once.", minimum=1)
+    epochs: int = config_field(
+        2000, "Epochs; in one, every picture is shown about once.", minimum=1
+    )
     batch_size: int = config_field(8, "Pictures in a batch, over all devices together.", minimum=1)
-    crop: int = config_field(256, "Side of the square crops, in pixels of the reference.", minimum=32)
+    crop: int = config_field(
+        256, "Side of the square crops, in pixels of the reference.", minimum=32
+    )
     learning_rate: float = config_field(1e-4, "Learning rate at the start.", minimum=0.0)
     schedule: str = config_field(
         "piecewise",
@@ -31,10 +36,18 @@ class TrainConfig:
     boundaries: str = config_field(
         "500,1000", "Epochs after which --schedule=piecewise lowers the rate, with commas."
     )
-    decay: float = config_field(0.1, "Factor of --schedule=piecewise at each boundary.", minimum=0.0)
-    warmup: float = config_field(0.0, "Epochs of linear warm-up for --schedule=cosine.", minimum=0.0)
-    weight_decay: float = config_field(0.0, "Decoupled weight decay (AdamW); 0 is Adam.", minimum=0.0)
-    clip_norm: float = config_field(0.0, "Global gradient norm to clip at; 0 for none.", minimum=0.0)
+    decay: float = config_field(
+        0.1, "Factor of --schedule=piecewise at each boundary.", minimum=0.0
+    )
+    warmup: float = config_field(
+        0.0, "Epochs of linear warm-up for --schedule=cosine.", minimum=0.0
+    )
+    weight_decay: float = config_field(
+        0.0, "Decoupled weight decay (AdamW); 0 is Adam.", minimum=0.0
+    )
+    clip_norm: float = config_field(
+        0.0, "Global gradient norm to clip at; 0 for none.", minimum=0.0
+    )
     ema: float = config_field(
         0.0, "Momentum of the weights' moving average, which is what is scored; 0 for none."
     )
@@ -85,14 +98,16 @@ class TrainConfig:
         return Objective(**{name: getattr(self, name) for name in names})
 
     def optimizer(self, steps_per_epoch):
-        """Return Adam, or AdamW, on the schedule."""
-        options = {"clipnorm": None, "global_clipnorm": self.clip_norm or None}
+        """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision."""
+        options = {"global_clipnorm": self.clip_norm or None}
         if self.ema:
             options |= {"use_ema": True, "ema_momentum": self.ema, "ema_overwrite_frequency": None}
         rate = self.rate(steps_per_epoch)
         if self.weight_decay:
-            return keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, **options)
-        return keras.optimizers.Adam(rate, **options)
+            options["weight_decay"] = self.weight_decay
+        kind = keras.optimizers.AdamW if self.weight_decay else keras.optimizers.Adam
+        made = kind(rate, **options)
+        return keras.optimizers.LossScaleOptimizer(made) if self.mixed_precision else made
 
     def rate(self, steps_per_epoch):
         """Return the learning-rate schedule, by steps."""
@@ -179,9 +194,10 @@ class Trainer(keras.Model):
 
     if keras.backend.backend() == "tensorflow":
 
-        def train_step(self, batch):
+        def train_step(self, data):
             import tensorflow as tf
 
+            batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             with tf.GradientTape() as tape:
                 loss = self.compute_loss(y_pred=self(batch, training=True))
@@ -204,7 +220,7 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
         config: :class:`TrainConfig`.
         model_name: one of :data:`neid_tf.models.VARIANTS`.
         model_fields: what differs from the variant: fields of ``ModelConfig``.
-        pairs: :class:`neid_tf.data.Pairs` to train on, none smaller than the crop.
+        pairs: :class:`neid_tf.pairs.Pairs` to train on, none smaller than the crop.
         validation: pairs to score every ``validate_every`` epochs; may be empty.
         workdir: folder of checkpoints, weights, logs and settings.
         command: the command line, for the card of the weights.
@@ -240,6 +256,6 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
         epochs=config.epochs,
         steps_per_epoch=steps,
         callbacks=[runs.StopOnNonFinite(), runs.Recorder(run, trainer, validation, steps)],
-        verbose="auto" if run.chief else 0,
+        verbose=(1 if sys.stdout.isatty() else 2) if run.chief else 0,
     )
     return run.finish(trainer)

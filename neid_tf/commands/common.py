@@ -66,4 +66,14 @@ def from_flags(config_class, holders):
         raise flags.ValidationError(str(error)) from error
 
 
-__all__ = ["DATA", "METHOD", "OUTPUT", "WEIGHTS", "Failure", "declare", "define_fields", "from_flags", "required"]
+__all__ = [
+    "DATA",
+    "METHOD",
+    "OUTPUT",
+    "WEIGHTS",
+    "Failure",
+    "declare",
+    "define_fields",
+    "from_flags",
+    "required",
+]

@@ -10,9 +10,13 @@ import shlex
 
 from absl import flags
 
-from neid_tf import data, models
-from neid_tf.commands import common
-from neid_tf.training import TrainConfig, train
+from neid_tf import pairs
+from neid_tf.commands import common, quiet
+
+quiet.load_keras()
+
+from neid_tf import models  # noqa: E402
+from neid_tf.training import TrainConfig, train  # noqa: E402
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _MODEL = flags.DEFINE_enum("model", "neid", list(models.VARIANTS), "The model to train.")
@@ -44,8 +48,8 @@ def main(arguments):
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
     config, (name, fields) = config_from_flags(), model_from_flags()
-    pairs = data.load_pairs(root, smallest=config.crop)
-    training, validation = data.hold_out(pairs, _VALIDATION.value)
+    decoded = pairs.load_pairs(root, smallest=config.crop)
+    training, validation = pairs.hold_out(decoded, _VALIDATION.value)
     print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
     command = ["neid", "train", *map(shlex.quote, flags_given())]
     train(config, name, fields, training, validation, workdir, command)

@@ -1,5 +1,6 @@
 """The models of the paper and the variants beyond it."""
 
+from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import (
     ARCHITECTURES,
     NEID,
@@ -49,6 +50,7 @@ __all__ = [
     "NEID",
     "VARIANTS",
     "ModelConfig",
+    "area_resize",
     "build",
     "inference_model",
     "rebuild",

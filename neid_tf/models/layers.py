@@ -104,6 +104,35 @@ class SubPixelUpsampling(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(_package)
+class BilinearUpsampling(layers.Layer):
+    """Bilinear ×2 with half-pixel centres, written out as weighted neighbours.
+
+    Equal to ``UpSampling2D(interpolation="bilinear")``, which cannot be traced with a height
+    and width that are not known yet.
+    """
+
+    def call(self, inputs):
+        return self._enlarge(self._enlarge(inputs, axis=1), axis=2)
+
+    @staticmethod
+    def _enlarge(images, axis):
+        def part(start, stop):
+            return images[:, start:stop] if axis == 1 else images[:, :, start:stop]
+
+        before = ops.concatenate([part(0, 1), part(0, -1)], axis=axis)
+        behind = ops.concatenate([part(1, None), part(-1, None)], axis=axis)
+        pair = [0.75 * images + 0.25 * neighbour for neighbour in (before, behind)]
+        shape = list(ops.shape(images))
+        shape[axis] = shape[axis] * 2
+        return ops.reshape(ops.stack(pair, axis=axis + 1), shape)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        enlarged = [None if side is None else 2 * side for side in (height, width)]
+        return (batch, *enlarged, channels)
+
+
+@keras.saving.register_keras_serializable(_package)
 class FeatureFusing(layers.Layer):
     """The weighted sum of the two streams' features (section 2.2, Feature Fusing module).
 

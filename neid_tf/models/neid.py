@@ -15,7 +15,7 @@ from keras import layers
 
 from neid_tf.config import check_fields, config_field
 from neid_tf.models import tone, unet
-from neid_tf.models.layers import FeatureFusing, SubPixelUpsampling, Thumbnail
+from neid_tf.models.layers import BilinearUpsampling, FeatureFusing, SubPixelUpsampling, Thumbnail
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
 THUMBNAIL = 112
@@ -87,8 +87,8 @@ class NEID(keras.Model):
     body      dictionary of ``image`` and the vectors      the enhanced picture
     ========= ============================================ ====================================
 
-    The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet`` N×h×w×3); ``dr``,
-    the detail branch's picture of that size, where there is a detail branch; and ``tone``, the
+    The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
+    N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch; and ``tone``, the
     thumbnail after the tone curve, where there is a tone.
     """
 
@@ -147,9 +147,7 @@ class _Graph:
 
     def _has_detail(self):
         whole = self.part in ("whole", "training")
-        return self.config.architecture == "neid" or (
-            self.config.architecture == "le_dr" and whole
-        )
+        return self.config.architecture == "neid" or (self.config.architecture == "le_dr" and whole)
 
     def _told(self, name, size):
         """Make an input for a vector of the context."""
@@ -228,14 +226,16 @@ class _Graph:
             features, skips, config.filters, self.initializer, f"{name}_decoder"
         )
         # A correction starts near zero, so that training starts from the toned picture.
-        initializer = self.initializer() if base is None else keras.initializers.RandomNormal(stddev=0.001)
+        initializer = (
+            self.initializer() if base is None else keras.initializers.RandomNormal(stddev=0.001)
+        )
         if config.scale == 1:
             head = layers.Conv2D(3, 1, kernel_initializer=initializer, name=f"{name}_head")
         else:
             head = SubPixelUpsampling(3, kernel_initializer=initializer, name=f"{name}_head")
         picture = head(features)
         if base is not None:
-            base = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_base")(base)
+            base = BilinearUpsampling(name=f"{name}_base")(base)
             picture = layers.Add(name=f"{name}_residual")([base, picture])
         return layers.Activation("linear", dtype="float32", name=name)(picture)
 

@@ -29,7 +29,7 @@ class LogAndLinear(layers.Layer):
 class ToneCurve(layers.Layer):
     """Brighten pictures by a monotone curve a channel, then mix the channels.
 
-    With ``u = x ** exponent`` the curve is ``gain·u / (1 + (gain − 1)·u)``: 0 stays 0 and 1
+    With ``u = x ** exponent`` the curve is ``gain·u / (1 − u + gain·u)``: 0 stays 0 and 1
     stays 1, so highlights are not blown out. The matrix leaves gray as it is (each of its
     columns adds up to the same).
 
@@ -45,7 +45,7 @@ class ToneCurve(layers.Layer):
         shape = ops.shape(images)
         pixels = ops.reshape(images, (shape[0], shape[1] * shape[2], 3))
         bent = ops.power(ops.maximum(pixels, _DARKEST), exponent)
-        bright = gain * bent / (1.0 + (gain - 1.0) * bent)
+        bright = gain * bent / (1.0 - bent + gain * bent)
         return ops.reshape(bright + ops.matmul(bright, self._mixing(parameters)), shape)
 
     @staticmethod

@@ -36,9 +36,7 @@ def encoder(features, filters, depth, initializer, name="encoder"):
         )
         skips.append(features)
         features = layers.MaxPooling2D(padding="same", name=f"{name}{level + 1}_pool")(features)
-    bottleneck = double_convolution(
-        features, filters * 2**depth, initializer, f"{name}_bottleneck"
-    )
+    bottleneck = double_convolution(features, filters * 2**depth, initializer, f"{name}_bottleneck")
     return bottleneck, skips
 
 

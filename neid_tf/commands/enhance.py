@@ -1,0 +1,92 @@
+"""neid enhance INPUT... --output=PATH [--scale=1|2] [--strength=S] [--weights=NAME|PATH]
+
+Brightens low-light pictures and restores their details. INPUT: picture files (JPEG, PNG,
+BMP, TIFF, WebP; 8 or 16 bit), folders with all pictures below them, and globs. PATH is a
+folder, which gets files of the same names and formats, or a file where there is one input.
+
+Exit codes: 0 all done; 1 some input failed (each is named on stderr with its reason, the
+rest is done); 2 wrong usage.
+"""
+
+import functools
+import sys
+
+from absl import flags
+from tqdm import tqdm
+
+from neid_tf import folders, pictures
+from neid_tf.commands import common, methods
+
+_SCALE = flags.DEFINE_enum(
+    "scale", "1", ["1", "2"], "1: an output of the input's size; 2: of twice its size."
+)
+_STRENGTH = flags.DEFINE_float(
+    "strength", 1.0, "0 is the input, 1 the full effect, above 1 more light.", lower_bound=0.0
+)
+_TILE = flags.DEFINE_string(
+    "tile", "auto", "Side of the tiles of large pictures, in pixels of the input; or auto."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there already.")
+_SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", pictures.DEFAULT_MAX_PIXELS, "The largest picture read, in pixels.", lower_bound=1
+)
+common.declare(__name__, common.OUTPUT, common.WEIGHTS, common.METHOD)
+
+
+def main(inputs):
+    """Enhance the inputs; return the exit code."""
+    if not inputs:
+        raise flags.ValidationError("no input: name pictures, folders or globs")
+    try:
+        jobs, failures = folders.plan(inputs, common.required(common.OUTPUT), _SUFFIX.value)
+    except folders.UsageError as error:
+        raise flags.ValidationError(str(error)) from error
+    for name, reason in failures:
+        _report(f"{name}: {reason}")
+    failed = len(failures)
+    if jobs:
+        failed += _enhance_all(jobs, _function())
+    return 1 if failed else 0
+
+
+def _function():
+    """Return the function from pixels to enhanced pixels that the flags ask for."""
+    return methods.load(
+        common.METHOD.value,
+        common.WEIGHTS.value,
+        scale=int(_SCALE.value),
+        strength=_STRENGTH.value,
+        tile=_tile(),
+    )
+
+
+def _tile():
+    if _TILE.value == "auto":
+        return None
+    if not _TILE.value.isdecimal() or int(_TILE.value) < 64:
+        raise flags.ValidationError(f"--tile is auto or at least 64, not {_TILE.value!r}")
+    return int(_TILE.value)
+
+
+def _enhance_all(jobs, function):
+    """Do the jobs under a progress bar; return how many failed."""
+    failed = 0
+    do = functools.partial(
+        folders.enhance_file, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value
+    )
+    with tqdm(jobs, unit="picture", disable=len(jobs) < 2 or not sys.stderr.isatty()) as bar:
+        for job in bar:
+            try:
+                do(job, function)
+            except pictures.PictureError as error:
+                failed += 1
+                _report(str(error))
+            except MemoryError:
+                failed += 1
+                _report(f"{job.source}: not enough memory")
+    return failed
+
+
+def _report(message):
+    tqdm.write(f"neid: {message}", file=sys.stderr)

@@ -1,0 +1,53 @@
+"""The enhancing function that a method's name stands for: NEID, or a classical method."""
+
+import functools
+
+import numpy as np
+from absl import flags
+
+from neid_tf.commands import quiet
+
+METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
+
+
+def load(method, weights, scale=1, strength=1.0, tile=None):
+    """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
+
+    Args:
+        method: one of :data:`METHODS`.
+        weights: for ``neid``: name or path of weights.
+        scale: 1 or 2; the classical methods know 1 only.
+        strength: see :func:`neid_tf.enhance`.
+        tile: side of tiles in input pixels; None for a size that fits.
+    """
+    if method not in METHODS:
+        raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
+    if method == "neid":
+        return _neid(weights, scale, strength, tile)
+    if scale != 1:
+        raise flags.ValidationError(f"--scale=2 needs --method=neid, {method} keeps the size")
+    from neid_tf import baselines
+
+    return functools.partial(_classical, baselines.get(method), strength=strength)
+
+
+def _neid(weights, scale, strength, tile):
+    quiet.load_keras()
+    from neid_tf import tiles
+    from neid_tf.enhance import enhance
+    from neid_tf.pretrained import load_pretrained
+
+    pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
+    model = tiles.Tiled(load_pretrained(weights), pixels)
+    return functools.partial(enhance, model=model, scale=scale, strength=strength)
+
+
+def _classical(function, pixels, strength):
+    from neid_tf.enhance import adjust
+
+    white = np.iinfo(pixels.dtype).max
+    image = pixels / np.float64(white)
+    output = np.clip(function(image), 0.0, 1.0)
+    if strength != 1.0:
+        output = adjust(image, output, strength)
+    return np.rint(output * white).astype(pixels.dtype)

@@ -1,0 +1,36 @@
+"""Keeps the start of TensorFlow quiet."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+def load_keras():
+    """Import Keras and start its backend, without what native code prints meanwhile.
+
+    TensorFlow writes several lines to the process's stderr before its log level counts. They
+    are kept back, and shown only if the import fails.
+    """
+    with _native_stderr_held_back():
+        import keras
+
+        keras.ops.zeros(())
+    return keras
+
+
+@contextlib.contextmanager
+def _native_stderr_held_back():
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

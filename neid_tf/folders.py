@@ -1,0 +1,121 @@
+"""Many pictures: which file becomes which, and enhancing them one after the other."""
+
+import dataclasses
+import glob
+import os
+from pathlib import Path
+
+from neid_tf import pictures
+from neid_tf.pictures import PictureError
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One picture to read and the file to write."""
+
+    source: Path
+    target: Path
+
+
+class UsageError(ValueError):
+    """The inputs and the output do not go together."""
+
+
+def plan(inputs, output, suffix=""):
+    """Decide what is read and written.
+
+    Args:
+        inputs: files, folders (with all below them) and globs.
+        output: a folder, or a file where the only input is a file.
+        suffix: text put behind each name, before its extension.
+
+    Returns:
+        The list of jobs, and a list of (input, reason) for those that can't be done.
+
+    Raises:
+        UsageError: where several inputs would go to one file.
+    """
+    found, failures = [], []
+    for item in inputs:
+        found += _expand(item, failures)
+    output = Path(output)
+    if _is_file_name(output):
+        if len(inputs) > 1 or len(found) > 1 or any(Path(item).is_dir() for item in inputs):
+            raise UsageError(f"{output} is one file, but there are several inputs: name a folder")
+        return [Job(source, output) for source, _ in found], failures
+    jobs = [Job(source, _target(output, name, suffix)) for source, name in found]
+    return _without_collisions(jobs, failures), failures
+
+
+def _is_file_name(output):
+    return output.suffix.lower() in pictures.SUFFIXES and not output.is_dir()
+
+
+def _expand(item, failures):
+    """Return (file, path below the output) of an input; a folder keeps its tree."""
+    path = Path(item)
+    if path.is_dir() and path.suffix.lower() not in pictures.SUFFIXES:
+        files = [f for f in sorted(path.rglob("*")) if _is_picture(f)]
+        if not files:
+            failures.append((item, "no pictures in this folder"))
+        return [(file, file.relative_to(path)) for file in files]
+    if not os.path.lexists(path) and glob.has_magic(item):
+        matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
+        matches = [match for match in matches if not match.is_dir()]
+        if not matches:
+            failures.append((item, "nothing matches this pattern"))
+        return [(match, Path(match.name)) for match in matches]
+    return [(path, Path(path.name))]
+
+
+def _is_picture(path):
+    hidden = path.name.startswith(".")
+    return path.suffix.lower() in pictures.SUFFIXES and not hidden and not path.is_dir()
+
+
+def _target(output, name, suffix):
+    return output / name.with_name(f"{name.stem}{suffix}{name.suffix}")
+
+
+def _without_collisions(jobs, failures):
+    """Drop the jobs whose output an earlier job writes already."""
+    taken, kept = {}, []
+    for job in jobs:
+        if job.target in taken:
+            reason = f"{job.target} is already the output of {taken[job.target]}"
+            failures.append((str(job.source), reason))
+        else:
+            taken[job.target] = job.source
+            kept.append(job)
+    return kept
+
+
+def enhance_file(job, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX_PIXELS):
+    """Read a picture, enhance it and write it, whole or not at all.
+
+    Args:
+        job: :class:`Job`.
+        function: from H×W×3 RGB, uint8 or uint16, to an enhanced picture of that type.
+        overwrite: whether a file that exists is replaced.
+        max_pixels: the largest picture read.
+
+    Returns:
+        The pixels of the picture read.
+
+    Raises:
+        PictureError: naming the file, where it can't be read or written, exists already, or is
+            the input itself.
+    """
+    if job.target.exists():
+        if job.source.exists() and job.target.samefile(job.source):
+            raise PictureError(job.target, "the output is the input itself")
+        if not overwrite:
+            raise PictureError(job.target, "is there already; --overwrite replaces it")
+    picture = pictures.read(job.source, max_pixels)
+    enhanced = picture.with_pixels(function(picture.pixels))
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
+    pictures.write(job.target, enhanced)
+    return picture.pixels.shape[0] * picture.pixels.shape[1]

@@ -1,0 +1,33 @@
+"""Package metadata of neid_tf."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "neid_tf/__init__.py").read_text("utf-8"))[1]
+REQUIREMENTS = [
+    line
+    for line in (HERE / "requirements.txt").read_text("utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+setup(
+    name="neid_tf",
+    version=VERSION,
+    description="NEID: low-light pictures made bright and detailed, in TensorFlow/Keras",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["neid_tf", "neid_tf.*"]),
+    package_data={"neid_tf": ["weights/*", "lol_validation.txt"]},
+    python_requires=">=3.10,<3.14",
+    install_requires=REQUIREMENTS,
+    extras_require={
+        "test": ["pytest>=8", "ruff>=0.8"],
+        "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16", "ai-edge-litert>=1.2"],
+        "demo": ["gradio>=5"],
+    },
+    entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},
+)

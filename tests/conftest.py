@@ -1,0 +1,58 @@
+"""Small generated pictures that all tests share."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import cv2
+import numpy as np
+import pytest
+
+
+def picture(height, width, seed=0):
+    """Return a smooth, colourful uint8 picture: no two of its channels are alike."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, 6, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def darkened(bright):
+    """Return a low-light version of a picture."""
+    return np.rint(255.0 * (bright / 255.0) ** 2.0 * 0.2).astype(np.uint8)
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), pixels[..., ::-1]):
+        raise OSError(f"cannot write {path}")
+    return path
+
+
+@pytest.fixture
+def pairs_folder(tmp_path):
+    """A data set of six pairs of two sizes, numbered from 1."""
+    for number in range(1, 7):
+        bright = picture(48, 64 if number % 2 else 56, seed=number)
+        write(tmp_path / "set" / "high" / f"{number}.png", bright)
+        write(tmp_path / "set" / "low" / f"{number}.png", darkened(bright))
+    return tmp_path / "set"
+
+
+@pytest.fixture(scope="session")
+def small_model():
+    """An untrained model with all parts: tone, both streams, fusing."""
+    import keras
+
+    from neid_tf import models
+
+    keras.utils.set_random_seed(7)
+    return models.build("neid_tone", filters=4, depth=2)
+
+
+@pytest.fixture
+def weights_file(small_model, tmp_path):
+    from neid_tf import models, pretrained
+
+    path = tmp_path / "weights.npz"
+    pretrained.save(models.inference_model(small_model), path, {"epochs_trained": 0})
+    return path

@@ -1,0 +1,75 @@
+import cv2
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from neid_tf import evaluation
+from tests.conftest import darkened, picture
+
+REFERENCE = picture(40, 53, 4)
+OUTPUT = np.clip(REFERENCE + np.random.default_rng(0).normal(0, 20, REFERENCE.shape), 0, 255)
+OUTPUT = OUTPUT.astype(np.uint8)
+
+
+def test_scores_agree_with_scikit_image():
+    scores = evaluation.score(REFERENCE, OUTPUT)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = structural_similarity(REFERENCE, OUTPUT, data_range=255, channel_axis=2, **options)
+    assert scores["ssim"] == pytest.approx(expected, abs=1e-6)
+    expected = peak_signal_noise_ratio(REFERENCE, OUTPUT, data_range=255)
+    assert scores["psnr"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_ssim_gray_is_on_luminance():
+    gray = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(float) for p in (REFERENCE, OUTPUT)]
+    assert evaluation.score(REFERENCE, OUTPUT)["ssim_gray"] == pytest.approx(
+        evaluation.ssim(*gray), abs=2e-3
+    )
+
+
+def test_a_brightness_shift_costs_psnr_but_not_with_gt_mean():
+    base = (REFERENCE * 0.5 + 20).astype(np.uint8)
+    shifted = np.rint(base * 1.4).astype(np.uint8)
+    scores = evaluation.score(base, shifted)
+    assert scores["psnr"] < 20
+    assert scores["psnr_gt_mean"] > 40
+
+
+def test_small_errors_are_not_hidden():
+    one_off = REFERENCE.copy()
+    one_off[0, 0, 0] ^= 1
+    assert np.isfinite(evaluation.psnr(REFERENCE, one_off))
+    assert evaluation.psnr(REFERENCE, one_off) > 80
+    assert evaluation.psnr(REFERENCE, REFERENCE) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (OUTPUT[:-1], r"\(39, 53, 3\)"),
+        (OUTPUT.astype(np.float32) / 255, "float32"),
+    ],
+)
+def test_bad_pictures(output, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation.score(REFERENCE, output)
+
+
+def test_report(tmp_path):
+    rows = [(str(i), darkened(picture(24, 36, i)), picture(24, 36, i)) for i in range(3)]
+    report = evaluation.evaluate(rows, lambda low: np.clip(low * 4, 0, 255), save=tmp_path)
+    assert [image["name"] for image in report["images"]] == ["0", "1", "2"]
+    for name in ("psnr", "ssim", "ssim_gray", "psnr_gt_mean"):
+        values = [image[name] for image in report["images"]]
+        assert report["mean"][name] == pytest.approx(np.mean(values))
+    assert "255" in report["protocol"]["psnr"]
+    saved = cv2.imread(str(tmp_path / "1.png"))[..., ::-1]
+    assert evaluation.score(rows[1][2], saved)["psnr"] == report["images"][1]["psnr"]
+
+
+def test_ceiling_of_half_size():
+    for size in ((40, 52), (41, 53)):
+        reference = picture(*size, 5)
+        back = evaluation.half_and_back(reference)
+        assert back.shape == reference.shape
+        assert 30 < evaluation.psnr(reference, back) < 60

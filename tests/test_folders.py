@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from neid_tf import folders, pictures
+from tests.conftest import picture, write
+
+
+def names(jobs, root):
+    return {str(j.source.relative_to(root)): str(j.target.relative_to(root)) for j in jobs}
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("in/a.png", "in/sub/b.jpg", "in/sub/a.png", "in/.hidden.png"):
+        write(tmp_path / name, picture(8, 10))
+    (tmp_path / "in" / "notes.txt").write_text("text")
+    return tmp_path
+
+
+def test_folders_keep_their_tree(tree):
+    jobs, failures = folders.plan([str(tree / "in")], tree / "out", suffix="_x")
+    assert names(jobs, tree) == {
+        "in/a.png": "out/a_x.png",
+        "in/sub/a.png": "out/sub/a_x.png",
+        "in/sub/b.jpg": "out/sub/b_x.jpg",
+    }
+    assert failures == []
+
+
+def test_files_and_globs(tree):
+    jobs, failures = folders.plan([str(tree / "in" / "*" / "*"), "none*.png"], tree / "out")
+    assert names(jobs, tree) == {"in/sub/a.png": "out/a.png", "in/sub/b.jpg": "out/b.jpg"}
+    assert failures == [("none*.png", "nothing matches this pattern")]
+
+
+def test_one_file_to_one_file(tree):
+    jobs, _ = folders.plan([str(tree / "in" / "a.png")], tree / "new.jpg")
+    assert names(jobs, tree) == {"in/a.png": "new.jpg"}
+    for inputs in (["in"], ["in/a.png", "in/sub/b.jpg"], ["in/sub/*"]):
+        with pytest.raises(folders.UsageError, match=r"new\.jpg is one file"):
+            folders.plan([str(tree / item) for item in inputs], tree / "new.jpg")
+
+
+def test_two_inputs_of_one_name(tree):
+    inputs = [str(tree / "in/a.png"), str(tree / "in/sub/a.png")]
+    jobs, failures = folders.plan(inputs, tree / "out")
+    assert len(jobs) == 1
+    assert failures[0][0] == inputs[1]
+    assert "already the output of" in failures[0][1]
+
+
+def test_a_folder_without_pictures(tree):
+    (tree / "empty").mkdir()
+    assert (
+        folders.plan([str(tree / "empty")], tree / "out")[1][0][1] == "no pictures in this folder"
+    )
+
+
+def invert(pixels):
+    return np.iinfo(pixels.dtype).max - pixels
+
+
+def test_enhancing_a_file(tree):
+    job = folders.Job(tree / "in/a.png", tree / "deep/er/a.png")
+    assert folders.enhance_file(job, invert) == 80
+    np.testing.assert_array_equal(pictures.read(job.target).pixels, 255 - picture(8, 10))
+
+
+def test_files_that_are_there_are_kept(tree):
+    job = folders.Job(tree / "in/a.png", tree / "in/sub/a.png")
+    before = job.target.read_bytes()
+    with pytest.raises(pictures.PictureError, match="--overwrite"):
+        folders.enhance_file(job, invert)
+    assert job.target.read_bytes() == before
+    folders.enhance_file(job, invert, overwrite=True)
+    assert job.target.read_bytes() != before
+
+
+def test_the_input_is_never_overwritten(tree):
+    (tree / "link.png").symlink_to(tree / "in/a.png")
+    for target in (tree / "in/a.png", tree / "link.png"):
+        with pytest.raises(pictures.PictureError, match="the input itself"):
+            folders.enhance_file(folders.Job(tree / "in/a.png", target), invert, overwrite=True)
+
+
+def test_a_failing_picture_leaves_nothing(tree):
+    (tree / "bad.png").write_text("text")
+    with pytest.raises(pictures.PictureError, match=r"bad\.png"):
+        folders.enhance_file(folders.Job(tree / "bad.png", tree / "out/bad.png"), invert)
+    assert not (tree / "out").exists()
+
+
+def test_the_output_folder_is_a_file(tree):
+    job = folders.Job(tree / "in/a.png", tree / "in/notes.txt/a.png")
+    with pytest.raises(pictures.PictureError, match="notes"):
+        folders.enhance_file(job, invert)
+
+
+def test_pixel_limit(tree):
+    job = folders.Job(tree / "in/a.png", tree / "out.png")
+    with pytest.raises(pictures.PictureError, match="80"):
+        folders.enhance_file(job, invert, max_pixels=79)

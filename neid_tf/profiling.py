@@ -26,3 +26,45 @@ def count_operations(model, height, width):
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
+
+
+def peak_bytes(name, filters, depth, height, width):
+    """Measure how much a forward pass adds to the peak of a process's resident memory.
+
+    In a process of its own, since a peak never goes down: the model is run once on a small
+    picture, so that what is loaded once does not count, then on one of the size asked for.
+
+    Args:
+        name: of the model, one of :data:`neid_tf.models.VARIANTS`.
+        filters: its width.
+        depth: its depth.
+        height: of the picture, in pixels.
+        width: likewise.
+
+    Returns:
+        Bytes.
+    """
+    import subprocess
+    import sys
+
+    values = [name, *map(str, (filters, depth, height, width))]
+    result = subprocess.run(
+        [sys.executable, "-c", _PEAK, *values], capture_output=True, text=True, check=True
+    )
+    return int(result.stdout.split()[-1])
+
+
+_PEAK = """
+import resource, sys
+import numpy as np
+from neid_tf import benchmark, models
+name, (filters, depth, height, width) = sys.argv[1], map(int, sys.argv[2:])
+net = models.build(name, filters=filters, depth=depth, initializer="he_normal")
+net = models.inference_model(net)
+call = benchmark.compiled(net)
+peaks = []
+for size in ((64, 64), (height, width)):
+    call(np.zeros((1, *size, 3), np.float32)).numpy()
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peaks[1] - peaks[0])
+"""

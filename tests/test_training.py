@@ -182,7 +182,7 @@ def test_detail_targets(loaded, target):
     made = trainer(detail_target=target)
     result = made(batch_of(loaded))
     dr = np.asarray(result["targets"]["dr"])
-    low, inputs, targets = made.prepare(batch_of(loaded))
+    low, _, targets = made.prepare(batch_of(loaded))
     if target == "toned":
         assert np.asarray(low).mean() * 1.5 < dr.mean()
     else:

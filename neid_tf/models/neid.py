@@ -88,8 +88,8 @@ class NEID(keras.Model):
     ========= ============================================ ====================================
 
     The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
-    N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch; and ``tone``, the
-    thumbnail after the tone curve, where there is a tone.
+    N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch;
+    and ``tone``, the thumbnail after the tone curve, where there is a tone.
     """
 
     def __init__(self, part="whole", name=None, **fields):

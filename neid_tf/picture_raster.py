@@ -1,0 +1,93 @@
+"""Samples as they lie in a picture file, and the exact conversions between their kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+
+class FormatError(ValueError):
+    """A picture that cannot be decoded or encoded, with a reason a user understands."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Raster:
+    """Samples as they lie in a file, with the metadata stored beside them.
+
+    Attributes:
+        samples: H×W×C, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        exif: EXIF block with its `Exif` header, or None.
+        icc: ICC profile, or None.
+        lossless: whether the file keeps every sample as it was.
+    """
+
+    samples: np.ndarray
+    exif: bytes | None = None
+    icc: bytes | None = None
+    lossless: bool = True
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse an empty or too large picture; called on the header, before any decoding.
+
+    Raises:
+        FormatError: if a side is zero or width × height exceeds max_pixels.
+    """
+    if width < 1 or height < 1:
+        raise FormatError(f"the picture is {width}x{height} pixels: it is empty")
+    if width * height > max_pixels:
+        raise FormatError(
+            f"{width}x{height} is {width * height} pixels, over the limit of {max_pixels}"
+        )
+
+
+def with_channels(samples: np.ndarray) -> np.ndarray:
+    """Return H×W or H×W×C samples as H×W×C."""
+    return samples.reshape(*samples.shape[:2], -1)
+
+
+def without_single_channel(samples: np.ndarray) -> np.ndarray:
+    """Return H×W×1 samples as H×W, others unchanged: encoders balk at a single channel."""
+    return samples[..., 0] if samples.shape[-1] == 1 else samples
+
+
+def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize an alpha channel bilinearly, which adds no halo to its edges.
+
+    Args:
+        alpha: H×W, uint8 or uint16.
+        height, width: the size wanted, in pixels.
+
+    Returns:
+        height×width, of the same type; the same array if it has that size already.
+    """
+    if alpha.shape == (height, width):
+        return alpha
+    image = Image.fromarray(alpha.astype(np.float32))
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    return np.rint(resized).astype(alpha.dtype)
+
+
+def to_type(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert between uint8 and uint16 samples, to the nearest value of the new range."""
+    if samples.dtype == dtype:
+        return samples
+    if dtype == np.uint16:
+        return samples.astype(np.uint16) * 257
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def to_gray(colours: np.ndarray) -> np.ndarray:
+    """Return the luma (ITU-R 601) of H×W×3 samples as H×W×1; equal channels stay exact."""
+    weighted = colours.astype(np.uint32) @ np.array([299, 587, 114], np.uint32)
+    return ((weighted + 500) // 1000).astype(colours.dtype)[..., None]
+
+
+def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return H×W×C samples as they look on a white page, through H×W opacity of their type."""
+    white = int(np.iinfo(colours.dtype).max)
+    opacity = alpha.astype(np.uint64)[..., None]
+    mixed = colours.astype(np.uint64) * opacity + white * (white - opacity)
+    return ((mixed + white // 2) // white).astype(colours.dtype)

@@ -1,0 +1,280 @@
+"""TIFF: whatever way its samples are stored, they come out right or not at all."""
+
+import io
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from neid_tf.pictures import PictureError, read, write
+
+
+def noise(height, width, channels, dtype=np.uint8):
+    """Samples that use the whole range, so that no rounding or swap goes unseen."""
+    rng = np.random.default_rng(0)
+    top = int(np.iinfo(dtype).max)
+    samples = rng.integers(0, top + 1, (height, width, channels), dtype=dtype)
+    samples[0, 0], samples[0, 1] = 0, top
+    return samples
+
+
+def read_tiff(tmp_path, samples, **options):
+    """What `read` makes of samples that tifffile wrote."""
+    tifffile.imwrite(tmp_path / "a.tif", samples, metadata=None, **options)
+    return read(tmp_path / "a.tif")
+
+
+RGB16 = noise(30, 20, 3, np.uint16)
+LAYOUTS = {
+    "plain": {},
+    "big-endian": {"byteorder": ">"},
+    "bigtiff": {"bigtiff": True},
+    "big-endian bigtiff": {"bigtiff": True, "byteorder": ">"},
+    "strips": {"rowsperstrip": 7},
+    "tiles": {"tile": (16, 16)},
+    "lzw": {"compression": "lzw"},
+    "lzw and predictor": {"compression": "lzw", "predictor": True},
+    "deflate and predictor": {"compression": "zlib", "predictor": True, "tile": (16, 16)},
+    "packbits": {"compression": "packbits"},
+    "zstd": {"compression": "zstd"},
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_layouts(layout, dtype, planes, tmp_path, capfd):
+    samples = noise(30, 20, 3, dtype)
+    stored = samples if planes == "contig" else np.moveaxis(samples, -1, 0)
+    options = {"photometric": "rgb", "planarconfig": planes, **LAYOUTS[layout]}
+    back = read_tiff(tmp_path, stored, **options)
+    np.testing.assert_array_equal(back.pixels, samples, strict=True)
+    assert (back.format, back.alpha, back.gray, back.lossless) == ("TIFF", None, False, True)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_gray_dark_or_light_zero(dtype, tmp_path):
+    samples = noise(30, 20, 1, dtype)[..., 0]
+    for photometric, expected in (("minisblack", samples), ("miniswhite", ~samples)):
+        back = read_tiff(tmp_path, samples, photometric=photometric)
+        assert back.gray
+        for channel in range(3):
+            np.testing.assert_array_equal(back.pixels[..., channel], expected, strict=True)
+
+
+CAN_FAX = hasattr(imagecodecs, "CCITTFAX4")  # not yet in the last release for Python 3.10
+FAX = pytest.param("group4", marks=pytest.mark.skipif(not CAN_FAX, reason="old imagecodecs"))
+
+
+@pytest.mark.parametrize("compression", [None, "packbits", "tiff_lzw", FAX])
+def test_one_bit(compression, tmp_path):
+    bits = Image.fromarray(noise(30, 20, 1)[..., 0]).convert("1")
+    bits.save(tmp_path / "a.tif", compression=compression)
+    back = read(tmp_path / "a.tif")
+    assert back.gray
+    np.testing.assert_array_equal(back.pixels[..., 0], np.asarray(bits) * np.uint8(255))
+
+
+@pytest.mark.parametrize(("bits", "top"), [(2, 255), (4, 255), (10, 65535), (12, 65535)])
+def test_other_depths_fill_the_range(bits, top, tmp_path):
+    levels = np.linspace(0, 2**bits - 1, 256).astype(int)
+    packed = np.packbits(levels[:, None] >> np.arange(bits)[::-1] & 1)
+    file = io.BytesIO()
+    tifffile.imwrite(file, packed[None], metadata=None, photometric="minisblack")
+    file.seek(0)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        tiff.pages[0].tags[256].overwrite(256)
+        tiff.pages[0].tags[258].overwrite(bits)
+    (tmp_path / "a.tif").write_bytes(file.getvalue())
+    back = read(tmp_path / "a.tif")
+    expected = np.floor(levels * top / (2**bits - 1) + 0.5)
+    np.testing.assert_array_equal(back.pixels[0, :, 1], expected)
+    assert back.pixels.max() == np.iinfo(back.pixels.dtype).max == top
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_alpha_and_other_extra_samples(dtype, colours, tmp_path):
+    samples = noise(30, 20, colours + 2, dtype)
+    kind = {"photometric": "rgb" if colours == 3 else "minisblack", "planarconfig": "contig"}
+    meanings = {"unassalpha": True, "assocalpha": True, "unspecified": False}
+    for meaning, has_alpha in meanings.items():
+        back = read_tiff(tmp_path, samples, extrasamples=[meaning, 0], **kind)
+        assert (back.alpha is not None) == has_alpha
+        assert back.gray == (colours == 1)
+        if has_alpha:
+            np.testing.assert_array_equal(back.alpha, samples[..., colours], strict=True)
+        if meaning != "assocalpha":
+            np.testing.assert_array_equal(back.pixels[..., :colours], samples[..., :colours])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_associated_alpha_is_divided_out(dtype, tmp_path):
+    top = np.iinfo(dtype).max
+    straight = noise(30, 20, 4, dtype).astype(float)
+    straight[..., 3] = np.maximum(straight[..., 3], top // 2)
+    stored = np.concatenate([straight[..., :3] * straight[..., 3:] / top, straight[..., 3:]], -1)
+    options = {"photometric": "rgb", "extrasamples": ["assocalpha"]}
+    back = read_tiff(tmp_path, np.rint(stored).astype(dtype), **options)
+    np.testing.assert_allclose(back.pixels, straight[..., :3], atol=1)
+    clear = read_tiff(tmp_path, np.full((4, 5, 4), [9, 9, 9, 0], dtype), **options)
+    assert clear.alpha.max() == 0
+    too_light = read_tiff(tmp_path, np.full((4, 5, 4), [99, 9, 9, 10], dtype), **options)
+    assert too_light.pixels[0, 0].tolist() == [top, round(0.9 * top), round(0.9 * top)]
+
+
+def test_palette(tmp_path):
+    image = Image.fromarray(noise(30, 20, 3)).quantize(100)
+    for compression in (None, "tiff_lzw"):
+        image.save(tmp_path / "a.tif", compression=compression)
+        back = read(tmp_path / "a.tif")
+        np.testing.assert_array_equal(back.pixels, np.asarray(image.convert("RGB")), strict=True)
+        assert not back.gray
+
+
+def test_cmyk_of_8_and_16_bits(tmp_path):
+    inks = noise(30, 20, 4)
+    expected = np.asarray(Image.frombytes("CMYK", (20, 30), inks.tobytes()).convert("RGB"))
+    for stored in (inks, inks.astype(np.uint16) * 257):
+        back = read_tiff(tmp_path, stored, photometric="separated")
+        np.testing.assert_array_equal(back.pixels, expected, strict=True)
+    assert back.alpha is None
+
+
+def test_ycbcr_and_jpeg_in_tiff(tmp_path):
+    y, x = np.mgrid[:64, :64]
+    image = Image.fromarray(np.stack([x * 4, y * 4, 255 - x * 4], -1).astype(np.uint8))
+    image.convert("YCbCr").save(tmp_path / "a.tif")
+    back = read(tmp_path / "a.tif")
+    assert np.abs(back.pixels.astype(int) - image).max() <= 3
+    jpeg = {"compression": "jpeg", "compressionargs": {"level": 95}, "photometric": "rgb"}
+    for subsampling in ((1, 1), (2, 2)):
+        back = read_tiff(tmp_path, np.asarray(image), subsampling=subsampling, **jpeg)
+        assert np.abs(back.pixels.astype(int) - image).mean() < 2
+        assert not back.lossless
+
+
+FLOATS = np.linspace(0, 1, 600).reshape(20, 10, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("predictor", [None, "floatingpoint"])
+def test_float_becomes_16_bits(dtype, predictor, tmp_path):
+    options = {"compression": "zlib", "predictor": predictor} if predictor else {}
+    samples = FLOATS.astype(dtype)
+    back = read_tiff(tmp_path, samples, photometric="rgb", **options)
+    expected = np.floor(samples.astype(float) * 65535 + 0.5)
+    np.testing.assert_array_equal(back.pixels, expected)
+    assert back.pixels.dtype == np.uint16
+    assert back.pixels.max() == 65535
+
+
+def test_float_a_hair_outside_is_clipped(tmp_path):
+    back = read_tiff(tmp_path, FLOATS * 1.0016 - 0.0008, photometric="rgb")
+    assert (back.pixels.min(), back.pixels.max()) == (0, 65535)
+
+
+def spoiled(value):
+    """Float samples with one bad value."""
+    samples = FLOATS.astype(np.float32)
+    samples[7, 3, 1] = value
+    return samples
+
+
+UNSUPPORTED = {
+    "nan": (spoiled(np.nan), {}, "NaN or infinite"),
+    "infinite": (spoiled(np.inf), {}, "NaN or infinite"),
+    "minus infinite": (spoiled(-np.inf), {}, "NaN or infinite"),
+    "too light": (spoiled(1.5), {}, r"must lie in \[0, 1\], these in \[0, 1.5\]"),
+    "negative": (spoiled(-0.25), {}, r"these in \[-0.25, 1\]"),
+    "0 to 255": (FLOATS * 255, {}, r"these in \[0, 255\]"),
+    "signed": (RGB16.astype(np.int16), {}, "int16 samples are not supported"),
+    "32 bits": (RGB16.astype(np.uint32), {}, "uint32 samples are not supported"),
+    "complex": (FLOATS.astype(np.complex64), {}, "complex64 samples are not supported"),
+    "lab": (noise(9, 9, 3), {"photometric": "cielab"}, "CIELAB are not supported"),
+    "raw": (RGB16[..., 0], {"photometric": "cfa"}, "CFA are not supported"),
+    "many channels": (noise(9, 9, 40), {"photometric": "minisblack"}, "40 channels"),
+    "volume": (
+        RGB16.reshape(3, 10, 20, 3)[..., 0],
+        {"photometric": "minisblack", "volumetric": True, "tile": (16, 16, 16)},
+        "volume of 3 layers",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_unsupported_samples_are_named(name, tmp_path, capfd):
+    samples, options, reason = UNSUPPORTED[name]
+    options = {"photometric": "rgb", "planarconfig": "contig", **options}
+    with pytest.raises(PictureError, match=reason):
+        read_tiff(tmp_path, samples, **options)
+    assert capfd.readouterr() == ("", "")
+
+
+DAMAGED_TAGS = {
+    "strip of no bytes": (279, [0, 100, 100], "not in the file"),
+    "strip behind the end": (273, [8, 10**6, 10**6], "not in the file"),
+    "unknown compression": (259, 4711, "damaged or unsupported TIFF"),
+    "0 width": (256, 0, "0x30 pixels: it is empty"),
+    "0 height": (257, 0, "20x0 pixels: it is empty"),
+    "more rows than there are": (257, 3000, "TIFF"),
+    "0 bits": (258, 0, "TIFF"),
+    "too few channels": (262, 2, "1 channels are too few for RGB"),
+    "0 channels": (277, 0, "0 channels"),
+    "tiles of 4 gigapixels": (322, 2**28, "tiles of 268435456x16 pixels are not supported"),
+    "words for a width": (322, "wide", "damaged or unsupported TIFF$"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED_TAGS)
+def test_damaged_tags(name, tmp_path, capfd):
+    tag, value, reason = DAMAGED_TAGS[name]
+    file = io.BytesIO()
+    layout = {"tile": (16, 16)} if tag == 322 else {"rowsperstrip": 10}
+    tifffile.imwrite(file, RGB16[..., 0], metadata=None, compression="zlib", **layout)
+    file.seek(0)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        tiff.pages[0].tags[tag].overwrite(value, dtype="s" if value == "wide" else None)
+    (tmp_path / "a.tif").write_bytes(file.getvalue())
+    with pytest.raises(PictureError, match=reason):
+        read(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", "packbits", "jpeg"])
+def test_flipped_bytes_never_escape_as_another_error(compression, tmp_path, capfd):
+    file = io.BytesIO()
+    tifffile.imwrite(file, noise(30, 20, 3), photometric="rgb", compression=compression)
+    rng = np.random.default_rng(1)
+    messages = []
+    for _ in range(60):
+        data = bytearray(file.getvalue())
+        data[rng.integers(4, len(data))] ^= int(rng.integers(1, 256))
+        (tmp_path / "a.tif").write_bytes(data)
+        try:
+            read(tmp_path / "a.tif", max_pixels=10**6)
+        except PictureError as error:
+            messages.append(str(error))
+    assert messages
+    assert "".join(messages).isprintable()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_metadata_of_impossible_types_is_dropped(tmp_path):
+    tags = [(274, "s", 0, "up", True), (34675, "I", 1, 2**31, True), (271, "d", 2, (1, 2), True)]
+    tifffile.imwrite(tmp_path / "a.tif", RGB16, photometric="rgb", extratags=tags)
+    back = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(back.pixels, RGB16)
+    assert back.icc is None
+    write(tmp_path / "b.tif", back)
+    np.testing.assert_array_equal(read(tmp_path / "b.tif").pixels, RGB16)
+
+
+def test_other_pages_do_not_matter(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        tiff.write(RGB16, photometric="rgb", metadata=None)
+        tiff.write(spoiled(np.nan), photometric="rgb", metadata=None)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, RGB16)

@@ -46,6 +46,10 @@ def compiled(model):
     return tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
 
 
+def _call(function, batch):
+    return lambda: function(batch).numpy()
+
+
 def against_unet(filters, depth, height, width, runs):
     """Compare ``neid`` with ``unet`` of the same width for the same output size.
 
@@ -65,7 +69,7 @@ def against_unet(filters, depth, height, width, runs):
         net = models.build(name, filters=filters, depth=depth, initializer="he_normal")
         nets[name] = models.inference_model(net)
         batch = np.random.default_rng(0).random((1, *size, 3), np.float32)
-        calls[name] = lambda f=compiled(nets[name]), x=batch: f(x).numpy()
+        calls[name] = _call(compiled(nets[name]), batch)
     seconds = interleaved(calls, runs)
     for name, size in sizes.items():
         report[name] = {

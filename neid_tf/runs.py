@@ -5,16 +5,14 @@ import dataclasses
 import io
 import json
 import os
-import platform
-import subprocess
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from neid_tf import evaluation, models, pretrained
 from neid_tf.enhance import enhance
+from neid_tf.environment import environment
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -58,9 +56,9 @@ def _is_chief():
 class Run:
     """The files of one run.
 
-    ``settings.json`` (all parameters and the command), ``environment.json``, ``history.jsonl``
-    (a line an epoch), ``checkpoint.npz`` (weights, optimizer, epoch), ``best.npz`` and
-    ``last.npz`` (weights to load by path), ``tensorboard/``.
+    ``settings.json`` (all parameters and the command), ``flags.txt`` (for ``--flagfile``),
+    ``environment.json``, ``history.jsonl`` (a line an epoch), ``checkpoint.npz`` (weights,
+    optimizer, epoch), ``best.npz`` and ``last.npz`` (weights to load by path), ``tensorboard/``.
 
     Args:
         workdir, config, model_name, model_fields, command: as for
@@ -76,6 +74,8 @@ class Run:
         if self.chief:
             self._write_json("settings.json", self.settings | {"command": self.command})
             self._write_json("environment.json", environment())
+            flags = "".join(f"{flag}\n" for flag in self.command[2:])
+            pretrained.write_atomically(workdir / "flags.txt", flags.encode())
 
     def _check_settings(self):
         """Refuse to mix two runs in one folder; only a longer run may go on."""
@@ -158,33 +158,6 @@ class Run:
         """Return the trained network, with its averaged weights where there are any."""
         with averaged(trainer):
             return models.inference_model(trainer.network)
-
-
-def environment():
-    """Describe the machine and the versions a run uses, and the commit of a checkout."""
-    return {
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "neid_tf": _version(),
-        "commit": _commit(),
-    }
-
-
-def _version():
-    import neid_tf
-
-    return neid_tf.__version__
-
-
-def _commit():
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 @contextlib.contextmanager

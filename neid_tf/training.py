@@ -194,17 +194,28 @@ class Trainer(keras.Model):
 
     if keras.backend.backend() == "tensorflow":
 
+        def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+            """Leave the building to the first step.
+
+            Keras 3.15 builds from a first batch under a strategy, and fails over dictionaries
+            with several workers (keras-team/keras issue 20329).
+            """
+
         def train_step(self, data):
             import tensorflow as tf
 
             batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            strategy = tf.distribute.get_strategy()
             with tf.GradientTape() as tape:
                 loss = self.compute_loss(y_pred=self(batch, training=True))
-                scaled = self.optimizer.scale_loss(loss / replicas)
+                scaled = self.optimizer.scale_loss(loss / strategy.num_replicas_in_sync)
             variables = self.network.trainable_variables
             self.optimizer.apply(tape.gradient(scaled, variables), variables)
-            return self.get_metrics_result()
+            results = self.get_metrics_result()
+            if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+                # Keras averages over workers along an axis that scalars do not have.
+                results = {name: value[None] for name, value in results.items()}
+            return results
 
 
 def _view(miniatures, batch):

@@ -37,7 +37,8 @@ def main(arguments):
 
 def measure():
     """Return the report of the three comparisons."""
-    from neid_tf import benchmark, runs
+    from neid_tf import benchmark
+    from neid_tf.environment import environment
     from neid_tf.pretrained import load_pretrained
     from neid_tf.training import TrainConfig
 
@@ -47,7 +48,7 @@ def measure():
     model = load_pretrained(common.WEIGHTS.value)
     full = (_HEIGHT.value, _WIDTH.value)
     return {
-        "environment": runs.environment(),
+        "environment": environment(),
         "neid_against_unet": benchmark.against_unet(_FILTERS.value, _DEPTH.value, *full, turns),
         "pipeline_against_step": benchmark.pipeline_against_step(settings, "neid", fields, turns),
         "model_against_matmul": benchmark.against_matrix_product(model, *size, turns),
@@ -60,7 +61,9 @@ def table(report):
     lines = [f"(a) neid against unet, {a['filters']} filters, same output size"]
     lines.append(f"    time         {_range(a['ratio']['time'])}")
     for key in ("operations", "parameters", "peak_bytes"):
-        lines.append(f"    {key:<13}{a['ratio'][key]:.2f}  ({a['neid'][key]:,} / {a['unet'][key]:,})")
+        lines.append(
+            f"    {key:<13}{a['ratio'][key]:.2f}  ({a['neid'][key]:,} / {a['unet'][key]:,})"
+        )
     rates = b["images_per_second"]
     lines.append("(b) input pipeline against training step, images per second")
     lines.append(f"    ratio        {_range(b['ratio'])}")

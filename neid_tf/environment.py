@@ -1,0 +1,31 @@
+"""What a measurement or a training run was made with."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import keras
+
+import neid_tf
+
+
+def environment():
+    """Describe the machine and the versions a run uses, and the commit of a checkout."""
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "neid_tf": neid_tf.__version__,
+        "commit": _commit(),
+    }
+
+
+def _commit():
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

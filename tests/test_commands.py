@@ -1,0 +1,263 @@
+"""Every program's real main on tiny pictures, and what users see when they err."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from neid_tf import evaluation
+from neid_tf.commands import main as program
+from neid_tf.training import TrainConfig
+from tests.conftest import darkened, picture, write
+
+
+@pytest.fixture
+def neid(capfd):
+    """Run ``neid`` in this process, with the flags as they were before."""
+    from absl import flags
+
+    def run(*arguments):
+        saved = flags.FLAGS.flag_values_dict() if flags.FLAGS.is_parsed() else None
+        capfd.readouterr()
+        code = program.main(["neid", *map(str, arguments)])
+        if flags.FLAGS.is_parsed():
+            flags.FLAGS.unparse_flags()
+            for name in list(flags.FLAGS):
+                flags.FLAGS[name].unparse()
+        del saved
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_enhance_one_file(neid, tmp_path, weights_file):
+    source = write(tmp_path / "dark.png", darkened(picture(21, 30)))
+    target = tmp_path / "new" / "bright.png"
+    code, _, err = neid("enhance", source, f"--output={target}", f"--weights={weights_file}")
+    assert (code, err) == (0, "")
+    assert cv2.imread(str(target)).shape == (21, 30, 3)
+    target = tmp_path / "large.jpg"
+    assert (
+        neid("enhance", source, f"--output={target}", "--scale=2", f"--weights={weights_file}")[0]
+        == 0
+    )
+    assert cv2.imread(str(target)).shape == (42, 60, 3)
+
+
+def test_enhance_goes_on_after_a_bad_file(neid, tmp_path, weights_file):
+    write(tmp_path / "in/sub/a.png", darkened(picture(20, 24)))
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    code, _, err = neid(
+        "enhance", tmp_path / "in", f"--output={tmp_path / 'out'}", f"--weights={weights_file}"
+    )
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "in/b.png" in err
+    files = [p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert [str(file) for file in files] == ["sub/a.png"]
+
+
+def test_enhance_strength_zero_is_the_input(neid, tmp_path, weights_file):
+    source = write(tmp_path / "dark.png", darkened(picture(20, 24)))
+    options = [f"--output={tmp_path / 'out'}", f"--weights={weights_file}", "--strength=0"]
+    assert neid("enhance", source, *options)[0] == 0
+    np.testing.assert_array_equal(
+        cv2.imread(str(tmp_path / "out/dark.png")), cv2.imread(str(source))
+    )
+
+
+@pytest.mark.parametrize("method", ["msr", "npe", "dong", "mf", "lime", "crm", "bimef"])
+def test_enhance_by_a_classical_method(neid, tmp_path, method):
+    dark = darkened(picture(25, 40))
+    source = write(tmp_path / "dark.png", dark)
+    assert neid("enhance", source, f"--output={tmp_path / 'out'}", f"--method={method}")[0] == 0
+    assert cv2.imread(str(tmp_path / "out/dark.png")).mean() > 1.3 * dark.mean()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, ""),
+        (["brighten"], 2, "'brighten'"),
+        (["enhance", "--output=x"], 2, "no input"),
+        (["enhance", "a.png"], 2, "--output is missing"),
+        (["enhance", "a.png", "--output=x", "--scale=3"], 2, "scale"),
+        (["enhance", "a.png", "--output=x", "--strength=-1"], 2, "strength"),
+        (["enhance", "a.png", "--output=x", "--bogus"], 2, "bogus"),
+        (["enhance", "a.png", "--output=x", "--tile=9"], 2, "--tile"),
+        (["enhance", "a.png", "--output=x", "--method=magic"], 2, "magic"),
+        (["enhance", "a.png", "--output=x", "--method=lime", "--scale=2"], 2, "--scale=2"),
+        (["enhance", "a.png", "b.png", "--output=x.png"], 2, "one file"),
+        (["enhance", "a.png", "--output=x", "--weights=none.npz"], 1, "none.npz"),
+        (["enhance", "*.nope", "--output=x"], 1, "nothing matches"),
+        (["evaluate", "--data=nowhere", "--output=r.json", "--method=lime"], 1, "nowhere"),
+        (["evaluate", "--output=r.json"], 2, "--data is missing"),
+        (["train", "--data=nowhere"], 2, "--workdir is missing"),
+        (["train", "--data=nowhere", "--workdir=w"], 1, "no such folder"),
+        (["train", "--data=x", "--workdir=w", "--crop=33"], 2, "crop"),
+        (["train", "--data=x", "--workdir=w", "--model=unet", "--tone"], 2, "unet"),
+        (["train", "--data=x", "--workdir=w", "--flagfile=none.flags"], 2, "none.flags"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(neid, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    got, _, err = neid(*arguments)
+    assert got == code, err
+    assert message in err
+    assert len(err.strip().splitlines()) <= 3
+    assert not [p for p in tmp_path.iterdir() if p.name != "w"]
+
+
+def test_evaluate(neid, tmp_path, pairs_folder, weights_file):
+    report_file, saved = tmp_path / "report.json", tmp_path / "saved"
+    code, out, _ = neid(
+        "evaluate",
+        f"--data={pairs_folder}",
+        f"--output={report_file}",
+        f"--weights={weights_file}",
+        f"--save={saved}",
+    )
+    assert code == 0
+    report = json.loads(report_file.read_text())
+    assert set(report) >= {"protocol", "mean", "images", "controls"}
+    assert set(report["mean"]) >= {"psnr", "ssim", "ssim_gray", "psnr_gt_mean"}
+    assert [image["name"] for image in report["images"]] == list("123456")
+    first = cv2.imread(str(saved / "1.png"))[..., ::-1]
+    expected = evaluation.score(picture(48, 64, 1), first)
+    assert report["images"][0]["psnr"] == pytest.approx(expected["psnr"])
+    assert report["controls"]["bicubic_half_and_back"]["psnr"] > report["controls"]["input"]["psnr"]
+    assert f"{report['mean']['psnr']:.2f}" in out
+
+
+def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):
+    (tmp_path / "names.txt").write_text("2 4")
+    options = [f"--only={tmp_path / 'names.txt'}", f"--output={tmp_path / 'r.json'}"]
+    assert neid("evaluate", f"--data={pairs_folder}", "--method=bimef", *options)[0] == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [image["name"] for image in report["images"]] == ["2", "4"]
+    assert report["method"] == {"name": "bimef"}
+
+
+def train_arguments(pairs_folder, workdir):
+    return [
+        "train",
+        f"--data={pairs_folder}",
+        f"--workdir={workdir}",
+        *["--model=neid_tone", "--filters=4", "--depth=2", "--crop=32", "--epochs=2"],
+        *["--batch_size=4", "--validation=none", "--validate_every=1"],
+    ]
+
+
+def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
+    workdir = tmp_path / "run"
+    code, _, err = neid(*train_arguments(pairs_folder, workdir))
+    assert code == 0, err
+    settings = json.loads((workdir / "settings.json").read_text())
+    assert settings["command"][:2] == ["neid", "train"]
+    assert {"--filters=4", "--epochs=2", "--model=neid_tone"} <= set(settings["command"])
+    code, _, err = neid(
+        "enhance",
+        pairs_folder / "low" / "1.png",
+        f"--output={tmp_path / 'out.png'}",
+        f"--weights={workdir / 'last.npz'}",
+    )
+    assert code == 0, err
+    code, _, err = neid(*train_arguments(pairs_folder, workdir), "--learning_rate=0.5")
+    assert code == 1
+    assert "learning_rate was 0.0001, is 0.5" in err
+
+
+def test_saved_flags_make_the_same_run(neid, tmp_path, pairs_folder):
+    assert neid(*train_arguments(pairs_folder, tmp_path / "one"))[0] == 0
+    flagfile = tmp_path / "one" / "flags.txt"
+    options = [f"--data={pairs_folder}", f"--workdir={tmp_path / 'two'}"]
+    assert neid("train", f"--flagfile={flagfile}", *options)[0] == 0
+    one, two = (json.loads((tmp_path / n / "settings.json").read_text()) for n in ("one", "two"))
+    assert one == two
+
+
+def test_every_field_has_a_flag_and_every_flag_is_read():
+    from neid_tf.commands import train
+    from neid_tf.models import ModelConfig
+
+    for config, holders in (
+        (TrainConfig, train._CONFIG_FLAGS),
+        (ModelConfig, train._MODEL_FLAGS),
+    ):
+        fields = {field.name: field for field in dataclasses.fields(config)}
+        assert set(holders) == set(fields)
+        for name, field in fields.items():
+            assert field.metadata["help"].endswith("."), name
+    assert train._CONFIG_FLAGS["epochs"].default == 2000
+
+
+def test_the_papers_flagfile_is_the_papers_run(neid):
+    from absl import flags
+
+    from neid_tf.commands import train
+    from neid_tf.models import ModelConfig
+
+    path = os.path.join(os.path.dirname(__file__), "..", "experiments", "paper.flags")
+    flags.FLAGS(["train", f"--flagfile={path}"])
+    try:
+        config, (model, fields) = train.config_from_flags(), train.model_from_flags()
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+    defaults = TrainConfig()
+    assert config == defaults
+    assert (config.epochs, config.batch_size, config.crop) == (2000, 8, 256)
+    assert (config.learning_rate, config.boundaries, config.decay) == (1e-4, "500,1000", 0.1)
+    assert (config.reconstruction, config.detail_weight, config.colour_weight) == (
+        "huber",
+        0.1,
+        0.1,
+    )
+    assert model == "paper"
+    assert ModelConfig(**fields) == ModelConfig(filters=64, depth=4, initializer="normal")
+
+
+def test_benchmark(neid, tmp_path, weights_file):
+    code, out, err = neid(
+        "benchmark",
+        *[f"--output={tmp_path / 'b.json'}", f"--weights={weights_file}", "--runs=1"],
+        *["--height=64", "--width=96", "--filters=4", "--depth=2", "--crop=32"],
+    )
+    assert code == 0, err
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert 0 < report["neid_against_unet"]["ratio"]["operations"] < 0.5
+    assert report["pipeline_against_step"]["ratio"]["median"] > 0
+    assert report["model_against_matmul"]["gigaflops_per_second"]["model"]["median"] > 0
+    assert "matrix product" in out
+
+
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_help_is_complete(neid, command):
+    code, out, _ = neid(command, "--help")
+    assert code == 0
+    assert f"neid {command}" in out
+    assert "--output" in out or "--workdir" in out
+
+
+def test_help_is_quick_and_needs_no_tensorflow():
+    script = (
+        "import sys; from neid_tf.commands import main; code = main.main(['neid', '--help']);"
+        "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_module_is_a_program():
+    result = subprocess.run(
+        [sys.executable, "-m", "neid_tf.commands.main", "enhance"], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("neid: enhance: no input")

@@ -81,11 +81,12 @@ def against_unet(filters, depth, height, width, runs):
         }
     measures = {"time": ratios(seconds["neid"], seconds["unet"])}
     for key in ("parameters", "operations", "peak_bytes"):
-        measures[key] = report["neid"][key] / report["unet"][key]
+        a, b = (report[name][key] for name in ("neid", "unet"))
+        measures[key] = a / b if a and b else None
     return report | {"ratio": measures, "filters": filters, "depth": depth}
 
 
-def pipeline_against_step(settings, model, fields, runs, steps=8):
+def pipeline_against_step(settings, model, fields, runs, steps=4):
     """Compare the input pipeline alone with the training step alone, in images a second.
 
     The pairs are generated, of LoL's size; the step computes on one batch again and again.
@@ -103,21 +104,25 @@ def pipeline_against_step(settings, model, fields, runs, steps=8):
     trainer = training.Trainer(network, settings.objective(), settings.exposure)
     trainer.compile(optimizer=settings.optimizer(1000), jit_compile=settings.jit_compile)
     sampling = data.Sampling(settings.crop, settings.batch_size, thumbnail=network.config.tone)
-    batches = iter(data.training_dataset(_generated_pairs(), sampling, 0, (runs + 3) * steps))
-    batch = next(batches)
+    # Many more batches than are read ahead while the step computes.
+    dataset = data.training_dataset(_generated_pairs(), sampling, 0, 16 * steps)
+    batch = next(iter(dataset))
 
     def step():
         for _ in range(steps):
             trainer.train_on_batch(batch)
 
     def load():
-        for _ in range(steps):
-            next(batches)
+        for _ in dataset:
+            pass
 
     seconds = interleaved({"pipeline": load, "step": step}, runs, warmup=1)
-    images = steps * settings.batch_size
-    rates = {name: spread([images / s for s in values]) for name, values in seconds.items()}
-    return {"images_per_second": rates, "ratio": ratios(seconds["step"], seconds["pipeline"])}
+    images = {"pipeline": 16 * steps * settings.batch_size, "step": steps * settings.batch_size}
+    rates = {name: [images[name] / s for s in values] for name, values in seconds.items()}
+    return {
+        "images_per_second": {name: spread(values) for name, values in rates.items()},
+        "ratio": ratios(rates["pipeline"], rates["step"]),
+    }
 
 
 def _generated_pairs(count=16):

@@ -29,10 +29,10 @@ def count_operations(model, height, width):
 
 
 def peak_bytes(name, filters, depth, height, width):
-    """Measure how much a forward pass adds to the peak of a process's resident memory.
+    """Measure how much a forward pass adds to a process's resident memory at its peak.
 
-    In a process of its own, since a peak never goes down: the model is run once on a small
-    picture, so that what is loaded once does not count, then on one of the size asked for.
+    In a process of its own: the model is run once on a small picture, so that what is loaded
+    once does not count, then on one of the size asked for. Reads Linux's ``/proc``.
 
     Args:
         name: of the model, one of :data:`neid_tf.models.VARIANTS`.
@@ -42,11 +42,14 @@ def peak_bytes(name, filters, depth, height, width):
         width: likewise.
 
     Returns:
-        Bytes.
+        Bytes, or None where there is no ``/proc`` to ask.
     """
+    import os
     import subprocess
     import sys
 
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        return None
     values = [name, *map(str, (filters, depth, height, width))]
     result = subprocess.run(
         [sys.executable, "-c", _PEAK, *values], capture_output=True, text=True, check=True
@@ -55,16 +58,19 @@ def peak_bytes(name, filters, depth, height, width):
 
 
 _PEAK = """
-import resource, sys
+import re, sys
 import numpy as np
 from neid_tf import benchmark, models
 name, (filters, depth, height, width) = sys.argv[1], map(int, sys.argv[2:])
 net = models.build(name, filters=filters, depth=depth, initializer="he_normal")
 net = models.inference_model(net)
 call = benchmark.compiled(net)
-peaks = []
-for size in ((64, 64), (height, width)):
-    call(np.zeros((1, *size, 3), np.float32)).numpy()
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-print(peaks[1] - peaks[0])
+call(np.zeros((1, 16, 16, 3), np.float32)).numpy()
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak starts again from here
+def kilobytes(key):
+    return int(re.search(key + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = kilobytes("VmRSS")
+call(np.zeros((1, height, width, 3), np.float32)).numpy()
+print(1024 * max(kilobytes("VmHWM") - before, 1))
 """

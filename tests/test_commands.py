@@ -229,7 +229,8 @@ def test_benchmark(neid, tmp_path, weights_file):
     code, out, err = neid(
         "benchmark",
         *[f"--output={tmp_path / 'b.json'}", f"--weights={weights_file}", "--runs=1"],
-        *["--height=64", "--width=96", "--filters=4", "--depth=2", "--crop=32"],
+        *["--output_height=256", "--output_width=384", "--pipeline_crop=32"],
+        *["--compared_filters=4", "--compared_depth=2"],
     )
     assert code == 0, err
     report = json.loads((tmp_path / "b.json").read_text())

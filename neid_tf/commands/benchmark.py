@@ -13,12 +13,18 @@ from absl import flags
 
 from neid_tf.commands import common, quiet
 
-_HEIGHT = flags.DEFINE_integer("height", 400, "Height of the output, in pixels.", lower_bound=2)
-_WIDTH = flags.DEFINE_integer("width", 600, "Width of the output, in pixels.", lower_bound=2)
+_HEIGHT = flags.DEFINE_integer(
+    "output_height", 400, "Height of the output, in pixels.", lower_bound=2
+)
+_WIDTH = flags.DEFINE_integer("output_width", 600, "Width of the output, in pixels.", lower_bound=2)
 _RUNS = flags.DEFINE_integer("runs", 7, "Counted turns.", lower_bound=1)
-_FILTERS = flags.DEFINE_integer("filters", 16, "Width of neid and unet in (a).", lower_bound=1)
-_DEPTH = flags.DEFINE_integer("depth", 4, "Depth of neid and unet in (a).", lower_bound=1)
-_CROP = flags.DEFINE_integer("crop", 128, "Side of the crops in (b), in pixels.", lower_bound=32)
+_FILTERS = flags.DEFINE_integer(
+    "compared_filters", 16, "Filters of neid and unet in (a).", lower_bound=1
+)
+_DEPTH = flags.DEFINE_integer("compared_depth", 4, "Depth of neid and unet in (a).", lower_bound=1)
+_CROP = flags.DEFINE_integer(
+    "pipeline_crop", 128, "Side of the crops in (b), in pixels.", lower_bound=32
+)
 common.declare(__name__, common.OUTPUT, common.WEIGHTS)
 
 
@@ -61,9 +67,9 @@ def table(report):
     lines = [f"(a) neid against unet, {a['filters']} filters, same output size"]
     lines.append(f"    time         {_range(a['ratio']['time'])}")
     for key in ("operations", "parameters", "peak_bytes"):
-        lines.append(
-            f"    {key:<13}{a['ratio'][key]:.2f}  ({a['neid'][key]:,} / {a['unet'][key]:,})"
-        )
+        if a["ratio"][key]:
+            pair = f"({a['neid'][key]:,} / {a['unet'][key]:,})"
+            lines.append(f"    {key:<13}{a['ratio'][key]:.2f}  {pair}")
     rates = b["images_per_second"]
     lines.append("(b) input pipeline against training step, images per second")
     lines.append(f"    ratio        {_range(b['ratio'])}")

@@ -1,6 +1,7 @@
 """Keeps the start of TensorFlow quiet."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ def load_keras():
     with _native_stderr_held_back():
         import keras
 
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         keras.ops.zeros(())
     return keras
 

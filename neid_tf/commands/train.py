@@ -39,6 +39,10 @@ def config_from_flags():
 def model_from_flags():
     """Return the model's name and the fields that the flags change."""
     given = {name: h.value for name, h in _MODEL_FLAGS.items() if h.value is not None}
+    try:
+        models.describe(_MODEL.value, **given)
+    except ValueError as error:
+        raise flags.ValidationError(str(error)) from error
     return _MODEL.value, given
 
 

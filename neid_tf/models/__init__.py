@@ -1,5 +1,7 @@
 """The models of the paper and the variants beyond it."""
 
+import dataclasses
+
 from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import (
     ARCHITECTURES,
@@ -37,12 +39,17 @@ def build(name="neid", **fields):
     Raises:
         ValueError: for an unknown name, an unknown field or a bad value.
     """
+    return NEID(name=name, **dataclasses.asdict(describe(name, **fields)))
+
+
+def describe(name="neid", **fields):
+    """Return the :class:`ModelConfig` that :func:`build` would build."""
     if name not in VARIANTS:
         raise ValueError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
     unknown = set(fields) - set(ModelConfig.__dataclass_fields__)
     if unknown:
         raise ValueError(f"a model has no field {', '.join(sorted(unknown))}")
-    return NEID(name=name, **(VARIANTS[name] | fields))
+    return ModelConfig(**(VARIANTS[name] | fields))
 
 
 __all__ = [
@@ -52,6 +59,7 @@ __all__ = [
     "ModelConfig",
     "area_resize",
     "build",
+    "describe",
     "inference_model",
     "rebuild",
     "transfer",

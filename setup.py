@@ -25,9 +25,10 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=REQUIREMENTS,
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.8"],
+        "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7"],
         "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16", "ai-edge-litert>=1.2"],
         "demo": ["gradio>=5"],
+        "video": ["av>=17.1"],
     },
     entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},
 )

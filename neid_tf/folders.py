@@ -1,20 +1,28 @@
-"""Many pictures: which file becomes which, and enhancing them one after the other."""
+"""Many pictures and videos: which file becomes which, and enhancing each of them."""
 
 import dataclasses
 import glob
 import os
 from pathlib import Path
 
-from neid_tf import pictures
+from neid_tf import pictures, video
 from neid_tf.pictures import PictureError
+
+SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
+"""The suffixes, lower case, of the files that are looked for in folders."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One picture to read and the file to write."""
+    """One picture or video to read and the file to write."""
 
     source: Path
     target: Path
+
+    @property
+    def is_video(self):
+        """Whether the source is taken for a video, by its suffix."""
+        return self.source.suffix.lower() in video.SUFFIXES
 
 
 class UsageError(ValueError):
@@ -48,16 +56,17 @@ def plan(inputs, output, suffix=""):
 
 
 def _is_file_name(output):
-    return output.suffix.lower() in pictures.SUFFIXES and not output.is_dir()
+    known = pictures.SUFFIXES | video.WRITABLE
+    return output.suffix.lower() in known and not output.is_dir()
 
 
 def _expand(item, failures):
     """Return (file, path below the output) of an input; a folder keeps its tree."""
     path = Path(item)
-    if path.is_dir() and path.suffix.lower() not in pictures.SUFFIXES:
-        files = [f for f in sorted(path.rglob("*")) if _is_picture(f)]
+    if path.is_dir() and path.suffix.lower() not in SUFFIXES:
+        files = [f for f in sorted(path.rglob("*")) if _is_known(f)]
         if not files:
-            failures.append((item, "no pictures in this folder"))
+            failures.append((item, "no pictures or videos in this folder"))
         return [(file, file.relative_to(path)) for file in files]
     if not os.path.lexists(path) and glob.has_magic(item):
         matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
@@ -68,13 +77,15 @@ def _expand(item, failures):
     return [(path, Path(path.name))]
 
 
-def _is_picture(path):
+def _is_known(path):
     hidden = path.name.startswith(".")
-    return path.suffix.lower() in pictures.SUFFIXES and not hidden and not path.is_dir()
+    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir()
 
 
 def _target(output, name, suffix):
-    return output / name.with_name(f"{name.stem}{suffix}{name.suffix}")
+    is_video = name.suffix.lower() in video.SUFFIXES
+    extension = video.written_suffix(name) if is_video else name.suffix
+    return output / name.with_name(f"{name.stem}{suffix}{extension}")
 
 
 def _without_collisions(jobs, failures):
@@ -106,16 +117,46 @@ def enhance_file(job, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX
         PictureError: naming the file, where it can't be read or written, exists already, or is
             the input itself.
     """
-    if job.target.exists():
-        if job.source.exists() and job.target.samefile(job.source):
-            raise PictureError(job.target, "the output is the input itself")
-        if not overwrite:
-            raise PictureError(job.target, "is there already; --overwrite replaces it")
+    _check_target(job, overwrite)
     picture = pictures.read(job.source, max_pixels)
     enhanced = picture.with_pixels(function(picture.pixels))
+    _make_folder(job)
+    pictures.write(job.target, enhanced)
+    return picture.pixels.shape[0] * picture.pixels.shape[1]
+
+
+def enhance_clip(job, model, overwrite=False, **options):
+    """Read a video, enhance it and write it, whole or not at all.
+
+    Args:
+        job: :class:`Job`.
+        model: as for :func:`neid_tf.video.enhance_video`.
+        overwrite: whether a file that exists is replaced.
+        **options: of :func:`neid_tf.video.enhance_video`.
+
+    Returns:
+        Its :class:`neid_tf.video.Summary`.
+
+    Raises:
+        PictureError: where the output exists already, or is the input itself.
+        VideoError: where the video can't be read or written.
+    """
+    _check_target(job, overwrite)
+    _make_folder(job)
+    return video.enhance_video(job.source, job.target, model, **options)
+
+
+def _check_target(job, overwrite):
+    if not job.target.exists():
+        return
+    if job.source.exists() and job.target.samefile(job.source):
+        raise PictureError(job.target, "the output is the input itself")
+    if not overwrite:
+        raise PictureError(job.target, "is there already; --overwrite replaces it")
+
+
+def _make_folder(job):
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
-    pictures.write(job.target, enhanced)
-    return picture.pixels.shape[0] * picture.pixels.shape[1]

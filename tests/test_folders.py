@@ -52,7 +52,8 @@ def test_two_inputs_of_one_name(tree):
 def test_a_folder_without_pictures(tree):
     (tree / "empty").mkdir()
     assert (
-        folders.plan([str(tree / "empty")], tree / "out")[1][0][1] == "no pictures in this folder"
+        folders.plan([str(tree / "empty")], tree / "out")[1][0][1]
+        == "no pictures or videos in this folder"
     )
 
 
@@ -100,3 +101,13 @@ def test_pixel_limit(tree):
     job = folders.Job(tree / "in/a.png", tree / "out.png")
     with pytest.raises(pictures.PictureError, match="80"):
         folders.enhance_file(job, invert, max_pixels=79)
+
+
+def test_videos_keep_or_change_their_suffix(tree):
+    for name in ("a.MOV", "b.avi"):
+        (tree / "in" / name).write_bytes(b"")
+    jobs, _ = folders.plan([str(tree / "in")], tree / "out")
+    videos = {j.source.name: j.target.name for j in jobs if j.is_video}
+    assert videos == {"a.MOV": "a.mov", "b.avi": "b.mp4"}
+    jobs, _ = folders.plan([str(tree / "in" / "b.avi")], tree / "new.mp4")
+    assert jobs[0].target == tree / "new.mp4"

@@ -1,8 +1,9 @@
 """neid enhance INPUT... --output=PATH [--scale=1|2] [--strength=S] [--weights=NAME|PATH]
 
 Brightens low-light pictures and restores their details. INPUT: picture files (JPEG, PNG,
-BMP, TIFF, WebP; 8 or 16 bit), folders with all pictures below them, and globs. PATH is a
-folder, which gets files of the same names and formats, or a file where there is one input.
+BMP, TIFF, WebP; 8 or 16 bit), videos (with the extra 'video'), folders with all pictures
+and videos below them, and globs. PATH is a folder, which gets files of the same names and
+formats, or a file where there is one input.
 
 Exit codes: 0 all done; 1 some input failed (each is named on stderr with its reason, the
 rest is done); 2 wrong usage.
@@ -14,7 +15,7 @@ import sys
 from absl import flags
 from tqdm import tqdm
 
-from neid_tf import folders, pictures
+from neid_tf import folders, pictures, video
 from neid_tf.commands import common, methods
 
 _SCALE = flags.DEFINE_enum(
@@ -46,7 +47,8 @@ def main(inputs):
         _report(f"{name}: {reason}")
     failed = len(failures)
     if jobs:
-        failed += _enhance_all(jobs, _function())
+        _tile()
+        failed += _enhance_all(jobs)
     return 1 if failed else 0
 
 
@@ -69,17 +71,39 @@ def _tile():
     return int(_TILE.value)
 
 
-def _enhance_all(jobs, function):
+def _enhance_one(job, function):
+    if job.is_video:
+        return _enhance_clip(job)
+    options = {"overwrite": _OVERWRITE.value, "max_pixels": _MAX_PIXELS.value}
+    return folders.enhance_file(job, function(), **options)
+
+
+def _enhance_clip(job):
+    """Enhance a video under a progress bar of its own."""
+    model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value)
+    options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
+    with tqdm(unit="frame", desc=job.source.name, disable=not sys.stderr.isatty()) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        summary = folders.enhance_clip(
+            job, model, overwrite=_OVERWRITE.value, progress=progress, **options
+        )
+    for note in summary.notes:
+        _report(f"{job.source}: {note}")
+
+
+def _enhance_all(jobs):
     """Do the jobs under a progress bar; return how many failed."""
     failed = 0
-    do = functools.partial(
-        folders.enhance_file, overwrite=_OVERWRITE.value, max_pixels=_MAX_PIXELS.value
-    )
+    function = functools.cache(_function)
     with tqdm(jobs, unit="picture", disable=len(jobs) < 2 or not sys.stderr.isatty()) as bar:
         for job in bar:
             try:
-                do(job, function)
-            except pictures.PictureError as error:
+                _enhance_one(job, function)
+            except (pictures.PictureError, video.VideoError) as error:
                 failed += 1
                 _report(str(error))
             except MemoryError:

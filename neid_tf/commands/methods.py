@@ -42,6 +42,17 @@ def _neid(weights, scale, strength, tile):
     return functools.partial(enhance, model=model, scale=scale, strength=strength)
 
 
+@functools.cache
+def load_for_video(method, weights):
+    """Return the model that videos are enhanced with."""
+    if method != "neid":
+        raise flags.ValidationError(f"videos need --method=neid, not {method}")
+    quiet.load_keras()
+    from neid_tf.pretrained import load_pretrained
+
+    return load_pretrained(weights)
+
+
 def _classical(function, pixels, strength):
     from neid_tf.enhance import adjust
 

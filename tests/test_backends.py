@@ -1,0 +1,37 @@
+"""The models, losses and training run on Keras's JAX backend, without TensorFlow."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys
+import keras
+from neid_tf import pairs, training
+root, workdir = sys.argv[1:]
+config = training.TrainConfig(crop=32, batch_size=4, epochs=2, learning_rate=3e-3, ema=0.5,
+    structure_weight=0.1, validate_every=2)
+loaded = pairs.load_pairs(root)
+training.train(config, "neid_tone", {"filters": 2, "depth": 1}, loaded,
+    loaded.select(lambda name: name == "6"), workdir)
+print(keras.backend.backend(), "tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
+def test_training_on_jax(pairs_folder, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(pairs_folder), str(tmp_path / "run")],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split("\n")[-2] == "jax False"
+    first, last = map(json.loads, (tmp_path / "run" / "history.jsonl").read_text().splitlines())
+    assert last["loss"] < first["loss"]
+    assert last["validation_psnr"] > 5

@@ -26,7 +26,13 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7"],
-        "export": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16", "ai-edge-litert>=1.2"],
+        "export": [
+            "onnx>=1.17",
+            "onnxruntime>=1.20",
+            "tf2onnx>=1.17",
+            "ai-edge-litert>=2.3",
+            "ai-edge-quantizer>=0.10",
+        ],
         "demo": ["gradio>=5"],
         "video": ["av>=17.1"],
     },

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from neid_tf.downsample import bicubic_taps
+
 
 def to_float(images):
     """Turn pictures of 8 or 16 bit into float32 in [0, 1]; float pictures stay as they are."""
@@ -58,15 +60,6 @@ def flip_and_turn(images, flips, turns):
 
 def _where(condition, yes, no):
     return ops.where(ops.reshape(condition, (-1, 1, 1, 1)), yes, no)
-
-
-def bicubic_taps():
-    """Return the 8 weights of the antialiased bicubic ÷2 (Keys, a = −0.5); they sum to 1."""
-    x = np.abs(np.arange(8) - 3.5) / 2.0
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    taps = np.where(x <= 1.0, near, far)
-    return taps / taps.sum()
 
 
 def halve(images):

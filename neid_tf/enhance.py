@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from neid_tf.downsample import halve, pad_to_even
+
 _WHITE = {"uint8": 255, "uint16": 65535}
 
 
@@ -46,23 +48,13 @@ def _check(image, scale, strength):
 
 def _predict(pixels, model, scale):
     """Return the model's float output for a float picture, at ``scale`` times its size."""
-    same_size = getattr(getattr(model, "config", None), "scale", 2) == 1
+    same_size = getattr(getattr(model, "config", model), "scale", 2) == 1
     if same_size and scale == 2:
         raise ValueError("this model keeps the size of its input: scale 2 needs another")
-    from neid_tf import augment
-
     height, width = pixels.shape[:2]
-    batch = pixels[None]
-    if scale == 1 and not same_size:
-        batch = np.asarray(augment.halve(pad_to_even(batch)))
+    small = halve(pad_to_even(pixels)) if scale == 1 and not same_size else pixels
     predict = getattr(model, "predict_on_batch", model)
-    return np.asarray(predict(batch))[0][: height * scale, : width * scale]
-
-
-def pad_to_even(batch):
-    """Repeat the last row or column of a batch N×H×W×C of odd height or width."""
-    _, height, width, _ = batch.shape
-    return np.pad(batch, [(0, 0), (0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+    return np.asarray(predict(small[None]))[0][: height * scale, : width * scale]
 
 
 def adjust(pixels, output, strength):

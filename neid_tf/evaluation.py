@@ -3,10 +3,12 @@
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
 
 from neid_tf import pictures
+from neid_tf.downsample import halve, pad_to_even
 
 PROTOCOL = {
     "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures",
@@ -122,14 +124,7 @@ def mean_scores(images):
 
 def half_and_back(reference):
     """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
-    import cv2
-
-    from neid_tf import augment
-    from neid_tf.enhance import pad_to_even
-
-    batch = pad_to_even(reference[None].astype(np.float32) / 255.0)
-    half = np.asarray(augment.halve(batch))[0]
-    size = batch.shape[2:0:-1]
-    full = cv2.resize(half, size, interpolation=cv2.INTER_CUBIC)
+    batch = pad_to_even(reference.astype(np.float32) / 255.0)
+    full = cv2.resize(halve(batch), batch.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     full = full[: reference.shape[0], : reference.shape[1]]
     return np.rint(np.clip(full, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -145,7 +145,8 @@ class Run:
 
     def card(self, row):
         """Return what is to be known of weights: settings, command, scores, commit."""
-        scores = {name: value for name, value in row.items() if name.startswith("validation")}
+        prefix = "validation_"
+        scores = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
         return {
             "command": " ".join(self.command),
             "settings": self.settings,

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from neid_tf.enhance import adjust, pad_to_even
+from neid_tf.downsample import pad_to_even
+from neid_tf.enhance import adjust
 
 SMOOTHING = 0.5
 """Time constant of the average over time, in seconds."""

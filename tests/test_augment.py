@@ -25,13 +25,6 @@ def test_halve_needs_even_sizes():
         augment.halve(np.zeros((1, 17, 20, 3), np.float32))
 
 
-def test_taps():
-    taps = augment.bicubic_taps()
-    np.testing.assert_allclose(taps, taps[::-1])
-    np.testing.assert_allclose(taps.sum(), 1)
-    np.testing.assert_allclose(taps[3], 111 / 256)
-
-
 def test_flips_and_turns_are_numpys():
     images = np.random.default_rng(0).uniform(size=(8, 6, 6, 3)).astype("float32")
     flips, turns = np.arange(8) >= 4, np.arange(8) % 4

@@ -82,7 +82,7 @@ def test_packaged_weights(name):
     assert isinstance(model, models.NEID)
     dark = np.full((1, 50, 75, 3), 0.05, np.float32) * picture(50, 75)[None] / 255
     assert np.asarray(model(dark)).mean() > 5 * dark.mean()
-    assert model.card["validation"]["validation_psnr"] > 20
+    assert model.card["validation"]["psnr"] > 20
     assert model.card["command"].startswith("neid train")
 
 

@@ -52,7 +52,7 @@ def test_a_run_and_its_files(loaded, tmp_path):
     np.testing.assert_allclose(loaded_back(x), model(x), atol=5e-3)
     card = loaded_back.card
     assert card["epochs_trained"] == 3
-    assert card["validation"]["validation_psnr"] == rows[-1]["validation_psnr"]
+    assert card["validation"]["psnr"] == rows[-1]["validation_psnr"]
     assert card["settings"]["filters"] == 4
 
 

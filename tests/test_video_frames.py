@@ -21,7 +21,7 @@ def sensitive_model(seed=7):
     """Return a small NEID whose tone trembles with the noise of a frame."""
     keras.utils.set_random_seed(seed)
     model = models.inference_model(models.build("neid_tone", filters=8, depth=2))
-    layer = model.get_layer("tone_parameters")
+    layer = model.get_layer("tone_head")
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel * 30.0, bias])
     return model

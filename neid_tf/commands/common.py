@@ -15,6 +15,8 @@ WEIGHTS = flags.DEFINE_string(
 )
 METHOD = flags.DEFINE_string("method", "neid", "neid, or the name of a classical method.")
 
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there already.")
+
 
 def declare(module, *holders):
     """Show shared flags in the help of a command."""
@@ -70,6 +72,7 @@ __all__ = [
     "DATA",
     "METHOD",
     "OUTPUT",
+    "OVERWRITE",
     "WEIGHTS",
     "Failure",
     "declare",

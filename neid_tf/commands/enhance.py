@@ -15,7 +15,7 @@ import sys
 from absl import flags
 from tqdm import tqdm
 
-from neid_tf import folders, pictures, video
+from neid_tf import folders, pictures, runtimes, video
 from neid_tf.commands import common, methods
 
 _SCALE = flags.DEFINE_enum(
@@ -27,12 +27,18 @@ _STRENGTH = flags.DEFINE_float(
 _TILE = flags.DEFINE_string(
     "tile", "auto", "Side of the tiles of large pictures, in pixels of the input; or auto."
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there already.")
+_RUNTIME = flags.DEFINE_enum(
+    "runtime",
+    "keras",
+    ["keras", *runtimes.SUFFIXES],
+    "What runs the network. Other than with keras, --weights is the path of what neid export "
+    "wrote, and pictures are done in one piece.",
+)
 _SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
 _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels", pictures.DEFAULT_MAX_PIXELS, "The largest picture read, in pixels.", lower_bound=1
 )
-common.declare(__name__, common.OUTPUT, common.WEIGHTS, common.METHOD)
+common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS, common.METHOD)
 
 
 def main(inputs):
@@ -60,6 +66,7 @@ def _function():
         scale=int(_SCALE.value),
         strength=_STRENGTH.value,
         tile=_tile(),
+        runtime=_RUNTIME.value,
     )
 
 
@@ -74,8 +81,15 @@ def _tile():
 def _enhance_one(job, function):
     if job.is_video:
         return _enhance_clip(job)
-    options = {"overwrite": _OVERWRITE.value, "max_pixels": _MAX_PIXELS.value}
-    return folders.enhance_file(job, function(), **options)
+    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _MAX_PIXELS.value}
+    loaded = function()
+    try:
+        return folders.enhance_file(job, loaded, **options)
+    except pictures.PictureError:
+        raise
+    except ValueError as error:
+        # Such as a picture that is too large for a model of one size.
+        raise pictures.PictureError(job.source, str(error)) from error
 
 
 def _enhance_clip(job):
@@ -89,7 +103,7 @@ def _enhance_clip(job):
             bar.update(done - bar.n)
 
         summary = folders.enhance_clip(
-            job, model, overwrite=_OVERWRITE.value, progress=progress, **options
+            job, model, overwrite=common.OVERWRITE.value, progress=progress, **options
         )
     for note in summary.notes:
         _report(f"{job.source}: {note}")

@@ -31,14 +31,15 @@ def main(arguments):
     pairs = pair_files.load_pairs(root, smallest=11)
     if _ONLY.value:
         pairs = pair_files.hold_out(pairs, _ONLY.value)[1]
-    report = evaluation.evaluate(_rows(pairs), function, save=_SAVE.value)
-    report |= {"method": _described(), "data": str(root), "controls": _controls(pairs)}
+    report = evaluation.evaluate(rows(pairs), function, save=_SAVE.value)
+    report |= {"method": _described(), "data": str(root), "controls": controls(pairs)}
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     pretrained.write_atomically(output, text.encode())
     print(_table(report))
 
 
-def _rows(pairs):
+def rows(pairs):
+    """Return (name, low, high) of each pair."""
     return zip(*dataclasses.astuple(pairs), strict=True)
 
 
@@ -48,11 +49,12 @@ def _described():
     return {"name": "neid", "weights": common.WEIGHTS.value}
 
 
-def _controls(pairs):
+def controls(pairs):
+    """Score the input as it is, and the reference halved and enlarged again."""
     by_name = dict(zip(pairs.names, pairs.high, strict=True))
     ceiling = [(name, by_name[name], by_name[name]) for name in pairs.names]
     return {
-        "input": evaluation.evaluate(_rows(pairs), lambda low: low)["mean"],
+        "input": evaluation.evaluate(rows(pairs), lambda low: low)["mean"],
         "bicubic_half_and_back": evaluation.evaluate(ceiling, evaluation.half_and_back)["mean"],
     }
 

@@ -10,7 +10,7 @@ from neid_tf.commands import quiet
 METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
 
 
-def load(method, weights, scale=1, strength=1.0, tile=None):
+def load(method, weights, scale=1, strength=1.0, tile=None, runtime="keras"):
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
     Args:
@@ -19,9 +19,13 @@ def load(method, weights, scale=1, strength=1.0, tile=None):
         scale: 1 or 2; the classical methods know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
+        runtime: ``keras``, or one of ``runtimes.SUFFIXES``; ``weights`` is then the path of an
+            export, which does a picture in one piece.
     """
     if method not in METHODS:
         raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
+    if method == "neid" and runtime != "keras":
+        return _exported(weights, runtime, scale, strength)
     if method == "neid":
         return _neid(weights, scale, strength, tile)
     if scale != 1:
@@ -29,6 +33,14 @@ def load(method, weights, scale=1, strength=1.0, tile=None):
     from neid_tf import baselines
 
     return functools.partial(_classical, baselines.get(method), strength=strength)
+
+
+def _exported(path, runtime, scale, strength):
+    from neid_tf import runtimes
+    from neid_tf.enhance import enhance
+
+    model = runtimes.load(path, runtime)
+    return functools.partial(enhance, model=model, scale=scale, strength=strength)
 
 
 def _neid(weights, scale, strength, tile):

@@ -89,7 +89,8 @@ class NEID(keras.Model):
 
     The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
     N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch;
-    and ``tone``, the thumbnail after the tone curve, where there is a tone.
+    and ``tone``, the thumbnail after the tone curve, where there is a tone. The tone is the mean
+    over the thumbnail's 8 symmetries, but not in the training part.
     """
 
     def __init__(self, part="whole", name=None, **fields):
@@ -160,7 +161,7 @@ class _Graph:
             parameters, thumbnail = self._told("tone_parameters", tone.PARAMETERS), None
         else:
             thumbnail = self._thumbnail()
-            parameters = tone.tone_parameters(thumbnail)
+            parameters = tone.tone_parameters(thumbnail, average=self.part != "training")
             self.context["tone_parameters"] = parameters
         toned = tone.ToneCurve(name="toned", dtype="float32")([self.image, parameters])
         features = layers.Concatenate(name="dark_and_toned")([self.image, toned])

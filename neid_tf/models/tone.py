@@ -57,17 +57,51 @@ class ToneCurve(layers.Layer):
         return input_shapes[0]
 
 
-def tone_parameters(thumbnail, widths=(16, 32, 48, 64, 96, 128), dropout=0.3):
+@keras.saving.register_keras_serializable("neid_tf")
+class SquareSymmetries(layers.Layer):
+    """Turn and mirror square pictures: N×s×s×C to 8N×s×s×C, all N of one symmetry together."""
+
+    def call(self, images):
+        turned = ops.transpose(images, (0, 2, 1, 3))
+        flipped = [
+            pictures[:, ::rows, ::columns]
+            for pictures in (images, turned)
+            for rows in (1, -1)
+            for columns in (1, -1)
+        ]
+        return ops.concatenate(flipped, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        batch = input_shape[0]
+        return (None if batch is None else 8 * batch, *input_shape[1:])
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class MeanOfSymmetries(layers.Layer):
+    """Average the 8 answers for each picture that :class:`SquareSymmetries` asked for."""
+
+    def call(self, answers):
+        return ops.mean(ops.reshape(answers, (8, -1, answers.shape[-1])), axis=0)
+
+    def compute_output_shape(self, input_shape):
+        batch = input_shape[0]
+        return (None if batch is None else batch // 8, *input_shape[1:])
+
+
+def tone_parameters(thumbnail, average, widths=(16, 32, 48, 64, 96, 128), dropout=0.3):
     """Read the 15 parameters of :class:`ToneCurve` off a thumbnail.
 
     Args:
         thumbnail: N×s×s×3 in [0, 1], s a multiple of 32.
+        average: ask for all 8 ways to turn and mirror the thumbnail, and average the answers.
         widths: channels of the six 3×3 convolutions; all but the last are pooled.
         dropout: share of the pooled features that training drops.
 
     Returns:
         N×15.
     """
+    if average:
+        thumbnail = SquareSymmetries(name="tone_symmetries", dtype="float32")(thumbnail)
     features = LogAndLinear(name="tone_input", dtype="float32")(thumbnail)
     for index, width in enumerate(widths):
         features = layers.Conv2D(
@@ -80,13 +114,14 @@ def tone_parameters(thumbnail, widths=(16, 32, 48, 64, 96, 128), dropout=0.3):
         )(features)
         if index < len(widths) - 1:
             features = layers.MaxPooling2D(name=f"tone_pool{index + 1}")(features)
-    average = layers.GlobalAveragePooling2D(name="tone_average")(features)
+    pooled = layers.GlobalAveragePooling2D(name="tone_average")(features)
     largest = layers.GlobalMaxPooling2D(name="tone_largest")(features)
-    features = layers.Concatenate(name="tone_features")([average, largest])
+    features = layers.Concatenate(name="tone_features")([pooled, largest])
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     features = layers.Dense(128, activation="relu", name="tone_dense")(features)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)
     small = keras.initializers.RandomNormal(stddev=0.01)
-    return layers.Dense(
-        PARAMETERS, kernel_initializer=small, dtype="float32", name="tone_parameters"
-    )(features)
+    head = layers.Dense(PARAMETERS, kernel_initializer=small, dtype="float32", name="tone_head")
+    if average:
+        return MeanOfSymmetries(name="tone_parameters", dtype="float32")(head(features))
+    return head(features)

@@ -1,0 +1,1 @@
+"""Programs that make the tables and figures again, and their recorded results."""

@@ -1,0 +1,101 @@
+"""neid export --format=saved_model|onnx|litert --output=PATH [--weights=NAME|PATH]
+
+Writes a model for other runtimes. It takes RGB pictures of values in [0, 1], N×h×w×3, and
+makes N×2h×2w×3 of them; for an output of a picture's own size, halve the picture first, as
+neid enhance does. PATH is written whole or not at all, after the export was loaded back and
+compared with the model.
+
+saved_model  A folder for TensorFlow and TensorFlow Serving; any size. Signatures:
+             serving_default (float32), uint8, and encoded: files (JPEG, PNG, …) to PNG files
+             of the same size.
+onnx         A .onnx file for ONNX Runtime; any size.
+litert       A .tflite file of built-in operators, for one picture of one size at a time.
+             --quantize=int8 makes it smaller and faster, at some loss: the PSNR against the
+             float model is printed. It needs --representative, a folder of low-light pictures.
+
+onnx and litert need: pip install 'neid_tf[export]'
+
+Exit codes: 0 done; 1 failed; 2 wrong usage.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from neid_tf import pictures, runtimes
+from neid_tf.commands import common, quiet
+
+_REPRESENTATIVE_PICTURES = 32
+
+_FORMAT = flags.DEFINE_enum("format", None, list(runtimes.SUFFIXES), "What to write.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 200, "litert: height of the model's input, in pixels.", lower_bound=1
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 300, "litert: width of the model's input, in pixels.", lower_bound=1
+)
+_QUANTIZE = flags.DEFINE_enum(
+    "quantize", "none", ["none", "int8"], "litert: none for float32; int8 for 8-bit layers."
+)
+_REPRESENTATIVE = flags.DEFINE_string(
+    "representative",
+    None,
+    "litert with --quantize=int8: folder of low-light pictures, at full size, whose values the "
+    f"8 bits are to hold. At most {_REPRESENTATIVE_PICTURES} are used, evenly picked by name.",
+)
+_LITERT_ONLY = (_HEIGHT, _WIDTH, _QUANTIZE, _REPRESENTATIVE)
+common.declare(__name__, common.OUTPUT, common.WEIGHTS, common.OVERWRITE)
+
+
+def main(arguments):
+    """Export as the flags say."""
+    if arguments:
+        raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
+    format, output = common.required(_FORMAT), common.required(common.OUTPUT)
+    _check_usage(format, output)
+    options = {"overwrite": common.OVERWRITE.value}
+    if format == "litert":
+        options["size"] = (_HEIGHT.value, _WIDTH.value)
+        options["representative"] = _representative()
+    quiet.load_keras()
+    from neid_tf import export, pretrained
+
+    model = pretrained.load_pretrained(common.WEIGHTS.value)
+    write = {
+        "saved_model": export.to_saved_model,
+        "onnx": export.to_onnx,
+        "litert": export.to_litert,
+    }[format]
+    _report(output, write(model, output, **options))
+
+
+def _check_usage(format, output):
+    suffix = runtimes.SUFFIXES[format]
+    if suffix and Path(output).suffix != suffix:
+        raise flags.ValidationError(f"--output of --format={format} ends in {suffix}: {output!r}")
+    for holder in _LITERT_ONLY if format != "litert" else ():
+        if holder.present:
+            raise flags.ValidationError(f"--{holder.name} is for --format=litert only")
+    if (_QUANTIZE.value == "int8") != bool(_REPRESENTATIVE.value):
+        raise flags.ValidationError("--quantize=int8 and --representative go together")
+
+
+def _representative():
+    """Return the pixels of the representative pictures; None for a float model."""
+    if not _REPRESENTATIVE.value:
+        return None
+    folder = Path(_REPRESENTATIVE.value)
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in pictures.SUFFIXES)
+    if not found:
+        raise common.Failure(f"{folder}: no pictures there")
+    step = -(-len(found) // _REPRESENTATIVE_PICTURES)
+    return [pictures.read(path).pixels for path in found[::step]]
+
+
+def _report(output, comparison):
+    files = [path for path in (Path(output), *Path(output).rglob("*")) if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    print(
+        f"{output}: {size:.1f} MB; off from the model by {comparison.difference:.2g} at most "
+        f"(of 1), PSNR {comparison.psnr:.1f} dB"
+    )

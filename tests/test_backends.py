@@ -10,6 +10,7 @@ import pytest
 
 SCRIPT = """
 import sys
+sys.modules["tensorflow"] = None  # importing it fails, as where it is not installed
 import keras
 from neid_tf import pairs, training
 root, workdir = sys.argv[1:]
@@ -18,7 +19,7 @@ config = training.TrainConfig(crop=32, batch_size=4, epochs=2, learning_rate=3e-
 loaded = pairs.load_pairs(root)
 training.train(config, "neid_tone", {"filters": 2, "depth": 1}, loaded,
     loaded.select(lambda name: name == "6"), workdir)
-print(keras.backend.backend(), "tensorflow" in sys.modules)
+print(keras.backend.backend())
 """
 
 
@@ -31,7 +32,7 @@ def test_training_on_jax(pairs_folder, tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split("\n")[-2] == "jax False"
+    assert result.stdout.split("\n")[-2] == "jax"
     first, last = map(json.loads, (tmp_path / "run" / "history.jsonl").read_text().splitlines())
     assert last["loss"] < first["loss"]
     assert last["validation_psnr"] > 5

@@ -1,0 +1,99 @@
+"""Draw the paper's figures 5 to 9 again, or the samples', one row of panels for each picture.
+
+    python -m experiments.figures --figure=5 --data=data/lol/our485 --output=figures
+
+5: LoL (low/ and high/; the held-out names), 6: LIME, 7: NPE, 8: DICM (folders of pictures), 9:
+MIT-Adobe FiveK (input/ and expertC/), samples: data/samples. Each row has the input, LIME, MF,
+NEID and the reference if there is one; the paper's Retinex-Net, GLAD and KinD are not part of
+this project. OUTPUT gets figureN-1.png and so on, --rows pictures each.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from neid_tf import pairs, panels, pictures
+from neid_tf.commands import common, compare, quiet
+
+SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
+FOLDERS = {"5": ("low", "high"), "9": ("input", "expertC"), "samples": ("low", "high")}
+CROPS = {"9": 3}
+"""Crops below each panel; 2 where nothing is said. Figure 9 is about details."""
+
+_FIGURE = flags.DEFINE_enum("figure", None, ["5", "6", "7", "8", "9", "samples"], "Which to draw.")
+_ONLY = flags.DEFINE_list("pictures", [], "Names, without extension, of the pictures; else all.")
+_ALSO = flags.DEFINE_list("also", [], "Classical methods to show beside LIME and MF.")
+_ROWS = flags.DEFINE_integer("rows", 4, "Pictures in one file.", lower_bound=1)
+_SUFFIX = flags.DEFINE_enum("suffix", "png", ["png", "jpg"], "Format of the files.")
+
+
+def sources(figure, root):
+    """Return (name, picture's path, reference's path or None) of a figure's pictures.
+
+    Raises:
+        ValueError: where there are none.
+    """
+    sides = FOLDERS.get(figure, (".",))
+    found = [_stems(Path(root) / side) for side in sides]
+    names = sorted(found[0], key=lambda name: (len(name), name))
+    if figure == "5":
+        names = [name for name in names if name in pairs.validation_names()]
+    missing = [name for name in names if name not in found[-1]]
+    if missing or not names:
+        raise ValueError(f"{root}: {'no reference of ' + missing[0] if missing else 'no pictures'}")
+    return [(n, found[0][n], found[1][n] if len(sides) == 2 else None) for n in names]
+
+
+def _stems(folder):
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in pictures.SUFFIXES]
+    return {file.stem: file for file in files}
+
+
+def chosen(rows, names):
+    """Return the rows of these names, in their order; all where there are no names."""
+    by_name = {row[0]: row for row in rows}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise ValueError(f"no picture {unknown[0]!r}; there are {', '.join(by_name)}")
+    return [by_name[name] for name in names] or rows
+
+
+def draw(row, functions, crops):
+    """Draw one picture's panels in one row."""
+    name, path, reference_path = row
+    low, reference = compare.read(path), None
+    if reference_path is not None:
+        reference = compare.read_reference(reference_path, path, low)
+    shown = panels.compare(low, functions, reference)
+    shown[0] = panels.Panel(f"{name}: {shown[0].label}", shown[0].pixels)
+    guide = low if reference is None else reference
+    return panels.figure(shown, panels.choose_crops(guide, crops), columns=len(shown))
+
+
+def write(figure, rows, functions, output):
+    """Draw the rows and write them, several to a file; print the files' names."""
+    Path(output).mkdir(parents=True, exist_ok=True)
+    for number, start in enumerate(range(0, len(rows), _ROWS.value), start=1):
+        part = rows[start : start + _ROWS.value]
+        drawn = [draw(row, functions, CROPS.get(figure, 2)) for row in part]
+        stem = f"figure{figure}" if figure.isdecimal() else figure
+        target = Path(output) / f"{stem}-{number}.{_SUFFIX.value}"
+        pictures.write(target, pictures.Picture(panels.stack(drawn)))
+        print(target, *[row[0] for row in part])
+
+
+def main(arguments):
+    """Read the flags and draw."""
+    del arguments
+    figure, output = common.required(_FIGURE), common.required(common.OUTPUT)
+    samples = figure == "samples" and not common.DATA.value
+    root = SAMPLES if samples else common.required(common.DATA)
+    rows = chosen(sources(figure, root), _ONLY.value)
+    quiet.load_keras()
+    names = dict.fromkeys(["lime", "mf", *_ALSO.value, "neid"])
+    write(figure, rows, compare.load(names, common.WEIGHTS.value), output)
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(main))

@@ -1,0 +1,97 @@
+"""neid compare INPUT --output=figure.png [--reference=FILE] [--methods=neid,lime,…]
+
+Draws one figure of a low-light picture: the input, what each method makes of it, and the
+reference if there is one. Below each are enlarged crops, --zoom=top,left,height,width in
+pixels of the input, up to four times; without --zoom two squares are chosen, the most detailed
+one of the picture's darker half and of its brighter half. With a reference the labels give PSNR
+and SSIM.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from neid_tf import panels, pictures
+from neid_tf.commands import common, methods
+from neid_tf.picture_raster import to_type
+
+ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
+
+_REFERENCE = flags.DEFINE_string(
+    "reference", None, "The well-exposed picture, of the input's size, to compare with."
+)
+_METHODS = flags.DEFINE_list("methods", ALL, "The methods to show, in this order.")
+# Not --crop: that is the side of the training crops.
+_ZOOM = flags.DEFINE_multi_string(
+    "zoom", [], "A crop to enlarge, as top,left,height,width in pixels; may be repeated."
+)
+common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS)
+
+
+def main(arguments):
+    """Draw the figure of one picture."""
+    if len(arguments) != 1:
+        raise flags.ValidationError(f"one input picture is compared, not {len(arguments)}")
+    source, output = Path(arguments[0]), Path(common.required(common.OUTPUT))
+    crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
+    _check_output(output, [source, *filter(None, [_REFERENCE.value])])
+    low = read(source)
+    reference = read_reference(_REFERENCE.value, source, low) if _REFERENCE.value else None
+    guide = low if reference is None else reference
+    for crop in crops:
+        crop.of(guide)
+    shown = panels.compare(low, load(names, common.WEIGHTS.value), reference)
+    drawn = panels.figure(shown, crops or panels.choose_crops(guide))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write(output, pictures.Picture(drawn))
+
+
+def crop_of(text):
+    """Read ``top,left,height,width``; anything else is a mistake of usage."""
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise flags.ValidationError(f"--zoom is top,left,height,width in pixels, not {text!r}")
+    return panels.Crop(*map(int, parts))
+
+
+def _check_output(output, sources):
+    if output.suffix.lower() not in pictures.SUFFIXES:
+        known = ", ".join(sorted(pictures.SUFFIXES))
+        raise flags.ValidationError(f"--output ends in one of {known}: {str(output)!r}")
+    if not output.exists():
+        return
+    if any(Path(source).exists() and output.samefile(source) for source in sources):
+        raise common.Failure(f"{output}: the output is an input")
+    if not common.OVERWRITE.value:
+        raise common.Failure(f"{output}: is there already; --overwrite replaces it")
+
+
+def read(path):
+    """Return a picture file's pixels as uint8 RGB, as figures show and score them."""
+    return to_type(pictures.read(path).pixels, np.uint8)
+
+
+def read_reference(path, source, low):
+    """Return the pixels of a reference; one of another size than the picture is a failure."""
+    reference = read(path)
+    if reference.shape != low.shape:
+        sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (reference, low)]
+        raise common.Failure(f"{path}: {sizes[0]}, but {source} is {sizes[1]}")
+    return reference
+
+
+def load(names, weights):
+    """Return the methods' functions by the names that the paper prints."""
+    unknown = [name for name in names if name not in methods.METHODS]
+    if unknown:
+        known = ", ".join(methods.METHODS)
+        raise flags.ValidationError(f"--methods are of {known}, not {unknown[0]!r}")
+    return {title(name): methods.load(name, weights) for name in names}
+
+
+def title(name):
+    """Return a method's name as the paper prints it."""
+    return name.capitalize() if name == "dong" else name.upper()

@@ -19,7 +19,7 @@ from skimage import data
 
 SCENES = {"astronaut": 0.055, "coffee": 0.05, "rocket": 0.09}
 """The share of the right exposure that each picture gets."""
-FULL_WELL, READ_NOISE = 6000.0, 4.0
+FULL_WELL, READ_NOISE = 20000.0, 4.0
 """Electrons at white, and the standard deviation of the sensor's noise in electrons."""
 
 

@@ -18,7 +18,7 @@ VARIANTS = {name: {"architecture": name} for name in ARCHITECTURES}
 VARIANTS["paper"] = {"architecture": "neid"}
 VARIANTS["neid_tone"] = {
     "architecture": "neid",
-    "filters": 24,
+    "filters": 16,
     "initializer": "he_normal",
     "detail_target": "toned",
     "tone": True,

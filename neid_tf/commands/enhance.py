@@ -55,6 +55,7 @@ def main(inputs):
     if jobs:
         _tile()
         failed += _enhance_all(jobs)
+        print(f"{len(jobs) + len(failures) - failed} written to {common.OUTPUT.value}")
     return 1 if failed else 0
 
 

@@ -18,14 +18,12 @@ from neid_tf.commands import common, compare, quiet
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 FOLDERS = {"5": ("low", "high"), "9": ("input", "expertC"), "samples": ("low", "high")}
-CROPS = {"9": 3}
-"""Crops below each panel; 2 where nothing is said. Figure 9 is about details."""
 
 _FIGURE = flags.DEFINE_enum("figure", None, ["5", "6", "7", "8", "9", "samples"], "Which to draw.")
 _ONLY = flags.DEFINE_list("pictures", [], "Names, without extension, of the pictures; else all.")
 _ALSO = flags.DEFINE_list("also", [], "Classical methods to show beside LIME and MF.")
 _ROWS = flags.DEFINE_integer("rows", 4, "Pictures in one file.", lower_bound=1)
-_SUFFIX = flags.DEFINE_enum("suffix", "png", ["png", "jpg"], "Format of the files.")
+_FILES = flags.DEFINE_enum("files", "png", ["png", "jpg"], "Format of the files.")
 
 
 def sources(figure, root):
@@ -59,7 +57,7 @@ def chosen(rows, names):
     return [by_name[name] for name in names] or rows
 
 
-def draw(row, functions, crops):
+def draw(row, functions):
     """Draw one picture's panels in one row."""
     name, path, reference_path = row
     low, reference = compare.read(path), None
@@ -68,7 +66,7 @@ def draw(row, functions, crops):
     shown = panels.compare(low, functions, reference)
     shown[0] = panels.Panel(f"{name}: {shown[0].label}", shown[0].pixels)
     guide = low if reference is None else reference
-    return panels.figure(shown, panels.choose_crops(guide, crops), columns=len(shown))
+    return panels.figure(shown, panels.choose_crops(guide), columns=len(shown))
 
 
 def write(figure, rows, functions, output):
@@ -76,9 +74,9 @@ def write(figure, rows, functions, output):
     Path(output).mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, len(rows), _ROWS.value), start=1):
         part = rows[start : start + _ROWS.value]
-        drawn = [draw(row, functions, CROPS.get(figure, 2)) for row in part]
+        drawn = [draw(row, functions) for row in part]
         stem = f"figure{figure}" if figure.isdecimal() else figure
-        target = Path(output) / f"{stem}-{number}.{_SUFFIX.value}"
+        target = Path(output) / f"{stem}-{number}.{_FILES.value}"
         pictures.write(target, pictures.Picture(panels.stack(drawn)))
         print(target, *[row[0] for row in part])
 

@@ -104,7 +104,7 @@ def _scored(label, reference, output):
 def choose_crops(guide: np.ndarray, count: int = 2) -> list[Crop]:
     """Choose squares that show what matters, the one in the dark first.
 
-    The squares have a quarter of the shorter side (16 pixels at least, if the picture has them)
+    The squares have a sixth of the shorter side (16 pixels at least, if the picture has them)
     and lie on a grid of half that. They are split by mean brightness into ``count`` groups of one
     size; of each the square with most detail is taken that overlaps none taken before. Detail is
     the mean gradient of the logarithm of the luminance, at half size so that noise counts less.
@@ -117,7 +117,7 @@ def choose_crops(guide: np.ndarray, count: int = 2) -> list[Crop]:
         The crops; fewer than ``count`` where a small picture has no room for more.
     """
     shorter = min(guide.shape[:2])
-    side = max(shorter // 4, min(shorter, 16))
+    side = max(shorter // 6, min(shorter, 16))
     squares = _grid(guide.shape, side)
     gray = evaluation.luminance(guide)
     brightness = [square.of(gray).mean() for square in squares]

@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "score a model on pairs of pictures",
     "export": "write a model for other runtimes",
     "benchmark": "measure speed, as ratios within one run",
+    "compare": "draw one figure of a picture by several methods",
 }
 OK, FAILED, USAGE = 0, 1, 2
 

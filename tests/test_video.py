@@ -232,7 +232,8 @@ def test_a_damaged_file_gives_what_is_sound_and_says_so(tmp_path):
     summary = enhance_video(tmp_path / "cut.mp4", tmp_path / "out.mp4", double)
     assert 10 < summary.frames < 50
     assert len(read(tmp_path / "out.mp4")[1]) == summary.frames
-    assert any("damaged" in note for note in summary.notes)
+    # Whether the last packet is cut in two, or all behind it is gone, is the encoder's doing.
+    assert any(note.startswith(("damaged: ", "ends early: ")) for note in summary.notes)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken"), "disk full"])

@@ -33,7 +33,7 @@ setup(
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
         ],
-        "demo": ["gradio>=5"],
+        "demo": ["gradio>=6"],
         "video": ["av>=17.1"],
     },
     entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},

@@ -15,6 +15,7 @@ COMMANDS = {
     "export": "write a model for other runtimes",
     "benchmark": "measure speed, as ratios within one run",
     "compare": "draw one figure of a picture by several methods",
+    "demo": "serve a web page that enhances what is dropped on it",
 }
 OK, FAILED, USAGE = 0, 1, 2
 

@@ -1,0 +1,109 @@
+"""neid demo [--host=127.0.0.1] [--port=7860] [--weights=NAME|PATH] [--max_pixels=N]
+
+Serves a web page on this machine: a picture dropped in (JPEG, PNG, BMP, TIFF, WebP; 8 or 16
+bit) comes back brightened, beside the original under a slider, with controls for strength and
+size, and a PNG to download. Nothing is sent to other hosts; uploads and results are in a
+temporary folder, which is removed when the command ends. Ctrl-C ends it.
+
+Needs: pip install 'neid_tf[demo]'
+
+Exit codes: 0 ended by the user; 1 failed; 2 wrong usage.
+"""
+
+import contextlib
+import ipaddress
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+from absl import flags
+
+from neid_tf import demo
+from neid_tf.commands import common, quiet
+
+_SAMPLES_OF_A_CHECKOUT = Path("data/samples/low")
+
+_HOST = flags.DEFINE_string(
+    "host",
+    "127.0.0.1",
+    "Address to listen on. With another than 127.0.0.1, whoever reaches this machine can use "
+    "the page: it asks for no password.",
+)
+_PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", demo.MAX_PIXELS, "The largest picture read, in pixels.", lower_bound=1
+)
+_MAX_UPLOAD = flags.DEFINE_integer(
+    "max_upload", demo.MAX_UPLOAD, "The largest upload taken, in MiB.", lower_bound=1
+)
+_SAMPLES = flags.DEFINE_string(
+    "samples",
+    None,
+    f"Folder of pictures that the page offers as samples; without it {_SAMPLES_OF_A_CHECKOUT}, "
+    "if there is such a folder below the current one.",
+)
+common.declare(__name__, common.WEIGHTS)
+
+
+def main(arguments):
+    """Serve the page until interrupted."""
+    if arguments:
+        raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
+    samples = _sample_pictures()
+    # So that the temporary folder is removed when a service manager ends the command, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _temporary_folder() as folder:
+        _require_gradio()
+        page = demo.build(demo.Enhancer(_model(), folder, _MAX_PIXELS.value), samples)
+        print(f"{_launch(page)} (Ctrl-C ends)", flush=True)
+        if not _is_loopback(_HOST.value):
+            print("whoever reaches this machine can use the page", flush=True)
+        page.block_thread()
+
+
+@contextlib.contextmanager
+def _temporary_folder():
+    """Make a folder for uploads, results and Gradio's copies of both; remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix="neid-demo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = os.path.join(folder, "gradio")
+        yield folder
+
+
+def _require_gradio():
+    # Inside the temporary folder, where its import makes a folder of its own.
+    try:
+        demo.load_gradio()
+    except ImportError as error:
+        raise common.Failure(str(error)) from error
+
+
+def _launch(page):
+    host, port = _HOST.value, _PORT.value
+    try:
+        return demo.launch(page, host, port, _MAX_UPLOAD.value)
+    except OSError as error:
+        reason = "the port is taken, or the address is not of this machine"
+        raise common.Failure(f"cannot listen on --host={host} --port={port}: {reason}") from error
+
+
+def _sample_pictures():
+    if _SAMPLES.value:
+        return demo.sample_pictures(_SAMPLES.value)
+    folder = _SAMPLES_OF_A_CHECKOUT
+    return demo.sample_pictures(folder) if folder.is_dir() else []
+
+
+def _model():
+    """Return the model, which does large pictures in tiles."""
+    quiet.load_keras()
+    from neid_tf import pretrained, tiles
+
+    return tiles.Tiled(pretrained.load_pretrained(common.WEIGHTS.value))
+
+
+def _is_loopback(host):
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -38,7 +38,9 @@ def package(data, weights, name):
     }
     pretrained.save(model, target, card)
     report |= {"card": card, "controls": evaluate.controls(held), "environment": environment()}
-    report["command"] = f"python -m experiments.package_weights --weights={weights} --output={name}"
+    report["command"] = (
+        f"python -m experiments.package_weights --data={data} --weights={weights} --output={name}"
+    )
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     pretrained.write_atomically(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
     return report

@@ -248,6 +248,14 @@ def test_help_is_complete(neid, command):
     assert {"train": "--workdir", "demo": "--host"}.get(command, "--output") in out
 
 
+def test_help_of_train_lists_every_flag(neid):
+    from neid_tf.commands import train
+
+    _, out, _ = neid("train", "--help")
+    for name in [*train._CONFIG_FLAGS, *train._MODEL_FLAGS, "data", "workdir", "validation"]:
+        assert f"--{name}:" in out or f"--[no]{name}:" in out
+
+
 def test_help_is_quick_and_needs_no_tensorflow():
     script = (
         "import sys; from neid_tf.commands import main; code = main.main(['neid', '--help']);"

@@ -28,7 +28,7 @@ _VALIDATION = flags.DEFINE_string(
 )
 _MODEL_FLAGS = common.define_fields(models.ModelConfig, optional=True)
 _CONFIG_FLAGS = common.define_fields(TrainConfig)
-common.declare(__name__, common.DATA)
+common.declare(__name__, common.DATA, *_MODEL_FLAGS.values(), *_CONFIG_FLAGS.values())
 
 
 def config_from_flags():

@@ -15,6 +15,12 @@ WEIGHTS = flags.DEFINE_string(
 )
 METHOD = flags.DEFINE_string("method", "neid", "neid, or the name of a classical method.")
 
+MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels",
+    None,
+    "The largest picture read, in pixels (default: 178,956,970; 50,000,000 for the demo).",
+    lower_bound=1,
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there already.")
 
 
@@ -70,6 +76,7 @@ def from_flags(config_class, holders):
 
 __all__ = [
     "DATA",
+    "MAX_PIXELS",
     "METHOD",
     "OUTPUT",
     "OVERWRITE",

@@ -31,9 +31,6 @@ _HOST = flags.DEFINE_string(
     "the page: it asks for no password.",
 )
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
-_MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", demo.MAX_PIXELS, "The largest picture read, in pixels.", lower_bound=1
-)
 _MAX_UPLOAD = flags.DEFINE_integer(
     "max_upload", demo.MAX_UPLOAD, "The largest upload taken, in MiB.", lower_bound=1
 )
@@ -43,7 +40,7 @@ _SAMPLES = flags.DEFINE_string(
     f"Folder of pictures that the page offers as samples; without it {_SAMPLES_OF_A_CHECKOUT}, "
     "if there is such a folder below the current one.",
 )
-common.declare(__name__, common.WEIGHTS)
+common.declare(__name__, common.MAX_PIXELS, common.WEIGHTS)
 
 
 def main(arguments):
@@ -55,7 +52,8 @@ def main(arguments):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _temporary_folder() as folder:
         _require_gradio()
-        page = demo.build(demo.Enhancer(_model(), folder, _MAX_PIXELS.value), samples)
+        max_pixels = common.MAX_PIXELS.value or demo.MAX_PIXELS
+        page = demo.build(demo.Enhancer(_model(), folder, max_pixels), samples)
         print(f"{_launch(page)} (Ctrl-C ends)", flush=True)
         if not _is_loopback(_HOST.value):
             print("whoever reaches this machine can use the page", flush=True)

@@ -35,10 +35,9 @@ _RUNTIME = flags.DEFINE_enum(
     "wrote, and pictures are done in one piece.",
 )
 _SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
-_MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", pictures.DEFAULT_MAX_PIXELS, "The largest picture read, in pixels.", lower_bound=1
+common.declare(
+    __name__, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE, common.WEIGHTS, common.METHOD
 )
-common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS, common.METHOD)
 
 
 def main(inputs):
@@ -79,10 +78,14 @@ def _tile():
     return int(_TILE.value)
 
 
+def _max_pixels():
+    return common.MAX_PIXELS.value or pictures.DEFAULT_MAX_PIXELS
+
+
 def _enhance_one(job, function):
     if job.is_video:
         return _enhance_clip(job)
-    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _MAX_PIXELS.value}
+    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
     loaded = function()
     try:
         return folders.enhance_file(job, loaded, **options)

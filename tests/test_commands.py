@@ -270,3 +270,9 @@ def test_module_is_a_program():
     )
     assert result.returncode == 2
     assert result.stderr.startswith("neid: enhance: no input")
+
+
+def test_all_commands_can_be_loaded_together(neid):
+    """No two of them define the same flag."""
+    for command in program.COMMANDS:
+        assert neid(command, "--help")[0] == 0

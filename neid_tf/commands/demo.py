@@ -54,10 +54,13 @@ def main(arguments):
         _require_gradio()
         max_pixels = common.MAX_PIXELS.value or demo.MAX_PIXELS
         page = demo.build(demo.Enhancer(_model(), folder, max_pixels), samples)
-        print(f"{_launch(page)} (Ctrl-C ends)", flush=True)
-        if not _is_loopback(_HOST.value):
-            print("whoever reaches this machine can use the page", flush=True)
-        page.block_thread()
+        address = _launch(page)
+        # From here on an interruption is how the command ends.
+        with contextlib.suppress(KeyboardInterrupt):
+            print(f"{address} (Ctrl-C ends)", flush=True)
+            if not _is_loopback(_HOST.value):
+                print("whoever reaches this machine can use the page", flush=True)
+            page.block_thread()
 
 
 @contextlib.contextmanager

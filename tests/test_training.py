@@ -99,7 +99,7 @@ training.train(config, "neid_tone", {"filters": 4, "depth": 2},
 
 
 def start(pairs_folder, workdir):
-    command = [sys.executable, "-c", SCRIPT, str(pairs_folder), str(workdir), "6"]
+    command = [sys.executable, "-c", SCRIPT, str(pairs_folder), str(workdir), "15"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -119,16 +119,16 @@ def test_a_killed_run_ends_as_one_that_was_not(pairs_folder, tmp_path):
     assert whole.wait(300) == 0, whole.stdout.read()
     whole.communicate()
     done = int(weights_of(tmp_path / "killed")["epoch"])
-    assert 1 <= done < 6
+    assert 1 <= done < 15
     again = start(pairs_folder, tmp_path / "killed")
     output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
-    assert f"Epoch {done}/6" not in output
+    assert f"Epoch {done}/15" not in output
     a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    assert [row["epoch"] for row in history(tmp_path / "killed")] == [1, 2, 3, 4, 5, 6]
+    assert [row["epoch"] for row in history(tmp_path / "killed")] == list(range(1, 16))
 
 
 def test_another_run_in_the_same_folder_is_refused(loaded, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app
 
-from neid_tf import evaluation, pretrained
+from neid_tf import evaluation, files, pretrained
 from neid_tf import pairs as pair_files
 from neid_tf.commands import common, evaluate, methods
 from neid_tf.environment import environment
@@ -42,7 +42,7 @@ def package(data, weights, name):
         f"python -m experiments.package_weights --data={data} --weights={weights} --output={name}"
     )
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    pretrained.write_atomically(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
+    files.write_whole(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
     return report
 
 

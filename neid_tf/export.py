@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from neid_tf import augment, runtimes
 from neid_tf.downsample import halve, pad_to_even
-from neid_tf.pretrained import write_atomically
+from neid_tf.files import write_whole
 
 TOLERANCE = 1.0 / 255.0
 """How far a float export may be from the Keras model: one level of an 8-bit picture."""
@@ -99,7 +99,7 @@ def to_onnx(model, path, overwrite=False):
     with runtimes.needed_by("exporting to onnx"):
         content = _onnx_bytes(model)
         comparison = _compare(model, runtimes.Onnx(content), _trials())
-    write_atomically(path, content)
+    write_whole(path, content)
     return comparison
 
 
@@ -134,7 +134,7 @@ def to_litert(model, path, size=(200, 300), representative=None, overwrite=False
         content = _litert_bytes(model, size, batches)
         trials = batches[:8] if batches else _trials([(1, *size)])
         comparison = _compare(model, runtimes.LiteRT(content), trials, quantized=bool(batches))
-    write_atomically(path, content)
+    write_whole(path, content)
     return comparison
 
 

@@ -7,8 +7,6 @@ import dataclasses
 import logging
 import os
 import pathlib
-import secrets
-import shutil
 import stat
 import threading
 import warnings
@@ -16,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neid_tf import picture_metadata
+from neid_tf import files, picture_metadata
 from neid_tf.picture_formats import FORMATS, Format, format_of_content
 from neid_tf.picture_raster import (
     FormatError,
@@ -184,7 +182,8 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
             raise FormatError("is there already and not a regular file")
         with _QUIET:
             data = _encoded(picture, name)
-        _replace(target, data)
+        with files.whole_file(target) as temporary, open(temporary, "xb") as file:
+            file.write(data)
 
 
 def _format_of_suffix(path: str | os.PathLike[str], picture: Picture) -> str:
@@ -221,23 +220,6 @@ def _raster(picture: Picture, format: Format) -> Raster:
         samples = to_type(samples, np.uint8)
     icc = picture_metadata.matching_icc(picture.icc, gray)
     return Raster(np.ascontiguousarray(samples), picture.exif, icc, picture.lossless)
-
-
-def _replace(target: pathlib.Path, data: bytes) -> None:
-    temporary = target.with_name(f".neid-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            # A full disk may show itself only here.
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 @contextlib.contextmanager

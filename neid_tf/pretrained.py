@@ -1,15 +1,15 @@
 """Weights files: half-precision arrays, the model's description and its card in one ``.npz``."""
 
-import contextlib
 import dataclasses
 import importlib.resources
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from neid_tf import files
 
 DEFAULT = "neid"
 _FORMAT = 1
@@ -109,21 +109,4 @@ def save(model, path, card=None, dtype="float16"):
     arrays = {f"w{index}": array.astype(dtype) for index, array in enumerate(model.get_weights())}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)
-    write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path, content):
-    """Write bytes under a temporary name, then rename: the file is never half there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    files.write_whole(path, buffer.getvalue())

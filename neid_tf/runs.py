@@ -10,7 +10,7 @@ import time
 import keras
 import numpy as np
 
-from neid_tf import evaluation, models, pretrained
+from neid_tf import evaluation, files, models, pretrained
 from neid_tf.enhance import enhance
 from neid_tf.environment import environment
 
@@ -75,7 +75,7 @@ class Run:
             self._write_json("settings.json", self.settings | {"command": self.command})
             self._write_json("environment.json", environment())
             flags = "".join(f"{flag}\n" for flag in self.command[2:])
-            pretrained.write_atomically(workdir / "flags.txt", flags.encode())
+            files.write_whole(workdir / "flags.txt", flags.encode())
 
     def _check_settings(self):
         """Refuse to mix two runs in one folder; only a longer run may go on."""
@@ -94,7 +94,7 @@ class Run:
 
     def _write_json(self, name, content):
         text = json.dumps(content, indent=2, default=str) + "\n"
-        pretrained.write_atomically(self.workdir / name, text.encode())
+        files.write_whole(self.workdir / name, text.encode())
 
     def save(self, trainer, epoch):
         """Write the checkpoint: weights, optimizer and its averages, and the epochs done."""
@@ -102,7 +102,7 @@ class Run:
         arrays |= {f"o{i}": np.asarray(v) for i, v in enumerate(trainer.optimizer.variables)}
         buffer = io.BytesIO()
         np.savez(buffer, epoch=epoch, best=self.best, **arrays)
-        pretrained.write_atomically(self.workdir / "checkpoint.npz", buffer.getvalue())
+        files.write_whole(self.workdir / "checkpoint.npz", buffer.getvalue())
 
     def restore(self, trainer):
         """Load the checkpoint if there is one; return the epochs that are done."""
@@ -123,7 +123,7 @@ class Run:
         if self.chief and path.exists():
             kept = [row for row in self.history() if row["epoch"] <= epoch]
             text = "".join(json.dumps(row) + "\n" for row in kept)
-            pretrained.write_atomically(path, text.encode())
+            files.write_whole(path, text.encode())
 
     def history(self):
         """Return the rows of ``history.jsonl``."""

@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import shutil
 from pathlib import Path
 
 import numpy as np
 
+from neid_tf import files
 from neid_tf.video_reader import (
     ACCURATE,
     MATRICES,
@@ -229,12 +229,7 @@ def whole_file(path):
     try:
         yield temporary
         with errors_of(path):
-            with open(temporary, "rb+") as file:
-                # A full disk may show itself only here.
-                os.fsync(file.fileno())
-            if place.exists():
-                shutil.copymode(place, temporary)
-            os.replace(temporary, place)
+            files.put_in_place(temporary, place)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

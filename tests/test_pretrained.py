@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import neid_tf
-from neid_tf import models, pretrained
+from neid_tf import files, models, pretrained
 from tests.conftest import picture
 
 
@@ -64,14 +64,14 @@ def test_unknown_name():
 
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    pretrained.write_atomically(path, b"old")
+    files.write_whole(path, b"old")
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
-        pretrained.write_atomically(path, b"new")
+        files.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

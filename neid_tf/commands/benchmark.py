@@ -36,9 +36,9 @@ def main(arguments):
     report = measure()
     print(table(report))
     if common.OUTPUT.value:
-        from neid_tf.pretrained import write_atomically
+        from neid_tf.files import write_whole
 
-        write_atomically(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+        write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def measure():

@@ -11,7 +11,7 @@ import json
 
 from absl import flags
 
-from neid_tf import evaluation, pretrained
+from neid_tf import evaluation, files
 from neid_tf import pairs as pair_files
 from neid_tf.commands import common, methods
 
@@ -34,7 +34,7 @@ def main(arguments):
     report = evaluation.evaluate(rows(pairs), function, save=_SAVE.value)
     report |= {"method": _described(), "data": str(root), "controls": controls(pairs)}
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    pretrained.write_atomically(output, text.encode())
+    files.write_whole(output, text.encode())
     print(_table(report))
 
 

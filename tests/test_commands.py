@@ -126,7 +126,9 @@ def test_evaluate(neid, tmp_path, pairs_folder, weights_file):
     )
     assert code == 0
     report = json.loads(report_file.read_text())
-    assert set(report) >= {"protocol", "mean", "images", "controls"}
+    assert set(report) >= {"protocol", "mean", "images", "controls", "environment"}
+    assert report["command"].startswith("neid evaluate ")
+    assert f"--data={pairs_folder}" in report["command"]
     assert set(report["mean"]) >= {"psnr", "ssim", "ssim_gray", "psnr_gt_mean"}
     assert [image["name"] for image in report["images"]] == list("123456")
     first = cv2.imread(str(saved / "1.png"))[..., ::-1]
@@ -238,6 +240,7 @@ def test_benchmark(neid, tmp_path, weights_file):
     assert report["pipeline_against_step"]["ratio"]["median"] > 0
     assert report["model_against_matmul"]["gigaflops_per_second"]["model"]["median"] > 0
     assert "matrix product" in out
+    assert "--runs=1" in report["command"]
 
 
 @pytest.mark.parametrize("command", program.COMMANDS)

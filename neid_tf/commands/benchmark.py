@@ -38,6 +38,7 @@ def main(arguments):
     if common.OUTPUT.value:
         from neid_tf.files import write_whole
 
+        report["command"] = " ".join(common.command_line("benchmark"))
         write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
 
 

@@ -1,6 +1,7 @@
 """Flags that several commands have, and flags made from the fields of a configuration."""
 
 import dataclasses
+import shlex
 
 from absl import flags
 
@@ -66,6 +67,20 @@ def _define(field, optional):
     return define(name, default, rules["help"], **bounds)
 
 
+def command_line(command, leave_out=()):
+    """Return the words of the command line that gives all flags their values.
+
+    Args:
+        command: the name of the command that runs.
+        leave_out: flags that are left out, such as where things are.
+    """
+    by_module = flags.FLAGS.flags_by_module_dict()
+    homes = (f"neid_tf.commands.{command}", __name__, "absl.flags")
+    changed = [f for home in homes for f in by_module.get(home, []) if not f.using_default_value]
+    given = [shlex.quote(f.serialize()) for f in changed if f.name not in leave_out]
+    return ["neid", command, *given]
+
+
 def from_flags(config_class, holders):
     """Make a configuration of the flags' values; a bad value is a mistake of usage."""
     try:
@@ -82,6 +97,7 @@ __all__ = [
     "OVERWRITE",
     "WEIGHTS",
     "Failure",
+    "command_line",
     "declare",
     "define_fields",
     "from_flags",

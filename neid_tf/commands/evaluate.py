@@ -13,7 +13,7 @@ from absl import flags
 
 from neid_tf import evaluation, files
 from neid_tf import pairs as pair_files
-from neid_tf.commands import common, methods
+from neid_tf.commands import common, methods, quiet
 
 _ONLY = flags.DEFINE_string(
     "only", None, "'lol' for the held-out scenes of our485, or a text file of names; else all."
@@ -33,6 +33,7 @@ def main(arguments):
         pairs = pair_files.hold_out(pairs, _ONLY.value)[1]
     report = evaluation.evaluate(rows(pairs), function, save=_SAVE.value)
     report |= {"method": _described(), "data": str(root), "controls": controls(pairs)}
+    report |= {"command": " ".join(common.command_line("evaluate")), "environment": _environment()}
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     files.write_whole(output, text.encode())
     print(_table(report))
@@ -41,6 +42,13 @@ def main(arguments):
 def rows(pairs):
     """Return (name, low, high) of each pair."""
     return zip(*dataclasses.astuple(pairs), strict=True)
+
+
+def _environment():
+    quiet.load_keras()
+    from neid_tf.environment import environment
+
+    return environment()
 
 
 def _described():

@@ -6,8 +6,6 @@ gets settings, checkpoints, history.jsonl, a TensorBoard log, and weights to use
 best.npz by validation, and last.npz.
 """
 
-import shlex
-
 from absl import flags
 
 from neid_tf import pairs
@@ -55,14 +53,5 @@ def main(arguments):
     decoded = pairs.load_pairs(root, smallest=config.crop)
     training, validation = pairs.hold_out(decoded, _VALIDATION.value)
     print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
-    command = ["neid", "train", *map(shlex.quote, flags_given())]
+    command = common.command_line("train", leave_out=("data", "workdir", "flagfile"))
     train(config, name, fields, training, validation, workdir, command)
-
-
-def flags_given():
-    """Return the flags that differ from their defaults, but for where things are."""
-    places = ("data", "workdir", "flagfile")
-    kept = flags.FLAGS.flags_by_module_dict()
-    modules = [kept[name] for name in (__name__, common.__name__, "absl.flags") if name in kept]
-    changed = [f for module in modules for f in module if not f.using_default_value]
-    return [f.serialize() for f in changed if f.name not in places]

@@ -11,37 +11,7 @@ from PIL import Image
 from neid_tf import picture_formats
 from neid_tf.picture_raster import Raster
 from neid_tf.pictures import Picture, read, write
-
-PNG_START = b"\x89PNG\r\n\x1a\n"
-
-
-def noise(height, width, channels, dtype=np.uint8, seed=0):
-    """Samples that use the whole range, so that no rounding or swap goes unseen."""
-    rng = np.random.default_rng(seed)
-    top = int(np.iinfo(dtype).max)
-    samples = rng.integers(0, top + 1, (height, width, channels), dtype=dtype)
-    samples[0, 0], samples[0, 1] = 0, top
-    return samples
-
-
-def smooth(height=48, width=64):
-    """A colour picture that lossy formats keep well."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 3, y * 4, 255 - x * 2 - y], axis=-1).clip(0, 255).astype(np.uint8)
-
-
-def saved(image, name, **options):
-    """The bytes of a file that Pillow writes."""
-    file = io.BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
-
-
-def chunk(name, body, checksum=None):
-    """A PNG chunk, written independently of the library's."""
-    checksum = zlib.crc32(name + body) if checksum is None else checksum
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
-
+from tests.picture_files import PNG_START, chunk, noise, saved, smooth
 
 IEND = chunk(b"IEND", b"")
 

@@ -17,23 +17,9 @@ from PIL import Image
 
 from neid_tf import pictures
 from neid_tf.pictures import Picture, PictureError, read, write
+from tests.picture_files import noise, smooth
 
 MODULES = sorted(pathlib.Path(pictures.__file__).parent.glob("picture*.py"))
-
-
-def noise(height, width, channels, dtype=np.uint8, seed=0):
-    """Samples that use the whole range, so that no rounding or swap goes unseen."""
-    rng = np.random.default_rng(seed)
-    top = int(np.iinfo(dtype).max)
-    samples = rng.integers(0, top + 1, (height, width, channels), dtype=dtype)
-    samples[0, 0], samples[0, 1] = 0, top
-    return samples
-
-
-def smooth(height=48, width=64):
-    """A colour picture that lossy formats keep well."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([x * 3, y * 4, 255 - x * 2 - y], axis=-1).clip(0, 255).astype(np.uint8)
 
 
 def picture(channels=3, dtype=np.uint8, **fields):

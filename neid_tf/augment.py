@@ -32,9 +32,8 @@ def expose(images, draws, extent):
     return ops.minimum(images * ops.reshape(gain, (-1, 1, 1, 1)), 1.0)
 
 
-def flip(images, upside_down, mirrored):
-    """Flip each picture vertically, horizontally, both or not at all (N booleans each)."""
-    images = _where(upside_down, ops.flip(images, axis=1), images)
+def mirror(images, mirrored):
+    """Flip pictures horizontally, each or not (N booleans)."""
     return _where(mirrored, ops.flip(images, axis=2), images)
 
 

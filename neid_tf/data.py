@@ -12,7 +12,7 @@ import cv2
 import keras
 import numpy as np
 
-MINIATURE = 160
+MINIATURE = 192
 """Cells along each side of the stored miniatures that thumbnails are cut from."""
 
 
@@ -76,7 +76,7 @@ def training_dataset(pairs, sampling, first_step, steps):
         A data set of dictionaries: ``low`` and ``high`` (B×crop×crop×3, as stored, cut at the
         same place), the draws ``flip`` and ``mirror`` (B booleans), ``turns`` (B, 0 to 3) and
         ``exposure`` (B in [0, 1)); with thumbnails also
-        ``low_mini`` and ``high_mini`` (B×160×160×3 float16) and ``view`` (B×4 shares).
+        ``low_mini`` and ``high_mini`` (B×192×192×3 float16) and ``view`` (B×4 shares).
     """
     import tensorflow as tf
 

@@ -31,6 +31,11 @@ def charbonnier(y_true, y_pred, epsilon=1e-3):
     return _mean(ops.sqrt(ops.square(y_true - y_pred) + epsilon**2))
 
 
+def log_mse(y_true, y_pred, floor=1e-3):
+    """Compute 0.1·ln(1 + MSE / floor): every decibel of PSNR counts alike (not in the paper)."""
+    return 0.1 * ops.log(1.0 + mse(y_true, y_pred) / floor)
+
+
 def structure(y_true, y_pred):
     """Compute 1 − SSIM (not in the paper)."""
     return 1.0 - metrics.ssim(y_true, y_pred)
@@ -77,7 +82,7 @@ def _mean(values):
     return ops.mean(values, axis=(1, 2, 3))
 
 
-RECONSTRUCTIONS = {"huber": huber, "mse": mse, "charbonnier": charbonnier}
+RECONSTRUCTIONS = {"huber": huber, "mse": mse, "charbonnier": charbonnier, "log_mse": log_mse}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Objective:
         detail_weight: λ1, of the detail branch's mean squared error.
         colour_weight: λ2, of the colour loss.
         structure_weight: of 1 − SSIM (0: off, as in the paper).
-        tone_weight: of the absolute error of the toned thumbnail (models with a tone).
+        tone_weight: of the toned thumbnail's :func:`log_mse` (models with a tone).
     """
 
     reconstruction: str = "huber"
@@ -120,6 +125,5 @@ class Objective:
         if "dr" in outputs and self.detail_weight:
             terms["detail"] = self.detail_weight * mse(targets["dr"], outputs["dr"])
         if "tone" in outputs and self.tone_weight:
-            error = charbonnier(targets["tone"], outputs["tone"])
-            terms["tone"] = self.tone_weight * error
+            terms["tone"] = self.tone_weight * log_mse(targets["tone"], outputs["tone"])
         return terms

@@ -219,9 +219,9 @@ class Trainer(keras.Model):
 
 
 def _view(miniatures, batch):
-    """Cut thumbnails out of miniatures; they are flipped, but keep their top or bottom up."""
+    """Cut thumbnails out of miniatures; some are mirrored, none stands on its head."""
     thumbnails = area_resize(ops.cast(miniatures, "float32"), THUMBNAIL, batch["view"])
-    return augment.flip(thumbnails, batch["flip"], batch["mirror"])
+    return augment.mirror(thumbnails, batch["mirror"])
 
 
 def train(config, model_name, model_fields, pairs, validation, workdir, command=()):

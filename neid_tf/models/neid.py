@@ -14,11 +14,11 @@ import keras
 from keras import layers
 
 from neid_tf.config import check_fields, config_field
-from neid_tf.models import tone, unet
+from neid_tf.models import backbone, tone, unet
 from neid_tf.models.layers import BilinearUpsampling, FeatureFusing, SubPixelUpsampling, Thumbnail
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
-THUMBNAIL = 112
+THUMBNAIL = backbone.SIDE
 """Cells along each side of the thumbnail that the tone is read off."""
 PARTS = ("whole", "training", "inference", "context", "body")
 
@@ -81,7 +81,7 @@ class NEID(keras.Model):
     ========= ============================================ ====================================
     whole     picture                                      dictionary of pictures, see below
     training  picture; if toned, a dictionary of ``image``  the same dictionary, and
-              and ``thumbnail`` (N×112×112×3)              ``tone_parameters`` if toned
+              and ``thumbnail`` (N×128×128×3)              ``tone_parameters`` if toned
     inference picture                                      the enhanced picture
     context   picture                                      dictionary of the picture's vectors
     body      dictionary of ``image`` and the vectors      the enhanced picture
@@ -89,8 +89,7 @@ class NEID(keras.Model):
 
     The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
     N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch;
-    and ``tone``, the thumbnail after the tone curve, where there is a tone. The tone is the mean
-    over the thumbnail's 8 symmetries, but not in the training part.
+    and ``tone``, the thumbnail after the tone curve, where there is a tone.
     """
 
     def __init__(self, part="whole", name=None, **fields):
@@ -161,7 +160,7 @@ class _Graph:
             parameters, thumbnail = self._told("tone_parameters", tone.PARAMETERS), None
         else:
             thumbnail = self._thumbnail()
-            parameters = tone.tone_parameters(thumbnail, average=self.part != "training")
+            parameters = tone.tone_parameters(thumbnail)
             self.context["tone_parameters"] = parameters
         toned = tone.ToneCurve(name="toned", dtype="float32")([self.image, parameters])
         features = layers.Concatenate(name="dark_and_toned")([self.image, toned])

@@ -8,21 +8,13 @@ gives the parameters of a curve. Beyond the paper; ``ModelConfig.tone`` turns it
 import keras
 from keras import layers, ops
 
+from neid_tf.models import backbone
+
 PARAMETERS = 15
 """Gain and exponent a channel, and a 3×3 colour matrix."""
 
 _DARKEST = 1.0 / 1024.0
-
-
-@keras.saving.register_keras_serializable("neid_tf")
-class LogAndLinear(layers.Layer):
-    """Stack a picture and its logarithm, so that the darkest levels count as well."""
-
-    def call(self, images):
-        return ops.concatenate([images, ops.log(images + 1.0 / 255.0) / 3.0 + 1.0], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], 2 * input_shape[-1])
+_NEUTRAL = 2.0
 
 
 @keras.saving.register_keras_serializable("neid_tf")
@@ -40,7 +32,7 @@ class ToneCurve(layers.Layer):
     def call(self, inputs):
         images, parameters = inputs
         parameters = parameters[:, None, :]
-        gain = ops.exp(parameters[..., 0:3] + 2.0)
+        gain = ops.exp(parameters[..., 0:3] + _NEUTRAL)
         exponent = ops.exp(parameters[..., 3:6] * 0.5)
         shape = ops.shape(images)
         pixels = ops.reshape(images, (shape[0], shape[1] * shape[2], 3))
@@ -58,70 +50,37 @@ class ToneCurve(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class SquareSymmetries(layers.Layer):
-    """Turn and mirror square pictures: N×s×s×C to 8N×s×s×C, all N of one symmetry together."""
+class ToneAround(layers.Layer):
+    """Add a gain of ``log_gain`` (N×1) to parameters (N×15) that are relative to it."""
 
-    def call(self, images):
-        turned = ops.transpose(images, (0, 2, 1, 3))
-        flipped = [
-            pictures[:, ::rows, ::columns]
-            for pictures in (images, turned)
-            for rows in (1, -1)
-            for columns in (1, -1)
-        ]
-        return ops.concatenate(flipped, axis=0)
+    def call(self, inputs):
+        parameters, log_gain = inputs
+        gains = parameters[:, :3] + (log_gain - _NEUTRAL)
+        return ops.concatenate([gains, parameters[:, 3:]], axis=-1)
 
-    def compute_output_shape(self, input_shape):
-        batch = input_shape[0]
-        return (None if batch is None else 8 * batch, *input_shape[1:])
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0]
 
 
-@keras.saving.register_keras_serializable("neid_tf")
-class MeanOfSymmetries(layers.Layer):
-    """Average the 8 answers for each picture that :class:`SquareSymmetries` asked for."""
-
-    def call(self, answers):
-        return ops.mean(ops.reshape(answers, (8, -1, answers.shape[-1])), axis=0)
-
-    def compute_output_shape(self, input_shape):
-        batch = input_shape[0]
-        return (None if batch is None else batch // 8, *input_shape[1:])
-
-
-def tone_parameters(thumbnail, average, widths=(16, 32, 48, 64, 96, 128), dropout=0.3):
+def tone_parameters(thumbnail, hidden=128, dropout=0.3):
     """Read the 15 parameters of :class:`ToneCurve` off a thumbnail.
 
+    Frozen features say what the picture shows (:mod:`neid_tf.models.backbone`); two dense layers
+    say how far its curve is from the one that brings it to a medium brightness.
+
     Args:
-        thumbnail: N×s×s×3 in [0, 1], s a multiple of 32.
-        average: ask for all 8 ways to turn and mirror the thumbnail, and average the answers.
-        widths: channels of the six 3×3 convolutions; all but the last are pooled.
-        dropout: share of the pooled features that training drops.
+        thumbnail: N×128×128×3 in [0, 1].
+        hidden: units of the first dense layer.
+        dropout: share of the features, and of the units, that training drops.
 
     Returns:
         N×15.
     """
-    if average:
-        thumbnail = SquareSymmetries(name="tone_symmetries", dtype="float32")(thumbnail)
-    features = LogAndLinear(name="tone_input", dtype="float32")(thumbnail)
-    for index, width in enumerate(widths):
-        features = layers.Conv2D(
-            width,
-            3,
-            padding="same",
-            activation="leaky_relu",
-            kernel_initializer="he_normal",
-            name=f"tone_conv{index + 1}",
-        )(features)
-        if index < len(widths) - 1:
-            features = layers.MaxPooling2D(name=f"tone_pool{index + 1}")(features)
-    pooled = layers.GlobalAveragePooling2D(name="tone_average")(features)
-    largest = layers.GlobalMaxPooling2D(name="tone_largest")(features)
-    features = layers.Concatenate(name="tone_features")([pooled, largest])
+    features, log_gain = backbone.features(thumbnail)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
-    features = layers.Dense(128, activation="relu", name="tone_dense")(features)
+    features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)
     small = keras.initializers.RandomNormal(stddev=0.01)
     head = layers.Dense(PARAMETERS, kernel_initializer=small, dtype="float32", name="tone_head")
-    if average:
-        return MeanOfSymmetries(name="tone_parameters", dtype="float32")(head(features))
-    return head(features)
+    around = ToneAround(name="tone_parameters", dtype="float32")
+    return around([head(features), log_gain])

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from neid_tf import augment, data, models, runs
+from neid_tf import augment, data, models, pretrained, runs
 from neid_tf.config import check_fields, config_field
 from neid_tf.losses import RECONSTRUCTIONS, Objective
 from neid_tf.models.layers import area_resize
@@ -61,6 +61,11 @@ class TrainConfig:
     tone_weight: float = config_field(1.0, "Weight of the toned thumbnail's error.", minimum=0.0)
     exposure: float = config_field(
         0.0, "Inputs are made up to exp(this) times brighter or darker at random.", minimum=0.0
+    )
+    init: str = config_field(
+        "",
+        "Weights to start from, a name of the package or a file: all layers that fit. Without "
+        "it, and for layers that do not fit, fresh weights.",
     )
     seed: int = config_field(0, "Seed of weights, order, crops, flips and turns.")
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)
@@ -241,12 +246,15 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
 
     Raises:
         NonFiniteLoss: where a loss term is not a number any more.
+        WeightsError: where ``config.init`` cannot be read.
         ValueError: where ``workdir`` holds a run with other settings.
     """
     run = runs.Run(Path(workdir), config, model_name, model_fields, command)
     strategy = runs.start(config)
     with strategy.scope():
         network = models.build(model_name, **model_fields)
+        if config.init:
+            models.adopt(pretrained.load_pretrained(config.init), network)
         trainer = Trainer(models.rebuild(network, "training"), config.objective(), config.exposure)
         sampling = data.Sampling(
             crop=config.crop,

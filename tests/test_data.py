@@ -94,7 +94,7 @@ def test_thumbnails_come_with_the_crops(coded):
 
 def test_miniature_of_16_bits():
     bright = picture(200, 320)
-    expected = cv2.resize(bright / np.float32(255), (160, 160), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(bright / np.float32(255), (192, 192), interpolation=cv2.INTER_AREA)
     for pixels in (bright, bright.astype(np.uint16) * 257):
         np.testing.assert_allclose(data.miniature(pixels), expected, atol=1e-3)
 

@@ -28,6 +28,13 @@ def test_mse():
     np.testing.assert_allclose(losses.mse(REFERENCE, PREDICTION), expected, rtol=1e-5)
 
 
+def test_log_mse():
+    error = np.square(REFERENCE - PREDICTION).mean((1, 2, 3))
+    expected = 0.1 * np.log(1 + error / 1e-3)
+    np.testing.assert_allclose(losses.log_mse(REFERENCE, PREDICTION), expected, rtol=1e-5)
+    np.testing.assert_array_equal(losses.log_mse(REFERENCE, REFERENCE), 0)
+
+
 def test_charbonnier():
     expected = np.sqrt((REFERENCE - PREDICTION) ** 2 + 1e-6).mean((1, 2, 3))
     np.testing.assert_allclose(losses.charbonnier(REFERENCE, PREDICTION), expected, rtol=1e-5)

@@ -56,6 +56,16 @@ def test_a_run_and_its_files(loaded, tmp_path):
     assert card["settings"]["filters"] == 4
 
 
+def test_a_run_starts_from_weights(loaded, tmp_path):
+    first = run(config(epochs=1), loaded, tmp_path / "first")
+    init = str(tmp_path / "first" / "last.npz")
+    second = run(config(epochs=1, learning_rate=0.0, init=init), loaded, tmp_path / "second")
+    x = loaded.low[0][None] / np.float32(255)
+    np.testing.assert_allclose(second(x), first(x), atol=5e-3)
+    with pytest.raises(pretrained.WeightsError, match="nowhere"):
+        run(config(init="nowhere"), loaded, tmp_path / "third")
+
+
 def tensorboard_tags(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -169,7 +179,7 @@ def test_prepare_makes_inputs_and_targets_that_fit(loaded):
     low, inputs, targets = trainer().prepare(batch_of(loaded))
     assert low.shape == targets["le"].shape == (4, 32, 32, 3)
     assert inputs["image"].shape == (4, 16, 16, 3)
-    assert inputs["thumbnail"].shape == targets["tone"].shape == (4, 112, 112, 3)
+    assert inputs["thumbnail"].shape == targets["tone"].shape == (4, 128, 128, 3)
     halved = np.asarray(low).reshape(4, 16, 2, 16, 2, 3).mean((2, 4))
     assert np.abs(np.asarray(inputs["image"]) - halved).mean() < 0.01
     # Reference and input show the same place: dark where the other is dark.

@@ -262,6 +262,25 @@ def transfer(source, target):
             layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
+def adopt(source, target):
+    """Copy what fits: the weights of the layers that have the same name and shapes in both.
+
+    Raises:
+        ValueError: where nothing fits.
+    """
+    theirs = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
+    fitting = [
+        layer
+        for layer in target.layers
+        if layer.weights
+        and [w.shape for w in theirs.get(layer.name, ())] == [w.shape for w in layer.weights]
+    ]
+    if not fitting:
+        raise ValueError(f"no layer of {source.name} fits {target.name}")
+    for layer in fitting:
+        layer.set_weights(theirs[layer.name])
+
+
 def inference_model(model):
     """Drop all that only DR's output needs (section 1: the detail branch costs nothing then).
 

@@ -1,0 +1,84 @@
+"""Fusing weights pooled locally at test time, measured against pooling the whole picture.
+
+    python -m experiments.local_pooling --data=DIR --weights=neid \
+        --output=experiments/quality/local_pooling.json
+
+The network trains on crops and runs on whole pictures, so that what feature fusing averages is
+not the same. Chu et al. (2022, "Improving image restoration by revisiting global information
+aggregation") average over windows of the training crops' size instead. Here windows of several
+sizes are scored on the held-out pictures.
+"""
+
+import json
+import sys
+
+import keras
+from absl import app
+from keras import layers
+
+from neid_tf import evaluation, files, pretrained
+from neid_tf import pairs as pair_files
+from neid_tf.commands import common
+from neid_tf.enhance import enhance
+from neid_tf.environment import environment
+
+SIDES = (4, 6, 8, 12, 16)
+"""Sides of the windows, in cells of the bottleneck; training crops of 128 pixels have 4."""
+
+
+@keras.saving.register_keras_serializable("neid_tf_experiments")
+class SpatialFusing(layers.Layer):
+    """The weighted sum of both streams' features with a weight for every place."""
+
+    def call(self, inputs):
+        light, detail, weights = inputs
+        return light + weights * (detail - light)
+
+
+def local(model, side):
+    """Return the model with the fusing vector averaged over windows of the bottleneck.
+
+    Args:
+        model: a :class:`neid_tf.models.NEID` that fuses at the bottleneck.
+        side: of the square windows, in cells.
+    """
+
+    def clone(layer):
+        if layer.name == "ff_vector":
+            return layers.AveragePooling2D(side, strides=1, padding="same", name="ff_vector")
+        if layer.name == "ff":
+            return SpatialFusing(name="ff")
+        return layer.__class__.from_config(layer.get_config())
+
+    functional = keras.Model(model.inputs, model.outputs)
+    copy = keras.models.clone_model(functional, clone_function=clone)
+    copy.set_weights(functional.get_weights())
+    copy.config = model.config
+    return copy
+
+
+def main(arguments):
+    """Score the whole picture's pooling and every window."""
+    del arguments
+    model = pretrained.load_pretrained(common.WEIGHTS.value)
+    held = pair_files.hold_out(pair_files.load_pairs(common.DATA.value, smallest=11), "lol")[1]
+    rows = []
+    for side in (None, *SIDES):
+        tried = model if side is None else local(model, side)
+        pictures = zip(held.names, held.low, held.high, strict=True)
+        scores = evaluation.evaluate(pictures, lambda low, tried=tried: enhance(low, tried))["mean"]
+        rows.append({"window": side} | scores)
+        print(side or "whole picture", f"{scores['psnr']:.3f} dB, SSIM {scores['ssim']:.4f}")
+    report = {
+        "command": " ".join(["python -m experiments.local_pooling", *sys.argv[1:]]),
+        "protocol": evaluation.PROTOCOL,
+        "pictures": len(held),
+        "windows": rows,
+        "environment": environment(),
+    }
+    text = json.dumps(report, indent=2, default=str) + "\n"
+    files.write_whole(common.required(common.OUTPUT), text.encode())
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(main))

@@ -31,6 +31,7 @@ class SpatialFusing(layers.Layer):
     """The weighted sum of both streams' features with a weight for every place."""
 
     def call(self, inputs):
+        """Fuse LE's features, DR's features and DR's weights, all N×h×w×C."""
         light, detail, weights = inputs
         return light + weights * (detail - light)
 

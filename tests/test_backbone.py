@@ -23,7 +23,9 @@ def test_auto_exposure_brings_the_mean_logit_to_gray():
     logits = np.log(exposed / (1 - exposed)).mean((1, 2, 3))
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), 0.42, rtol=1e-4)
     added = np.log(exposed / (1 - exposed)) - np.log(x / (1 - x))
-    np.testing.assert_allclose(added, np.broadcast_to(log_gain[..., None, None], x.shape), atol=1e-3)
+    np.testing.assert_allclose(
+        added, np.broadcast_to(log_gain[..., None, None], x.shape), atol=1e-3
+    )
 
 
 def test_auto_exposure_of_black_white_and_bright():

@@ -186,18 +186,3 @@ def test_adopt_takes_what_fits():
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="no layer of le fits neid_tone"):
         models.adopt(small("le", filters=5), target)
-
-
-def test_residual_blocks_keep_deep_features_alive():
-    """At any scale of the input, what comes out of the bottleneck is as large as its input."""
-    model = small("neid_tone", filters=8, depth=4)
-    bottleneck = model.get_layer("encoder_bottleneck_sum").output
-    for scale in (1.0, 0.01):
-        features = keras.Model(model.input, bottleneck)(batch(64, 64) * np.float32(scale))
-        assert 0.02 < float(np.std(features)) < 20
-
-
-def test_block_is_a_choice():
-    names = {layer.name for layer in small("neid", block="plain").layers}
-    assert "encoder1_norm" not in names
-    assert "encoder1_norm" in {layer.name for layer in small("neid", block="residual").layers}

@@ -21,7 +21,6 @@ VARIANTS["neid_tone"] = {
     "architecture": "neid",
     "filters": 16,
     "initializer": "he_normal",
-    "block": "residual",
     "detail_target": "toned",
     "tone": True,
 }

@@ -42,12 +42,6 @@ class ModelConfig:
         "normal: N(0, 0.02), section 3.2; he_normal: for narrow models.",
         choices=("normal", "he_normal"),
     )
-    block: str = config_field(
-        "plain",
-        "What a level is made of: two convolutions with a ReLU each, section 2.1; or residual "
-        "and normalised over the channels.",
-        choices=tuple(unet.BLOCKS),
-    )
     fusion: str = config_field(
         "bottleneck",
         "Fuse the streams at the bottleneck, or the skip connections as well.",
@@ -138,8 +132,7 @@ class _Graph:
             features, base, outputs["tone"] = self._tone()
             if self.part == "training":
                 outputs["tone_parameters"] = self.context["tone_parameters"]
-        shape = (config.filters, config.depth, self.initializer, config.block)
-        bottleneck, skips = unet.encoder(features, *shape)
+        bottleneck, skips = unet.encoder(features, config.filters, config.depth, self.initializer)
         detail = self._detail_features(bottleneck) if self._has_detail() else None
         if detail is not None and self.part in ("whole", "training"):
             detail_base = self.image if config.detail_target == "low" else base
@@ -229,8 +222,9 @@ class _Graph:
     def _stream(self, features, skips, base, name):
         """Decode features into a picture: the LE stream, or the DR stream in training."""
         config = self.config
-        options = (config.filters, self.initializer, config.block, f"{name}_decoder")
-        features = unet.decoder(features, skips, *options)
+        features = unet.decoder(
+            features, skips, config.filters, self.initializer, f"{name}_decoder"
+        )
         # A correction starts near zero, so that training starts from the toned picture.
         initializer = (
             self.initializer() if base is None else keras.initializers.RandomNormal(stddev=0.001)

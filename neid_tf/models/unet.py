@@ -1,6 +1,5 @@
 """The U-net of section 2.1: encoder, decoder, and their blocks."""
 
-import keras
 from keras import layers
 
 from neid_tf.models.layers import CropLike
@@ -20,42 +19,10 @@ def double_convolution(features, filters, initializer, name):
     return features
 
 
-def residual_block(features, filters, initializer, name):
-    """Add to the features what two 3×3 convolutions make of them, normalised (not in the paper).
-
-    Without a normalisation the deep levels of narrow models die in training: their activations
-    shrink to nothing and the picture is made by the first two levels alone. The features of each
-    place are normalised over the channels, so crops and whole pictures are treated alike.
-    """
-    shortcut = features
-    if features.shape[-1] != filters:
-        shortcut = layers.Conv2D(
-            filters, 1, kernel_initializer="lecun_normal", name=f"{name}_shortcut"
-        )(features)
-    features = layers.LayerNormalization(name=f"{name}_norm")(features)
-    features = layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        activation="relu",
-        kernel_initializer=initializer(),
-        name=f"{name}_conv1",
-    )(features)
-    small = keras.initializers.VarianceScaling(0.1)
-    features = layers.Conv2D(
-        filters, 3, padding="same", kernel_initializer=small, name=f"{name}_conv2"
-    )(features)
-    return layers.Add(name=f"{name}_sum")([shortcut, features])
-
-
-BLOCKS = {"plain": double_convolution, "residual": residual_block}
-
-
-def encoder(features, filters, depth, initializer, block="plain", name="encoder"):
+def encoder(features, filters, depth, initializer, name="encoder"):
     """Build the contracting path (section 2.1).
 
-    Each of the ``depth`` levels is a block of :data:`BLOCKS` (the paper's: two 3×3
-    convolutions) and a 2×2 max-pool; the width
+    Each of the ``depth`` levels is two 3×3 convolutions and a 2×2 max-pool; the width
     doubles from level to level. Pooling rounds odd sizes up, so any size goes through.
 
     Returns:
@@ -64,18 +31,20 @@ def encoder(features, filters, depth, initializer, block="plain", name="encoder"
     """
     skips = []
     for level in range(depth):
-        features = BLOCKS[block](features, filters * 2**level, initializer, f"{name}{level + 1}")
+        features = double_convolution(
+            features, filters * 2**level, initializer, f"{name}{level + 1}"
+        )
         skips.append(features)
         features = layers.MaxPooling2D(padding="same", name=f"{name}{level + 1}_pool")(features)
-    bottleneck = BLOCKS[block](features, filters * 2**depth, initializer, f"{name}_bottleneck")
+    bottleneck = double_convolution(features, filters * 2**depth, initializer, f"{name}_bottleneck")
     return bottleneck, skips
 
 
-def decoder(features, skips, filters, initializer, block="plain", name="decoder"):
+def decoder(features, skips, filters, initializer, name="decoder"):
     """Build the expansive path (section 2.1).
 
     Each step enlarges the features, applies a 2×2 convolution, joins the skip connection
-    and applies a block.
+    and applies two 3×3 convolutions.
 
     Returns:
         Features of the size of ``skips[0]`` with ``filters`` channels.
@@ -87,11 +56,11 @@ def decoder(features, skips, filters, initializer, block="plain", name="decoder"
             width,
             2,
             padding="same",
-            activation="relu" if block == "plain" else None,
+            activation="relu",
             kernel_initializer=initializer(),
             name=f"{step}_up_conv",
         )(features)
         features = CropLike(name=f"{step}_crop")([features, skips[level]])
         features = layers.Concatenate(name=f"{step}_join")([skips[level], features])
-        features = BLOCKS[block](features, width, initializer, step)
+        features = double_convolution(features, width, initializer, step)
     return features

@@ -12,6 +12,7 @@ import pytest
 
 from neid_tf import evaluation, losses, train_config
 from neid_tf.commands import main as program
+from neid_tf.commands import methods
 from neid_tf.train_config import TrainConfig
 from tests.conftest import darkened, picture, write
 
@@ -256,6 +257,28 @@ def test_help_loads_no_large_library(arguments):
     command = [sys.executable, "-c", script, *arguments, "--help"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("weights", "installed", "gpu", "runtime"),
+    [
+        ("m.onnx", (), False, "onnx"),
+        ("m.tflite", ("tensorflow",), True, "litert"),
+        ("folder", (), False, "saved_model"),
+        ("mine.npz", ("onnxruntime",), False, "tensorflow"),
+        ("neid", ("onnxruntime", "tensorflow"), False, "onnx"),
+        ("neid", ("onnxruntime", "tensorflow"), True, "tensorflow"),
+        ("neid", ("onnxruntime",), True, "onnx"),
+        ("neid", ("tensorflow",), False, "tensorflow"),
+        ("neid", (), False, "onnx"),
+    ],
+)
+def test_automatic_runtime(weights, installed, gpu, runtime, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/x" if gpu else None)
+    assert methods.choose_runtime(weights) == runtime
 
 
 def test_module_is_a_program():

@@ -63,8 +63,9 @@ def _axes(draw, box, title, series):
 
 
 def _decades(values):
-    """Return the powers of ten, as exponents, that hold values."""
-    low, high = int(np.floor(np.log10(min(values)))), int(np.ceil(np.log10(max(values))))
+    """Return the powers of ten, as exponents, that hold values (nearly, at the ends)."""
+    low = int(np.floor(np.log10(min(values)) + 0.01))
+    high = int(np.ceil(np.log10(max(values)) - 0.01))
     return low, max(high, low + 1)
 
 

@@ -33,9 +33,9 @@ _RUNTIME = flags.DEFINE_enum(
     ["auto", *methods.RUNTIMES],
     "What runs the network. tensorflow takes weights; the others take --weights=PATH of what neid "
     "export wrote for them, and onnx the package's weights too. auto goes by what --weights is; "
-    "for the package's it is onnx where ONNX Runtime is installed, which starts much sooner than "
-    "TensorFlow and then is about as fast on CPUs, and tensorflow otherwise. Large pictures are "
-    "done in tiles by tensorflow and onnx.",
+    "for the package's it is the fastest that is installed: onnx (ONNX Runtime), which starts "
+    "much sooner than TensorFlow and then is as fast on a CPU; else tensorflow. With an NVIDIA GPU "
+    "tensorflow comes first. Large pictures are done in tiles by tensorflow and onnx.",
 )
 _SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
 common.declare(

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from neid_tf.libraries import needed_by
 METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
 RUNTIMES = ("tensorflow", "saved_model", "onnx", "litert")
 FASTEST = ("onnx", "tensorflow")
-"""The runtimes that run the package's weights, the fastest first (``neid benchmark``)."""
+"""The runtimes that run the package's weights, on a CPU the fastest first (``neid benchmark``)."""
 
 
 def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"):
@@ -74,7 +75,8 @@ def choose_runtime(weights):
     from neid_tf import pretrained, runtimes
 
     if weights in pretrained.names():
-        return next((name for name in FASTEST if _is_installed(name)), FASTEST[0])
+        order = FASTEST[::-1] if shutil.which("nvidia-smi") else FASTEST
+        return next((name for name in order if _is_installed(name)), FASTEST[0])
     if Path(weights).is_dir() or Path(weights).suffix in filter(None, runtimes.SUFFIXES.values()):
         return runtimes.runtime_of(weights)
     return "tensorflow"

@@ -47,9 +47,7 @@ def rates(settings, model, fields, runs, variants=("float32",), steps=4):
         for key, values in seconds.items()
     }
     pipeline = speed.pop(("pipeline", ""))
-    each = {
-        name: {"step": speed["step", name], "together": speed["both", name]} for name in variants
-    }
+    each = {name: {key: speed[key, name] for key in ("step", "together")} for name in variants}
     report = {name: {key: spread(v) for key, v in rows.items()} for name, rows in each.items()}
     to_step = {name: ratios(pipeline, rows["step"]) for name, rows in each.items()}
     report = {"images_per_second": {"pipeline": spread(pipeline)} | report}

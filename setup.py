@@ -33,6 +33,8 @@ setup(
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
         ],
+        "onnx": ["onnxruntime>=1.20"],
+        "litert": ["ai-edge-litert>=2.3"],
         "demo": ["gradio>=6"],
         "video": ["av>=17.1"],
     },

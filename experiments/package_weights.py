@@ -2,22 +2,24 @@
 
     python -m experiments.package_weights --data=DIR --weights=runs/neid/last.npz --output=neid
 
-Writes neid_tf/weights/NAME.npz (half precision) and experiments/quality/NAME.json, the report
-of the scores. The scores are those of the packaged file, by the path that users take.
+Writes neid_tf/weights/NAME.npz (half precision), NAME.onnx beside it (the same weights, for
+ONNX Runtime) and experiments/quality/NAME.json, the report of the scores. The scores are those of
+the packaged file, by the path that users take. With --onnx_only only NAME.onnx is written anew.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from absl import app
+from absl import app, flags
 
-from neid_tf import evaluation, files, pretrained
+from neid_tf import evaluation, export, files, pretrained
 from neid_tf import pairs as pair_files
 from neid_tf.commands import common, evaluate, methods
 from neid_tf.environment import environment
 from neid_tf.profiling import count_operations
 
+_ONNX_ONLY = flags.DEFINE_bool("onnx_only", False, "Write NAME.onnx of the packaged NAME.npz.")
 HOME = Path(__file__).resolve().parent.parent
 
 
@@ -46,9 +48,19 @@ def package(data, weights, name):
     return report
 
 
+def package_onnx(name):
+    """Write the ONNX file of packaged weights; a halved weight is a halved weight in both."""
+    target = HOME / "neid_tf" / "weights" / f"{name}.npz"
+    model = pretrained.load_pretrained(str(target))
+    return export.to_onnx(model, target.with_suffix(".onnx"), overwrite=True, compact=True)
+
+
 def main(arguments):
     """Read the flags and print the scores."""
     del arguments
+    if _ONNX_ONLY.value:
+        print(package_onnx(common.required(common.OUTPUT)))
+        return
     report = package(common.DATA.value, common.WEIGHTS.value, common.required(common.OUTPUT))
     print(json.dumps(report["card"]["validation"], indent=2))
 

@@ -9,7 +9,6 @@ import os
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from neid_tf import pictures
@@ -129,6 +128,8 @@ def _preview(picture, size):
     if picture.alpha is not None:
         pixels = over_white(pixels, picture.alpha)
     if pixels.shape[1::-1] != size:
+        import cv2
+
         way = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_CUBIC
         pixels = cv2.resize(pixels, size, interpolation=way)
     pixels = to_type(pixels, np.uint8)

@@ -1,4 +1,8 @@
-"""The bicubic ÷2 of NumPy pictures; :func:`neid_tf.augment.halve` is the same on the device."""
+"""Making NumPy pictures smaller, without TensorFlow and Keras.
+
+The bicubic ÷2 is the same as :func:`neid_tf.augment.halve` on the device, and the average over a
+grid the same as :func:`neid_tf.models.area_resize`.
+"""
 
 import numpy as np
 
@@ -51,3 +55,26 @@ def _filtered(padded, axis):
         taken = slice(offset, offset + 2 * count, 2)
         total = total + tap * padded[(slice(None),) * axis + (taken,)]
     return total
+
+
+def area_reduce(pixels, size):
+    """Average a picture over a ``size × size`` grid of equal cells.
+
+    Args:
+        pixels: float32 H×W×C.
+        size: cells along each side.
+
+    Returns:
+        size×size×C of the same type.
+    """
+    height, width, channels = pixels.shape
+    rows = _overlaps(height, size) @ pixels.reshape(height, width * channels)
+    return np.einsum("cw,rwk->rck", _overlaps(width, size), rows.reshape(size, width, channels))
+
+
+def _overlaps(length, size):
+    """Return size×length: the share of each cell that each pixel covers (rows sum to 1)."""
+    cell = length / size
+    low, pixel = cell * np.arange(size)[:, None], np.arange(length)
+    overlap = np.minimum(low + cell, pixel + 1.0) - np.maximum(low, pixel)
+    return (np.maximum(overlap, 0.0) / cell).astype(np.float32)

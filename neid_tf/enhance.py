@@ -27,12 +27,18 @@ def enhance(image, model, scale=1, strength=1.0):
             non-finite strength.
     """
     _check(image, scale, strength)
-    white = _WHITE[image.dtype.name]
-    pixels = image.astype(np.float32) / white
-    output = np.clip(_predict(pixels, model, scale), 0.0, 1.0)
+    # A large picture's floats take gigabytes: they are made anew rather than kept.
+    output = np.clip(_predict(_floats(image), model, scale), 0.0, 1.0)
     if strength != 1.0:
-        output = adjust(pixels, output, strength)
-    return np.rint(output * white).astype(image.dtype)
+        output = adjust(_floats(image), output, strength)
+    output *= _WHITE[image.dtype.name]
+    return np.rint(output, out=output).astype(image.dtype)
+
+
+def _floats(image):
+    pixels = image.astype(np.float32)
+    pixels /= _WHITE[image.dtype.name]
+    return pixels
 
 
 def _check(image, scale, strength):
@@ -53,6 +59,7 @@ def _predict(pixels, model, scale):
         raise ValueError("this model keeps the size of its input: scale 2 needs another")
     height, width = pixels.shape[:2]
     small = halve(pad_to_even(pixels)) if scale == 1 and not same_size else pixels
+    del pixels
     predict = getattr(model, "predict_on_batch", model)
     return np.asarray(predict(small[None]))[0][: height * scale, : width * scale]
 

@@ -3,9 +3,7 @@
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
-from skimage.metrics import structural_similarity
 
 from neid_tf import pictures
 from neid_tf.downsample import halve, pad_to_even
@@ -60,6 +58,8 @@ def psnr(reference, output):
 
 def ssim(reference, output):
     """Return the SSIM of two pictures, H×W×3 or H×W, data range 255."""
+    from skimage.metrics import structural_similarity
+
     return float(
         structural_similarity(
             reference,
@@ -125,6 +125,8 @@ def mean_scores(images):
 def half_and_back(reference):
     """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
     batch = pad_to_even(reference.astype(np.float32) / 255.0)
+    import cv2
+
     full = cv2.resize(halve(batch), batch.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     full = full[: reference.shape[0], : reference.shape[1]]
     return np.rint(np.clip(full, 0.0, 1.0) * 255.0).astype(np.uint8)

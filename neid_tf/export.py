@@ -18,16 +18,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from neid_tf import augment, runtimes
+from neid_tf import augment, onnx_files, runtimes
 from neid_tf.downsample import halve, pad_to_even
 from neid_tf.files import write_whole
+from neid_tf.libraries import needed_by
 
 TOLERANCE = 1.0 / 255.0
 """How far a float export may be from the Keras model: one level of an 8-bit picture."""
 LEAST_PSNR = 30.0
 """How near to the float model an int8 export must be, in dB."""
-OPSET = 15
-"""The ONNX operator set: tf2onnx's default, and old enough for most runtimes."""
 _INTEGER_LAYERS = "/(encoder|le_decoder|dr_features|ff|le_head)"
 
 
@@ -78,15 +77,18 @@ def to_saved_model(model, path, overwrite=False):
         return _compare(model, runtimes.load(folder, "saved_model"), _trials())
 
 
-def to_onnx(model, path, overwrite=False):
-    """Write an ONNX file of one input, ``image``, and one output, ``enhanced``.
+def to_onnx(model, path, overwrite=False, compact=False):
+    """Write an ONNX file that makes ``enhanced`` of ``image``.
 
-    Batch, height and width are free: float32 N×h×w×3 in [0, 1] to N×2h×2w×3 in [0, 1].
+    Batch, height and width are free: float32 N×h×w×3 in [0, 1] to N×2h×2w×3 in [0, 1]. For large
+    pictures in tiles there are further inputs, which may be left out, and further outputs:
+    :func:`neid_tf.onnx_files.onnx_bytes` describes them.
 
     Args:
         model: a :class:`neid_tf.models.NEID`, part ``inference``.
         path: the file to write, usually ``.onnx``.
         overwrite: replace a file that is there.
+        compact: store weights that half precision holds exactly in half precision.
 
     Returns:
         A :class:`Comparison`.
@@ -96,8 +98,8 @@ def to_onnx(model, path, overwrite=False):
             or onnxruntime is not installed.
     """
     path = _checked_target(model, path, overwrite)
-    with runtimes.needed_by("exporting to onnx"):
-        content = _onnx_bytes(model)
+    with needed_by("exporting to onnx"):
+        content = onnx_files.onnx_bytes(model, compact)
         comparison = _compare(model, runtimes.Onnx(content), _trials())
     write_whole(path, content)
     return comparison
@@ -130,7 +132,7 @@ def to_litert(model, path, size=(200, 300), representative=None, overwrite=False
     if representative is not None and not len(representative):
         raise ValueError("int8 needs at least one representative picture")
     batches = representative and [_at_size(picture, size) for picture in representative]
-    with runtimes.needed_by("exporting to litert"):
+    with needed_by("exporting to litert"):
         content = _litert_bytes(model, size, batches)
         trials = batches[:8] if batches else _trials([(1, *size)])
         comparison = _compare(model, runtimes.LiteRT(content), trials, quantized=bool(batches))
@@ -245,18 +247,6 @@ def _enhance_file(float_function, scale, content):
     batch = (even if scale == 2 else image)[None]
     enhanced = _enhance_uint8(float_function, batch, halved=scale == 2)
     return tf.io.encode_png(enhanced[0, :height, :width])
-
-
-def _onnx_bytes(model):
-    import tf2onnx
-
-    function = _float_function(model)
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
-    for value, prefix in ((proto.graph.input[0], ""), (proto.graph.output[0], "enhanced_")):
-        axes = value.type.tensor_type.shape.dim
-        axes[0].dim_param = "batch"
-        axes[1].dim_param, axes[2].dim_param = f"{prefix}height", f"{prefix}width"
-    return proto.SerializeToString()
 
 
 def _at_size(picture, size):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf import files
+from neid_tf.libraries import needed_by
 
 DEFAULT = "neid"
 _FORMAT = 1
@@ -41,8 +42,10 @@ def load_pretrained(name=DEFAULT):
 
     Raises:
         WeightsError: where there is no such name or file, or the file is damaged.
+        MissingLibraryError: where Keras or its backend is not installed.
     """
-    from neid_tf import models
+    with needed_by("a Keras model"):
+        from neid_tf import models
 
     arrays, header = _read(_locate(name))
     try:
@@ -58,6 +61,18 @@ def load_pretrained(name=DEFAULT):
         model = models.inference_model(model)
     model.card = header["card"]
     return model
+
+
+def onnx_file(name=DEFAULT):
+    """Return the path of the ONNX file of packaged weights.
+
+    Raises:
+        WeightsError: where there is none of this name.
+    """
+    path = importlib.resources.files("neid_tf") / "weights" / f"{name}.onnx"
+    if name not in names() or not path.is_file():
+        raise WeightsError(f"{name}: not a name of the package that has an ONNX file")
+    return path
 
 
 def card(name=DEFAULT):

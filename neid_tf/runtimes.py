@@ -3,28 +3,29 @@
 ``neid_tf.enhance(image, runtimes.load("neid.onnx"))`` works as with a Keras model.
 """
 
-import contextlib
 import os
 from pathlib import Path
 
 import numpy as np
 
+from neid_tf.libraries import MissingLibraryError, needed_by
+
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 """The runtimes, and how the names of their models end; a SavedModel is a folder."""
-
-INSTALL = "pip install 'neid_tf[export]'"
-"""What installs ONNX Runtime and LiteRT, and what exporting to them needs."""
 
 INPUT, OUTPUT = "image", "enhanced"
 """Names of a picture batch, and of what is made of it, in every exported model."""
 
+TOLD, STEP = "told_", "neid_tf_step"
+"""In ONNX files, what the names of the vectors that may be told begin with, and the name of the
+number of pixels that tiles are to begin at multiples of."""
+
+# Its warnings are about what is meant to be: inputs that have a default.
+_ONNX_ERRORS = 3
+
 
 class ModelFileError(ValueError):
     """An exported model that is missing, damaged or not one of ours; the message names it."""
-
-
-class MissingLibraryError(ValueError):
-    """A library of the ``export`` extra that is not installed; the message names it."""
 
 
 def load(path, runtime=None, threads=None):
@@ -33,7 +34,8 @@ def load(path, runtime=None, threads=None):
     Args:
         path: what :mod:`neid_tf.export` wrote: a folder, a ``.onnx`` or a ``.tflite`` file.
         runtime: one of :data:`SUFFIXES`: ``saved_model`` (needs TensorFlow), ``onnx``
-            (onnxruntime) or ``litert`` (ai-edge-litert); None goes by the path.
+            (onnxruntime) or ``litert`` (ai-edge-litert); None goes by the path
+            (:func:`runtime_of`).
         threads: CPU threads of ONNX Runtime (None: its own choice) or LiteRT (None: one a core).
 
     Returns:
@@ -45,7 +47,7 @@ def load(path, runtime=None, threads=None):
         MissingLibraryError: where the runtime is not installed.
         ValueError: for an unknown runtime.
     """
-    runtime = _runtime_of(path) if runtime is None else runtime
+    runtime = runtime_of(path) if runtime is None else runtime
     if runtime not in SUFFIXES:
         raise ValueError(f"runtime must be one of {', '.join(SUFFIXES)}, not {runtime!r}")
     try:
@@ -66,18 +68,12 @@ def _load(path, runtime, threads):
     return Onnx(content, threads) if runtime == "onnx" else LiteRT(content, threads)
 
 
-@contextlib.contextmanager
-def needed_by(purpose):
-    """Turn an import that fails inside into a :class:`MissingLibraryError`."""
-    try:
-        yield
-    except ImportError as error:
-        library = error.name or error
-        raise MissingLibraryError(f"{purpose} needs {library}: {INSTALL}") from error
+def runtime_of(path):
+    """Tell a model's runtime by its path: a folder, ``.onnx`` or ``.tflite``.
 
-
-def _runtime_of(path):
-    """Tell a model's runtime by its path."""
+    Raises:
+        ModelFileError: for another path.
+    """
     if Path(path).is_dir():
         return "saved_model"
     runtime = {suffix: name for name, suffix in SUFFIXES.items()}.get(Path(path).suffix)
@@ -110,11 +106,15 @@ def _scale_of(before, after):
 
 
 class Onnx(_Runner):
-    """A model in ONNX Runtime, for pictures of any size.
+    """A model in ONNX Runtime, for pictures of any size; :class:`neid_tf.tiles.Tiled` takes it.
 
     Args:
         content: the bytes of the file.
         threads: CPU threads; None for the runtime's choice.
+
+    Attributes:
+        step: tiles begin at multiples of so many pixels.
+        context: names of the vectors that the network reads off the whole picture.
     """
 
     def __init__(self, content, threads=None):
@@ -122,6 +122,7 @@ class Onnx(_Runner):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
+        options.log_severity_level = _ONNX_ERRORS
         # Barely active channels make denormals, and those make convolutions many times slower.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         installed = onnxruntime.get_available_providers()
@@ -129,10 +130,23 @@ class Onnx(_Runner):
         self._session = onnxruntime.InferenceSession(
             content, options, providers=[name for name in wanted if name in installed]
         )
+        told = [value.name for value in self._session.get_overridable_initializers()]
+        self.context = tuple(name[len(TOLD) :] for name in told if name.startswith(TOLD))
+        self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
         self.scale = self._measured_scale()
 
     def _run(self, batch):
         return self._session.run([OUTPUT], {INPUT: batch})[0]
+
+    def read_context(self, batch):
+        """Return the vectors read off a batch, N×size each, by name."""
+        values = self._session.run(list(self.context), {INPUT: batch}) if self.context else ()
+        return dict(zip(self.context, values, strict=True))
+
+    def run_told(self, batch, context):
+        """Enhance a batch as a call does, but with these vectors, by name, for the whole."""
+        told = {f"{TOLD}{name}": vector for name, vector in context.items()}
+        return self._session.run([OUTPUT], {INPUT: batch} | told)[0]
 
 
 class LiteRT(_Runner):

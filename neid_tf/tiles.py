@@ -5,10 +5,11 @@ features) is computed once, from the picture made small, and given to every tile
 enhanced together with a margin around it, which is then cut away.
 """
 
+import functools
+
 import numpy as np
 
-from neid_tf import models
-from neid_tf.models import area_resize
+from neid_tf.downsample import area_reduce
 
 TILE = 768
 """Side of a tile in pixels of the network's input, without its margin."""
@@ -22,25 +23,21 @@ class Tiled:
     """A model that enhances large pictures tile by tile.
 
     Args:
-        model: a :class:`neid_tf.models.NEID`, part ``inference``.
-        tile: side of a tile in input pixels; rounded up to a multiple of ``2**depth``.
+        model: a :class:`neid_tf.models.NEID`, part ``inference``, or a
+            :class:`neid_tf.runtimes.Onnx`.
+        tile: side of a tile in input pixels; rounded up to a multiple of the model's step.
     """
 
     def __init__(self, model, tile=TILE):
-        self.model, self.config = model, model.config
-        step = 2**self.config.depth
+        self.parts = parts(model)
+        self.config, step = getattr(model, "config", self.parts), self.parts.step
         self.tile, self.margin = -(-tile // step) * step, -(-MARGIN // step) * step
-        self.context = models.rebuild(model, "context") if self._has_context() else None
-        self.body = models.rebuild(model, "body") if self._has_context() else model
-
-    def _has_context(self):
-        return self.config.tone or self.config.architecture == "neid"
 
     def predict_on_batch(self, batch):
         """Enhance one picture, 1×h×w×3 float32 in [0, 1]; returns 1×2h×2w×3, not clipped."""
         _, height, width, _ = batch.shape
         if max(height, width) <= self.tile:
-            return self.model.predict_on_batch(batch)
+            return self.parts(batch)
         context, scale = self._context(batch), self.config.scale
         output = np.empty((1, height * scale, width * scale, 3), np.float32)
         for rows in self._spans(height):
@@ -49,12 +46,11 @@ class Tiled:
         return output
 
     def _context(self, batch):
-        """Return the vectors that the body is told, read off the reduced picture."""
-        if self.context is None:
+        """Return the vectors that the tiles are told, read off the reduced picture."""
+        if not self.parts.context:
             return {}
-        side = (min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
-        reduced = np.asarray(area_resize(batch, max(side)))
-        return {name: np.asarray(v) for name, v in self.context.predict_on_batch(reduced).items()}
+        side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
+        return self.parts.read_context(area_reduce(batch[0], side)[None])
 
     def _spans(self, length):
         """Return the starts and stops of the tiles along a side."""
@@ -66,12 +62,70 @@ class Tiled:
             for (start, stop), length in zip((rows, columns), batch.shape[1:3], strict=True)
         ]
         (top, bottom), (left, right) = outer
-        piece = {"image": np.ascontiguousarray(batch[:, top:bottom, left:right])} | context
-        result = self.body.predict_on_batch(piece if context else piece["image"])
-        scale = self.config.scale
+        piece = np.ascontiguousarray(batch[:, top:bottom, left:right])
+        result, scale = self.parts.run_told(piece, context), self.config.scale
         inner = [
             slice((start - low) * scale, (stop - low) * scale)
             for (start, stop), (low, _) in zip((rows, columns), outer, strict=True)
         ]
         target = [slice(start * scale, stop * scale) for start, stop in (rows, columns)]
-        output[:, target[0], target[1]] = np.asarray(result)[:, inner[0], inner[1]]
+        output[:, target[0], target[1]] = result[:, inner[0], inner[1]]
+
+
+def has_parts(model):
+    """Return whether :func:`parts` takes a model, and not only calls do."""
+    return hasattr(model, "read_context") or hasattr(model, "part")
+
+
+def parts(model):
+    """Return what runs a model as a whole, reads its context, and runs it with one told.
+
+    Args:
+        model: as for :class:`Tiled`.
+
+    Returns:
+        An object with the calls and attributes of :class:`neid_tf.runtimes.Onnx`; results of a
+        Keras model are not clipped.
+    """
+    return model if hasattr(model, "read_context") else _KerasParts(model)
+
+
+class _KerasParts:
+    """A :class:`neid_tf.models.NEID`; its parts are models of their own, made when needed."""
+
+    def __init__(self, model):
+        config = model.config
+        self._model, self.scale, self.step = model, config.scale, 2**config.depth
+        self._has_context = config.tone or config.architecture == "neid"
+
+    def __call__(self, batch):
+        return np.asarray(self._model.predict_on_batch(batch))
+
+    @functools.cached_property
+    def context(self):
+        return tuple(self._reader.output) if self._has_context else ()
+
+    def read_context(self, batch):
+        if not self.context:
+            return {}
+        vectors = self._reader.predict_on_batch(batch)
+        return {name: np.asarray(vector) for name, vector in vectors.items()}
+
+    def run_told(self, batch, context):
+        if not context:
+            return self(batch)
+        return np.asarray(self._body.predict_on_batch({"image": batch} | context))
+
+    @functools.cached_property
+    def _reader(self):
+        return _rebuilt(self._model, "context")
+
+    @functools.cached_property
+    def _body(self):
+        return _rebuilt(self._model, "body")
+
+
+def _rebuilt(model, part):
+    from neid_tf import models
+
+    return models.rebuild(model, part)

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from neid_tf.downsample import pad_to_even
+from neid_tf import tiles
+from neid_tf.downsample import halve, pad_to_even
 from neid_tf.enhance import adjust
 
 SMOOTHING = 0.5
@@ -51,16 +52,13 @@ class Enhancer:
     """
 
     def __init__(self, model, scale=1, strength=1.0, smoothing=SMOOTHING):
-        keeps_size = getattr(getattr(model, "config", None), "scale", 2) == 1
+        keeps_size = getattr(getattr(model, "config", model), "scale", 2) == 1
         _check(scale, strength, smoothing, keeps_size)
         self.scale, self.strength = scale, strength
         self.halves = scale == 1 and not keeps_size
         self.predict = getattr(model, "predict_on_batch", model)
-        self.average = TimeAverage(smoothing) if smoothing and _has_context(model) else None
-        if self.average:
-            from neid_tf import models
-
-            self.context, self.body = (models.rebuild(model, p) for p in ("context", "body"))
+        self.parts = tiles.parts(model) if smoothing and tiles.has_parts(model) else None
+        self.average = TimeAverage(smoothing) if self.parts and self.parts.context else None
 
     @property
     def cuts(self):
@@ -81,11 +79,9 @@ class Enhancer:
         Raises:
             ValueError: where the model gives another number of pictures or another size.
         """
-        from neid_tf import augment
-
         pixels = np.stack([frame.pixels for frame in frames])
         pixels = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
-        images = np.asarray(augment.halve(pad_to_even(pixels))) if self.halves else pixels
+        images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
         count, height, width, _ = pixels.shape
         expected = (count, height * self.scale, width * self.scale, 3)
         output = np.asarray(self._predicted(images, frames))[:, : expected[1], : expected[2]]
@@ -96,14 +92,13 @@ class Enhancer:
     def _predicted(self, images, frames):
         if not self.average:
             return self.predict(images)
-        read = self.context.predict_on_batch(images)
-        read = {name: np.asarray(vectors) for name, vectors in read.items()}
+        read = self.parts.read_context(images)
         told = {name: np.empty_like(vectors) for name, vectors in read.items()}
         for i, frame in enumerate(frames):
             vectors = {name: read[name][i] for name in read}
             for name, vector in self.average(vectors, thumbnail(images[i]), frame.time).items():
                 told[name][i] = vector
-        return self.body.predict_on_batch({"image": images} | told)
+        return self.parts.run_told(images, told)
 
     def _finished(self, pixels, output):
         output = np.clip(output, 0.0, 1.0)
@@ -120,11 +115,6 @@ def _check(scale, strength, smoothing, keeps_size):
     for name, value in (("strength", strength), ("smoothing", smoothing)):
         if not (np.isfinite(value) and value >= 0.0):
             raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
-
-
-def _has_context(model):
-    fields = getattr(model, "config", None) if hasattr(model, "part") else None
-    return getattr(fields, "tone", False) or getattr(fields, "architecture", "") == "neid"
 
 
 class TimeAverage:

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from neid_tf import evaluation
+from neid_tf import evaluation, losses, train_config
 from neid_tf.commands import main as program
-from neid_tf.training import TrainConfig
+from neid_tf.commands import methods
+from neid_tf.train_config import TrainConfig
 from tests.conftest import darkened, picture, write
 
 
@@ -198,6 +199,7 @@ def test_every_field_has_a_flag_and_every_flag_is_read():
         for name, field in fields.items():
             assert field.metadata["help"].endswith("."), name
     assert train._CONFIG_FLAGS["epochs"].default == 2000
+    assert tuple(losses.RECONSTRUCTIONS) == train_config.RECONSTRUCTIONS
 
 
 def test_the_papers_flagfile_is_the_papers_run(neid):
@@ -227,22 +229,6 @@ def test_the_papers_flagfile_is_the_papers_run(neid):
     assert ModelConfig(**fields) == ModelConfig(filters=64, depth=4, initializer="normal")
 
 
-def test_benchmark(neid, tmp_path, weights_file):
-    code, out, err = neid(
-        "benchmark",
-        *[f"--output={tmp_path / 'b.json'}", f"--weights={weights_file}", "--runs=1"],
-        *["--output_height=256", "--output_width=384", "--pipeline_crop=32"],
-        *["--compared_filters=4", "--compared_depth=2"],
-    )
-    assert code == 0, err
-    report = json.loads((tmp_path / "b.json").read_text())
-    assert 0 < report["neid_against_unet"]["ratio"]["operations"] < 0.5
-    assert report["pipeline_against_step"]["ratio"]["median"] > 0
-    assert report["model_against_matmul"]["gigaflops_per_second"]["model"]["median"] > 0
-    assert "matrix product" in out
-    assert "--runs=1" in report["command"]
-
-
 @pytest.mark.parametrize("command", program.COMMANDS)
 def test_help_is_complete(neid, command):
     code, out, _ = neid(command, "--help")
@@ -259,12 +245,40 @@ def test_help_of_train_lists_every_flag(neid):
         assert f"--{name}:" in out or f"--[no]{name}:" in out
 
 
-def test_help_is_quick_and_needs_no_tensorflow():
+HEAVY = ("tensorflow", "keras", "cv2", "skimage", "scipy", "onnxruntime", "ai_edge_litert", "av")
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in program.COMMANDS)])
+def test_help_loads_no_large_library(arguments):
     script = (
-        "import sys; from neid_tf.commands import main; code = main.main(['neid', '--help']);"
-        "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
+        "import sys; from neid_tf.commands import main; code = main.main(['neid', *sys.argv[1:]]);"
+        f"sys.exit(code or ', '.join(sys.modules.keys() & {set(HEAVY)}) or None)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    command = [sys.executable, "-c", script, *arguments, "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("weights", "installed", "gpu", "runtime"),
+    [
+        ("m.onnx", (), False, "onnx"),
+        ("m.tflite", ("tensorflow",), True, "litert"),
+        ("folder", (), False, "saved_model"),
+        ("mine.npz", ("onnxruntime",), False, "tensorflow"),
+        ("neid", ("onnxruntime", "tensorflow"), False, "onnx"),
+        ("neid", ("onnxruntime", "tensorflow"), True, "tensorflow"),
+        ("neid", ("onnxruntime",), True, "onnx"),
+        ("neid", ("tensorflow",), False, "tensorflow"),
+        ("neid", (), False, "onnx"),
+    ],
+)
+def test_automatic_runtime(weights, installed, gpu, runtime, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/x" if gpu else None)
+    assert methods.choose_runtime(weights) == runtime
 
 
 def test_module_is_a_program():

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from neid_tf import augment, export, models, pretrained, runtimes
+from neid_tf import augment, export, models, onnx_files, pretrained, runtimes
 from neid_tf.commands import main as commands
 from neid_tf.enhance import enhance
 from tests.conftest import darkened, picture, write
@@ -160,12 +160,14 @@ def test_onnx_at_any_size(name, fields, tmp_path):
     assert export.to_onnx(model, tmp_path / "m.onnx").difference < EXACT
     proto = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(proto, full_check=True)
-    sides = [
-        [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    sides = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*proto.graph.input, *proto.graph.output)
-    ]
-    assert sides[0] == ["batch", "height", "width", 3]
-    assert sides[1] == ["batch", "enhanced_height", "enhanced_width", 3]
+    }
+    assert sides["image"] == ["batch", "height", "width", 3]
+    assert sides["enhanced"] == ["batch", "enhanced_height", "enhanced_width", 3]
+    defaults = {tensor.name for tensor in proto.graph.initializer}
+    assert [value.name for value in proto.graph.input if value.name not in defaults] == ["image"]
     assert {operator.domain for operator in proto.opset_import} <= {"", "ai.onnx.ml"}
     assert_equal_at(SIZES, model, runtimes.load(tmp_path / "m.onnx"))
 
@@ -235,6 +237,13 @@ def test_whole_or_not_at_all(write_export, name, needs, tmp_path, monkeypatch):
             halved = keras.Sequential([model, keras.layers.Rescaling(0.5)])
             return right(halved, *shape)
 
+        right_onnx = onnx_files._function
+
+        def wrong_onnx(told):
+            told.get_layer("le").activation = lambda picture: 0.5 * picture
+            return right_onnx(told)
+
+        patch.setattr(onnx_files, "_function", wrong_onnx)
         patch.setattr(export, "_float_function", wrong)
         patch.setattr(export, "_signatures", lambda m: {"serving_default": wrong(m)})
         with pytest.raises(ValueError, match="off from the Keras model"):

@@ -62,6 +62,12 @@ def test_unknown_name():
         neid_tf.load_pretrained("nothing")
 
 
+def test_only_packaged_weights_have_an_onnx_file(weights_file):
+    assert pretrained.onnx_file().is_file()
+    with pytest.raises(pretrained.WeightsError, match=r"weights\.npz: not a name of the package"):
+        pretrained.onnx_file(str(weights_file))
+
+
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
     path = tmp_path / "file"
     files.write_whole(path, b"old")

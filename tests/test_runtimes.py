@@ -8,6 +8,7 @@ import pytest
 
 from neid_tf import export, runtimes
 from neid_tf.enhance import enhance
+from neid_tf.libraries import MissingLibraryError
 from tests.conftest import darkened, picture
 from tests.test_export import EXACT, expected, lively
 
@@ -145,12 +146,20 @@ def test_other_paths_and_runtimes_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "library"), [("m.onnx", "onnxruntime"), ("m.tflite", "ai_edge_litert")]
+    ("name", "library", "package"),
+    [
+        ("m.onnx", "onnxruntime", "onnxruntime"),
+        ("m.tflite", "ai_edge_litert", "ai-edge-litert"),
+        ("m", "tensorflow", "tensorflow keras"),
+    ],
 )
-def test_a_missing_runtime_is_named(name, library, tmp_path, monkeypatch):
-    (tmp_path / name).write_bytes(b"x")
+def test_a_missing_runtime_is_named(name, library, package, tmp_path, monkeypatch):
+    if name == "m":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(b"x")
     for module in [module for module in sys.modules if module.partition(".")[0] == library]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(runtimes.MissingLibraryError, match=rf"{library}.*neid_tf\[export\]"):
+    with pytest.raises(MissingLibraryError, match=rf"needs {library}.*: pip install {package}$"):
         runtimes.load(tmp_path / name)

@@ -1,30 +1,56 @@
-"""neid benchmark [--output=benchmark.json] [--runs=N]
+"""neid benchmark [--output=benchmark.json] [--sections=…] [--runs=N] [--plot=growth.png]
 
-Measures speed as ratios within one run, what is compared in turns:
-(a) neid against unet of the same width for the same output size: time, peak memory,
-    parameters, operations; (b) the input pipeline alone against the training step alone;
-(c) the arithmetic of a model against a large matrix product on the same machine.
-Prints a table, and writes JSON where --output names a file.
+Measures speed and memory as ratios within one run, what is compared in turns. Sections:
+
+unet        neid against unet of the same width for the same output size: time, peak memory,
+            parameters, operations
+training    pictures a second of the input pipeline, of the training step, and of both together;
+            with and without XLA and mixed precision
+runtimes    a forward pass of one picture, warm, in TensorFlow (with and without XLA), ONNX
+            Runtime and LiteRT, beside a large matrix product; same number of threads
+cold_start  neid enhance of one PNG in a new process with each --runtime, start to end
+growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in new processes
+tiles       how far a picture done in tiles is from the same done in one piece
+
+Runtimes that are not installed are left out. Prints tables, and writes JSON where --output
+names a file. With the defaults it takes about half an hour on two cores.
 """
 
 import json
+import os
+import tempfile
 
 from absl import flags
 
-from neid_tf.commands import common, quiet
+from neid_tf.commands import common, methods, quiet
 
+SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
+VARIANTS = ("float32", "xla", "mixed", "xla_mixed")
+
+_SECTIONS = flags.DEFINE_list("sections", list(SECTIONS), "What to measure.")
 _HEIGHT = flags.DEFINE_integer(
     "output_height", 400, "Height of the output, in pixels.", lower_bound=2
 )
 _WIDTH = flags.DEFINE_integer("output_width", 600, "Width of the output, in pixels.", lower_bound=2)
-_RUNS = flags.DEFINE_integer("runs", 7, "Counted turns.", lower_bound=1)
+_RUNS = flags.DEFINE_integer("runs", 7, "Counted turns; 3 at most in growth.", lower_bound=1)
+_THREADS = flags.DEFINE_integer(
+    "threads", None, "CPU threads of each runtime (default: one for each core).", lower_bound=1
+)
 _FILTERS = flags.DEFINE_integer(
-    "compared_filters", 16, "Filters of neid and unet in (a).", lower_bound=1
+    "compared_filters", 16, "unet: filters of neid and unet.", lower_bound=1
 )
-_DEPTH = flags.DEFINE_integer("compared_depth", 4, "Depth of neid and unet in (a).", lower_bound=1)
+_DEPTH = flags.DEFINE_integer("compared_depth", 4, "unet: depth of neid and unet.", lower_bound=1)
 _CROP = flags.DEFINE_integer(
-    "pipeline_crop", 128, "Side of the crops in (b), in pixels.", lower_bound=32
+    "pipeline_crop", 128, "training: side of the crops, in pixels.", lower_bound=32
 )
+_VARIANTS = flags.DEFINE_list("step_variants", list(VARIANTS), "training: how steps are computed.")
+_LARGEST = flags.DEFINE_float(
+    "largest", 100.0, "growth: the largest size, in megapixels.", lower_bound=0.1
+)
+_PICTURE = flags.DEFINE_string(
+    "tiled_picture", None, "tiles: a picture file (default: a generated one of 6 megapixels)."
+)
+_PLOT = flags.DEFINE_string("plot", None, "growth: a PNG file to draw it to.")
 common.declare(__name__, common.OUTPUT, common.WEIGHTS)
 
 
@@ -32,56 +58,104 @@ def main(arguments):
     """Measure, print, write."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
+    _check(_SECTIONS, SECTIONS)
+    _check(_VARIANTS, VARIANTS)
+    if _PLOT.value and "growth" not in _SECTIONS.value:
+        raise flags.ValidationError("--plot needs the section growth")
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
     quiet.load_keras()
-    report = measure()
-    print(table(report))
-    if common.OUTPUT.value:
-        from neid_tf.files import write_whole
+    from neid_tf.benchmarks import plot, text
+    from neid_tf.files import write_whole
 
-        report["command"] = " ".join(common.command_line("benchmark"))
+    report = measure()
+    print(text.table(report))
+    report["command"] = " ".join(common.command_line("benchmark"))
+    if common.OUTPUT.value:
         write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+    if _PLOT.value:
+        write_whole(_PLOT.value, plot.growth(report["growth"]))
+
+
+def _check(holder, known):
+    unknown = [name for name in common.required(holder) if name not in known]
+    if unknown:
+        raise flags.ValidationError(f"--{holder.name} are of {', '.join(known)}: {unknown[0]!r}")
+
+
+def threads():
+    """Return how many threads each runtime gets."""
+    return _THREADS.value or len(os.sched_getaffinity(0))
 
 
 def measure():
-    """Return the report of the three comparisons."""
-    from neid_tf import benchmark
+    """Return the report of the sections that are asked for."""
+    from neid_tf.benchmarks import runtimes
     from neid_tf.environment import environment
-    from neid_tf.pretrained import load_pretrained
-    from neid_tf.training import TrainConfig
 
-    turns, size = _RUNS.value, (_HEIGHT.value // 2, _WIDTH.value // 2)
-    settings = TrainConfig(crop=_CROP.value)
+    wanted = [name for name in SECTIONS if name in _SECTIONS.value]
+    report = {"environment": environment()}
+    with tempfile.TemporaryDirectory() as folder:
+        size, found = (_HEIGHT.value // 2, _WIDTH.value // 2), {}
+        if {"runtimes", "cold_start", "growth", "tiles"} & set(wanted):
+            found = runtimes.exports(common.WEIGHTS.value, folder, size)
+        for name in wanted:
+            report[name] = _MEASURES[name](found)
+    return report
+
+
+def _unet(found):
+    from neid_tf.benchmarks import networks
+
+    del found
+    size = (_HEIGHT.value, _WIDTH.value)
+    return networks.against_unet(_FILTERS.value, _DEPTH.value, *size, _RUNS.value)
+
+
+def _training(found):
+    from neid_tf.benchmarks import training
+    from neid_tf.train_config import TrainConfig
+
+    del found
     fields = {"filters": _FILTERS.value, "depth": _DEPTH.value, "initializer": "he_normal"}
-    model = load_pretrained(common.WEIGHTS.value)
-    full = (_HEIGHT.value, _WIDTH.value)
-    return {
-        "environment": environment(),
-        "neid_against_unet": benchmark.against_unet(_FILTERS.value, _DEPTH.value, *full, turns),
-        "pipeline_against_step": benchmark.pipeline_against_step(settings, "neid", fields, turns),
-        "model_against_matmul": benchmark.against_matrix_product(model, *size, turns),
-    }
+    settings, variants = TrainConfig(crop=_CROP.value), _VARIANTS.value
+    return training.rates(settings, "neid", fields, _RUNS.value, variants)
 
 
-def table(report):
-    """Return the report as text."""
-    a, b, c = (report[name] for name in list(report)[1:])
-    lines = [f"(a) neid against unet, {a['filters']} filters, same output size"]
-    lines.append(f"    time         {_range(a['ratio']['time'])}")
-    for key in ("operations", "parameters", "peak_bytes"):
-        if a["ratio"][key]:
-            pair = f"({a['neid'][key]:,} / {a['unet'][key]:,})"
-            lines.append(f"    {key:<13}{a['ratio'][key]:.2f}  {pair}")
-    rates = b["images_per_second"]
-    lines.append("(b) input pipeline against training step, images per second")
-    lines.append(f"    ratio        {_range(b['ratio'])}")
-    lines += [f"    {name:<13}{_range(rates[name], 0)}" for name in rates]
-    lines.append("(c) model against matrix product, 10⁹ operations per second")
-    lines.append(f"    ratio        {_range(c['ratio'])}")
-    lines += [f"    {n:<13}{_range(v, 0)}" for n, v in c["gigaflops_per_second"].items()]
-    lines.append(f"    {_range(c['seconds_per_megapixel'], 3)} seconds per megapixel of output")
-    return "\n".join(lines)
+def _runtimes(found):
+    from neid_tf.benchmarks import runtimes
+
+    size = (_HEIGHT.value // 2, _WIDTH.value // 2)
+    report = runtimes.warm(found, *size, _RUNS.value, threads())
+    return report | {"auto": methods.choose_runtime(common.WEIGHTS.value)}
 
 
-def _range(values, digits=2):
-    low, median, high = (f"{values[key]:,.{digits}f}" for key in ("min", "median", "max"))
-    return f"{median}  ({low} to {high})"
+def _cold_start(found):
+    from neid_tf.benchmarks import runtimes
+
+    return runtimes.cold(found, _HEIGHT.value, _WIDTH.value, _RUNS.value)
+
+
+def _growth(found):
+    from neid_tf.benchmarks import sizes
+
+    return sizes.growth(_of_any_size(found), _LARGEST.value, min(_RUNS.value, 3))
+
+
+def _tiles(found):
+    from neid_tf.benchmarks import sizes
+
+    return sizes.tiled_against_whole(_of_any_size(found), _PICTURE.value)
+
+
+def _of_any_size(found):
+    return {name: weights for name, weights in found.items() if name != "litert"}
+
+
+_MEASURES = {
+    "unet": _unet,
+    "training": _training,
+    "runtimes": _runtimes,
+    "cold_start": _cold_start,
+    "growth": _growth,
+    "tiles": _tiles,
+}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from neid_tf import panels, pictures
+from neid_tf import pictures
 from neid_tf.commands import common, methods
 from neid_tf.picture_raster import to_type
 
@@ -35,6 +35,8 @@ def main(arguments):
     """Draw the figure of one picture."""
     if len(arguments) != 1:
         raise flags.ValidationError(f"one input picture is compared, not {len(arguments)}")
+    from neid_tf import panels
+
     source, output = Path(arguments[0]), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
     _check_output(output, [source, *filter(None, [_REFERENCE.value])])
@@ -54,7 +56,9 @@ def crop_of(text):
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise flags.ValidationError(f"--zoom is top,left,height,width in pixels, not {text!r}")
-    return panels.Crop(*map(int, parts))
+    from neid_tf.panels import Crop
+
+    return Crop(*map(int, parts))
 
 
 def _check_output(output, sources):

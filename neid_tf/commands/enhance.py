@@ -15,7 +15,7 @@ import sys
 from absl import flags
 from tqdm import tqdm
 
-from neid_tf import folders, pictures, runtimes, video
+from neid_tf import folders, pictures, video
 from neid_tf.commands import common, methods
 
 _SCALE = flags.DEFINE_enum(
@@ -29,10 +29,13 @@ _TILE = flags.DEFINE_string(
 )
 _RUNTIME = flags.DEFINE_enum(
     "runtime",
-    "keras",
-    ["keras", *runtimes.SUFFIXES],
-    "What runs the network. Other than with keras, --weights is the path of what neid export "
-    "wrote, and pictures are done in one piece.",
+    "auto",
+    ["auto", *methods.RUNTIMES],
+    "What runs the network. tensorflow takes weights; the others take --weights=PATH of what neid "
+    "export wrote for them, and onnx the package's weights too. auto goes by what --weights is; "
+    "for the package's it is the fastest that is installed: onnx (ONNX Runtime), which starts "
+    "much sooner than TensorFlow and then is as fast on a CPU; else tensorflow. With an NVIDIA GPU "
+    "tensorflow comes first. Large pictures are done in tiles by tensorflow and onnx.",
 )
 _SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
 common.declare(
@@ -98,7 +101,7 @@ def _enhance_one(job, function):
 
 def _enhance_clip(job):
     """Enhance a video under a progress bar of its own."""
-    model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value)
+    model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
     options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
     with tqdm(unit="frame", desc=job.source.name, disable=not sys.stderr.isatty()) as bar:
 

@@ -7,6 +7,7 @@ import sys
 from absl import flags
 
 from neid_tf import __version__
+from neid_tf.libraries import MissingLibraryError
 
 COMMANDS = {
     "enhance": "brighten pictures and folders of pictures",
@@ -49,17 +50,19 @@ def main(argv=None):
 def run(command, argv):
     """Run one command; ``argv[0]`` is its name."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    module = importlib.import_module(f"neid_tf.commands.{command}")
-    if any(argument in ("-h", "--help", "-help") for argument in argv[1:]):
-        print(help_text(module))
-        return OK
     try:
+        module = importlib.import_module(f"neid_tf.commands.{command}")
+        if any(argument in ("-h", "--help", "-help") for argument in argv[1:]):
+            print(help_text(module))
+            return OK
         arguments = flags.FLAGS(argv)[1:]
         return module.main(arguments) or OK
     except flags.Error as error:
         return _complain(f"{command}: {error} (neid {command} --help)", USAGE)
     except (Failure, ValueError, OSError, FloatingPointError) as error:
         return _complain(f"{command}: {error}", FAILED)
+    except ModuleNotFoundError as error:
+        return _complain(MissingLibraryError(f"neid {command}", error.name), FAILED)
     except KeyboardInterrupt:
         return _complain(f"{command}: interrupted", 130)
 

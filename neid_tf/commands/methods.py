@@ -1,33 +1,37 @@
 """The enhancing function that a method's name stands for: NEID, or a classical method."""
 
 import functools
+import importlib.util
+import shutil
+from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from neid_tf.commands import quiet
+from neid_tf.libraries import needed_by
 
 METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
+RUNTIMES = ("tensorflow", "saved_model", "onnx", "litert")
+FASTEST = ("onnx", "tensorflow")
+"""The runtimes that run the package's weights, on a CPU the fastest first (``neid benchmark``)."""
 
 
-def load(method, weights, scale=1, strength=1.0, tile=None, runtime="keras"):
+def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"):
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
     Args:
         method: one of :data:`METHODS`.
-        weights: for ``neid``: name or path of weights.
+        weights: for ``neid``: as for :func:`load_network`.
         scale: 1 or 2; the classical methods know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
-        runtime: ``keras``, or one of ``runtimes.SUFFIXES``; ``weights`` is then the path of an
-            export, which does a picture in one piece.
+        runtime: as for :func:`load_network`.
     """
     if method not in METHODS:
         raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
-    if method == "neid" and runtime != "keras":
-        return _exported(weights, runtime, scale, strength)
     if method == "neid":
-        return _neid(weights, scale, strength, tile)
+        return _neid(load_network(weights, runtime), scale, strength, tile)
     if scale != 1:
         raise flags.ValidationError(f"--scale=2 needs --method=neid, {method} keeps the size")
     from neid_tf import baselines
@@ -35,34 +39,67 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="keras"):
     return functools.partial(_classical, baselines.get(method), strength=strength)
 
 
-def _exported(path, runtime, scale, strength):
-    from neid_tf import runtimes
-    from neid_tf.enhance import enhance
-
-    model = runtimes.load(path, runtime)
-    return functools.partial(enhance, model=model, scale=scale, strength=strength)
-
-
-def _neid(weights, scale, strength, tile):
-    quiet.load_keras()
+def _neid(model, scale, strength, tile):
     from neid_tf import tiles
     from neid_tf.enhance import enhance
-    from neid_tf.pretrained import load_pretrained
 
-    pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
-    model = tiles.Tiled(load_pretrained(weights), pixels)
+    if tiles.has_parts(model):
+        pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
+        model = tiles.Tiled(model, pixels)
     return functools.partial(enhance, model=model, scale=scale, strength=strength)
 
 
-@functools.cache
-def load_for_video(method, weights):
-    """Return the model that videos are enhanced with."""
-    if method != "neid":
-        raise flags.ValidationError(f"videos need --method=neid, not {method}")
-    quiet.load_keras()
+def load_network(weights, runtime="tensorflow"):
+    """Load a network into a runtime.
+
+    Args:
+        weights: name or path of weights, or the path of an export.
+        runtime: one of :data:`RUNTIMES`, or ``auto``: see :func:`choose_runtime`.
+    """
+    runtime = choose_runtime(weights) if runtime == "auto" else runtime
+    if runtime == "tensorflow":
+        return _keras_model(weights)
+    from neid_tf import pretrained, runtimes
+
+    if weights not in pretrained.names():
+        return runtimes.load(weights, runtime)
+    if runtime != "onnx":
+        raise flags.ValidationError(
+            f"--runtime={runtime} needs --weights=FILE of neid export --format={runtime}"
+        )
+    return runtimes.load(pretrained.onnx_file(weights), runtime)
+
+
+def choose_runtime(weights):
+    """Return the fastest installed runtime for weights: an export's own; else see ``--runtime``."""
+    from neid_tf import pretrained, runtimes
+
+    if weights in pretrained.names():
+        order = FASTEST[::-1] if shutil.which("nvidia-smi") else FASTEST
+        return next((name for name in order if _is_installed(name)), FASTEST[0])
+    if Path(weights).is_dir() or Path(weights).suffix in filter(None, runtimes.SUFFIXES.values()):
+        return runtimes.runtime_of(weights)
+    return "tensorflow"
+
+
+def _is_installed(runtime):
+    return bool(importlib.util.find_spec({"onnx": "onnxruntime"}.get(runtime, runtime)))
+
+
+def _keras_model(weights):
+    with needed_by("the network in TensorFlow"):
+        quiet.load_keras()
     from neid_tf.pretrained import load_pretrained
 
     return load_pretrained(weights)
+
+
+@functools.cache
+def load_for_video(method, weights, runtime="tensorflow"):
+    """Return the model that videos are enhanced with."""
+    if method != "neid":
+        raise flags.ValidationError(f"videos need --method=neid, not {method}")
+    return load_network(weights, runtime)
 
 
 def _classical(function, pixels, strength):

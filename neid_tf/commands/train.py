@@ -8,23 +8,19 @@ best.npz by validation, and last.npz.
 
 from absl import flags
 
-from neid_tf import pairs
+from neid_tf import model_config, pairs
 from neid_tf.commands import common, quiet
-
-quiet.load_keras()
-
-from neid_tf import models  # noqa: E402
-from neid_tf.training import TrainConfig, train  # noqa: E402
+from neid_tf.train_config import TrainConfig
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_MODEL = flags.DEFINE_enum("model", "neid", list(models.VARIANTS), "The model to train.")
+_MODEL = flags.DEFINE_enum("model", "neid", list(model_config.VARIANTS), "The model to train.")
 _VALIDATION = flags.DEFINE_string(
     "validation",
     "lol",
     "Pairs to hold out: 'lol' for the project's list of our485's scenes, 'none', a folder of "
     "pairs, or a text file of names.",
 )
-_MODEL_FLAGS = common.define_fields(models.ModelConfig, optional=True)
+_MODEL_FLAGS = common.define_fields(model_config.ModelConfig, optional=True)
 _CONFIG_FLAGS = common.define_fields(TrainConfig)
 common.declare(__name__, common.DATA, *_MODEL_FLAGS.values(), *_CONFIG_FLAGS.values())
 
@@ -38,7 +34,7 @@ def model_from_flags():
     """Return the model's name and the fields that the flags change."""
     given = {name: h.value for name, h in _MODEL_FLAGS.items() if h.value is not None}
     try:
-        models.describe(_MODEL.value, **given)
+        model_config.describe(_MODEL.value, **given)
     except ValueError as error:
         raise flags.ValidationError(str(error)) from error
     return _MODEL.value, given
@@ -54,4 +50,7 @@ def main(arguments):
     training, validation = pairs.hold_out(decoded, _VALIDATION.value)
     print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
     command = common.command_line("train", leave_out=("data", "workdir", "flagfile"))
+    quiet.load_keras()
+    from neid_tf.training import train
+
     train(config, name, fields, training, validation, workdir, command)

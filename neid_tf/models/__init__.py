@@ -2,28 +2,9 @@
 
 import dataclasses
 
+from neid_tf.model_config import ARCHITECTURES, VARIANTS, ModelConfig, describe
 from neid_tf.models.layers import area_resize
-from neid_tf.models.neid import (
-    ARCHITECTURES,
-    NEID,
-    ModelConfig,
-    adopt,
-    inference_model,
-    rebuild,
-    transfer,
-)
-
-VARIANTS = {name: {"architecture": name} for name in ARCHITECTURES}
-"""Fields of every named variant; what is not named here has :class:`ModelConfig`'s default."""
-
-VARIANTS["paper"] = {"architecture": "neid"}
-VARIANTS["neid_tone"] = {
-    "architecture": "neid",
-    "filters": 16,
-    "initializer": "he_normal",
-    "detail_target": "toned",
-    "tone": True,
-}
+from neid_tf.models.neid import NEID, adopt, inference_model, rebuild, transfer
 
 
 def build(name="neid", **fields):
@@ -41,16 +22,6 @@ def build(name="neid", **fields):
         ValueError: for an unknown name, an unknown field or a bad value.
     """
     return NEID(name=name, **dataclasses.asdict(describe(name, **fields)))
-
-
-def describe(name="neid", **fields):
-    """Return the :class:`ModelConfig` that :func:`build` would build."""
-    if name not in VARIANTS:
-        raise ValueError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
-    unknown = set(fields) - set(ModelConfig.__dataclass_fields__)
-    if unknown:
-        raise ValueError(f"a model has no field {', '.join(sorted(unknown))}")
-    return ModelConfig(**(VARIANTS[name] | fields))
 
 
 __all__ = [

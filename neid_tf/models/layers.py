@@ -164,3 +164,15 @@ class Thumbnail(layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"size": self.size}
+
+
+@keras.saving.register_keras_serializable(_package)
+class UnlessTold(layers.Layer):
+    """The second input where it is a number, and the first where it is NaN: not told."""
+
+    def call(self, inputs):
+        read, told = inputs
+        return ops.where(ops.isnan(told), read, told)
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0]

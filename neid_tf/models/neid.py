@@ -3,8 +3,9 @@
 A :class:`ModelConfig` describes the network, and a *part* says how much of it a model holds:
 the ``whole``; ``training``, with the thumbnail as an input of its own; ``inference``, without
 what only the detail branch's output needs; and for pictures that are enhanced piece by piece
-the ``context``, which is read off the whole picture, and the ``body``, which is told it. All
-parts of a network have the same layers by name, so :func:`rebuild` moves weights between them.
+the ``context``, which is read off the whole picture, and the ``body``, which is told it;
+``told`` is both in one, for exports. All parts of a network have the same layers by name, so
+:func:`rebuild` moves weights between them.
 """
 
 import dataclasses
@@ -13,61 +14,19 @@ import functools
 import keras
 from keras import layers
 
-from neid_tf.config import check_fields, config_field
+from neid_tf.model_config import ModelConfig
 from neid_tf.models import backbone, tone, unet
-from neid_tf.models.layers import BilinearUpsampling, FeatureFusing, SubPixelUpsampling, Thumbnail
+from neid_tf.models.layers import (
+    BilinearUpsampling,
+    FeatureFusing,
+    SubPixelUpsampling,
+    Thumbnail,
+    UnlessTold,
+)
 
-ARCHITECTURES = ("unet", "le", "le_dr", "neid")
 THUMBNAIL = backbone.SIDE
 """Cells along each side of the thumbnail that the tone is read off."""
-PARTS = ("whole", "training", "inference", "context", "body")
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """What a model is made of. The defaults are the paper's reading."""
-
-    architecture: str = config_field(
-        "neid",
-        "unet: same size in and out; le: sub-pixel x2 after it; le_dr: a detail branch beside "
-        "it in training; neid: and feature fusing.",
-        choices=ARCHITECTURES,
-    )
-    filters: int = config_field(
-        64, "Channels of the first level; they double with each level.", minimum=1
-    )
-    depth: int = config_field(4, "Levels of the encoder.", minimum=1)
-    initializer: str = config_field(
-        "normal",
-        "normal: N(0, 0.02), section 3.2; he_normal: for narrow models.",
-        choices=("normal", "he_normal"),
-    )
-    fusion: str = config_field(
-        "bottleneck",
-        "Fuse the streams at the bottleneck, or the skip connections as well.",
-        choices=("bottleneck", "all"),
-    )
-    detail_target: str = config_field(
-        "low",
-        "What the detail branch restores at full size: the low-light picture, the reference, "
-        "or the low-light picture as the tone brightens it.",
-        choices=("low", "reference", "toned"),
-    )
-    tone: bool = config_field(
-        False, "Read a brightness and colour curve off the whole picture (not in the paper)."
-    )
-
-    def __post_init__(self):
-        check_fields(self)
-        if self.detail_target == "toned" and not self.tone:
-            raise ValueError("detail_target 'toned' needs tone=True")
-        if self.architecture == "unet" and self.tone:
-            raise ValueError("architecture 'unet' is the paper's baseline and has no tone")
-
-    @property
-    def scale(self):
-        """How many times larger the output is than the input."""
-        return 1 if self.architecture == "unet" else 2
+PARTS = ("whole", "training", "inference", "context", "body", "told")
 
 
 @keras.saving.register_keras_serializable("neid_tf")
@@ -85,6 +44,8 @@ class NEID(keras.Model):
     inference picture                                      the enhanced picture
     context   picture                                      dictionary of the picture's vectors
     body      dictionary of ``image`` and the vectors      the enhanced picture
+    told      the same, the vectors as ``told_NAME``; NaN   dictionary of the enhanced picture,
+              where a vector is not told                   ``enhanced``, and the vectors
     ========= ============================================ ====================================
 
     The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
@@ -143,6 +104,8 @@ class _Graph:
         if self.part == "context":
             return self.context
         outputs["le"] = self._stream(bottleneck, skips, base, "le")
+        if self.part == "told":
+            return {"enhanced": outputs["le"]} | self.context
         return outputs if self.part in ("whole", "training") else outputs["le"]
 
     def _has_detail(self):
@@ -154,6 +117,13 @@ class _Graph:
         self.inputs[name] = keras.Input((size,), name=name)
         return self.inputs[name]
 
+    def _unless_told(self, name, vector):
+        """Give a vector of the context the value that it is told, in the part that may be."""
+        if self.part == "told":
+            vector = UnlessTold()([vector, self._told(f"told_{name}", vector.shape[-1])])
+        self.context[name] = vector
+        return vector
+
     def _tone(self):
         """Return the streams' input, the toned picture and the toned thumbnail."""
         if self.part == "body":
@@ -161,7 +131,7 @@ class _Graph:
         else:
             thumbnail = self._thumbnail()
             parameters = tone.tone_parameters(thumbnail)
-            self.context["tone_parameters"] = parameters
+            parameters = self._unless_told("tone_parameters", parameters)
         toned = tone.ToneCurve(name="toned", dtype="float32")([self.image, parameters])
         features = layers.Concatenate(name="dark_and_toned")([self.image, toned])
         if thumbnail is None:
@@ -196,7 +166,7 @@ class _Graph:
             vector = layers.Dense(
                 size, activation="relu", kernel_initializer=self.initializer(), name="ff_squeeze"
             )(vector)
-            self.context["ff_squeeze"] = vector
+            vector = self._unless_told("ff_squeeze", vector)
         if self.part == "context":
             return bottleneck, skips
         fused = self._fused(bottleneck, detail, vector, "ff")

@@ -1,0 +1,50 @@
+"""NEID against the U-net that the paper starts from."""
+
+from neid_tf.benchmarks.child import in_fresh_process
+from neid_tf.benchmarks.timing import batch, interleaved, ratios, spread
+
+
+def compiled(model):
+    """Return a model as one compiled function of its input."""
+    import tensorflow as tf
+
+    return tf.function(lambda pictures: model(pictures, training=False), reduce_retracing=True)
+
+
+def against_unet(filters, depth, height, width, runs):
+    """Compare ``neid`` with ``unet`` of the same width for the same output size.
+
+    ``neid`` is given the half-size picture, as section 2.2 has it. The paper claims less
+    computation and memory.
+
+    Returns:
+        Dictionary with ``seconds``, ``parameters``, ``operations`` and ``peak_bytes`` of both, and
+        ``ratio`` of the times.
+    """
+    from neid_tf import models
+    from neid_tf.profiling import count_operations
+
+    sizes = {"neid": (height // 2, width // 2), "unet": (height, width)}
+    nets, calls, report = {}, {}, {}
+    for name, size in sizes.items():
+        net = models.build(name, filters=filters, depth=depth, initializer="he_normal")
+        nets[name] = models.inference_model(net)
+        calls[name] = _call(compiled(nets[name]), batch(*size))
+    seconds = interleaved(calls, runs)
+    for name, size in sizes.items():
+        report[name] = {
+            "input": [*size, 3],
+            "seconds": spread(seconds[name]),
+            "parameters": nets[name].count_params(),
+            "operations": count_operations(nets[name], *size),
+            "peak_bytes": in_fresh_process("forward", name, filters, depth, *size)["peak_bytes"],
+        }
+    measures = {"time": ratios(seconds["neid"], seconds["unet"])}
+    for key in ("parameters", "operations", "peak_bytes"):
+        a, b = (report[name][key] for name in ("neid", "unet"))
+        measures[key] = a / b if a and b else None
+    return report | {"ratio": measures, "filters": filters, "depth": depth}
+
+
+def _call(function, pictures):
+    return lambda: function(pictures).numpy()

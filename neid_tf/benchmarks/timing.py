@@ -1,0 +1,58 @@
+"""Timing in turns, and the pictures that are timed."""
+
+import statistics
+import time
+
+import numpy as np
+
+
+def interleaved(functions, runs=7, warmup=2):
+    """Time functions in turns, so that a drift of the machine's speed meets all of them.
+
+    Args:
+        functions: dictionary from a name to a function without arguments.
+        runs: counted calls of each.
+        warmup: calls of each before, not counted.
+
+    Returns:
+        Dictionary from the name to the list of its seconds.
+    """
+    for _ in range(warmup):
+        for function in functions.values():
+            function()
+    seconds = {name: [] for name in functions}
+    for _ in range(runs):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def spread(values):
+    """Return minimum, median and maximum."""
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def ratios(numerator, denominator):
+    """Return the spread of the ratios of two lists, taken turn by turn."""
+    return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
+
+
+def batch(height, width):
+    """Return a dark batch of one picture of noise, 1×h×w×3 float32."""
+    return np.random.default_rng(0).random((1, height, width, 3), np.float32) ** 3
+
+
+def scene(height, width):
+    """Return a dark picture, uint8 H×W×3, with areas, edges and noise, made of repeated parts."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    rows, columns = min(height, 800), min(width, 1200)
+    coarse = rng.integers(0, 160, (9, 14, 3), np.uint8)
+    areas = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    areas[rows // 3 : rows // 2, columns // 4 : columns // 2] //= 3
+    part = np.clip(areas // 3 + rng.integers(-6, 7, areas.shape, np.int16), 0, 255)
+    repeats = (-(-height // rows), -(-width // columns), 1)
+    return np.tile(part.astype(np.uint8), repeats)[:height, :width]

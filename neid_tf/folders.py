@@ -5,7 +5,7 @@ import glob
 import os
 from pathlib import Path
 
-from neid_tf import pictures, video
+from neid_tf import pictures, pipeline, video
 from neid_tf.pictures import PictureError
 
 SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
@@ -101,28 +101,21 @@ def _without_collisions(jobs, failures):
     return kept
 
 
-def enhance_file(job, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX_PIXELS):
-    """Read a picture, enhance it and write it, whole or not at all.
+def enhance_pictures(
+    jobs, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX_PIXELS, threads=None
+):
+    """Read pictures, enhance them and write them, each whole or not at all.
 
     Args:
-        job: :class:`Job`.
-        function: from H×W×3 RGB, uint8 or uint16, to an enhanced picture of that type.
-        overwrite: whether a file that exists is replaced.
-        max_pixels: the largest picture read.
+        jobs: :class:`Job` objects.
+        function, max_pixels, threads: as for :func:`neid_tf.pipeline.enhance_files`.
+        overwrite: whether files that exist are replaced.
 
-    Returns:
-        The pixels of the picture read.
-
-    Raises:
-        PictureError: naming the file, where it can't be read or written, exists already, or is
-            the input itself.
+    Yields:
+        What :func:`neid_tf.pipeline.enhance_files` yields. An error names the file that can't be
+        read or written, exists already, or is the input itself.
     """
-    _check_target(job, overwrite)
-    picture = pictures.read(job.source, max_pixels)
-    enhanced = picture.with_pixels(function(picture.pixels))
-    _make_folder(job)
-    pictures.write(job.target, enhanced)
-    return picture.pixels.shape[0] * picture.pixels.shape[1]
+    return pipeline.enhance_files(jobs, function, LocalFiles(overwrite), max_pixels, threads)
 
 
 def enhance_clip(job, model, overwrite=False, **options):
@@ -141,22 +134,39 @@ def enhance_clip(job, model, overwrite=False, **options):
         PictureError: where the output exists already, or is the input itself.
         VideoError: where the video can't be read or written.
     """
-    _check_target(job, overwrite)
-    _make_folder(job)
+    local = LocalFiles(overwrite)
+    local.check(job)
+    local.make_folder(job)
     return video.enhance_video(job.source, job.target, model, **options)
 
 
-def _check_target(job, overwrite):
-    if not job.target.exists():
-        return
-    if job.source.exists() and job.target.samefile(job.source):
-        raise PictureError(job.target, "the output is the input itself")
-    if not overwrite:
-        raise PictureError(job.target, "is there already; --overwrite replaces it")
+@dataclasses.dataclass(frozen=True)
+class LocalFiles:
+    """This machine's file system, for :func:`neid_tf.pipeline.enhance_files`."""
 
+    overwrite: bool = False
 
-def _make_folder(job):
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
+    def check(self, job):
+        """Raise a PictureError where the output must not be written."""
+        if not job.target.exists():
+            return
+        if job.source.exists() and job.target.samefile(job.source):
+            raise PictureError(job.target, "the output is the input itself")
+        if not self.overwrite:
+            raise PictureError(job.target, "is there already; --overwrite replaces it")
+
+    def read(self, job):
+        """Return the content of the source."""
+        return pictures.content(job.source)
+
+    def make_folder(self, job):
+        """Make the folder of the target, where there is none."""
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
+
+    def write(self, job, data):
+        """Write the target, whole or not at all."""
+        self.make_folder(job)
+        pictures.write_content(job.target, data)

@@ -9,7 +9,9 @@ Exit codes: 0 all done; 1 some input failed (each is named on stderr with its re
 rest is done); 2 wrong usage.
 """
 
+import contextlib
 import functools
+import itertools
 import sys
 
 from absl import flags
@@ -82,22 +84,8 @@ def _max_pixels():
     return common.MAX_PIXELS.value or pictures.DEFAULT_MAX_PIXELS
 
 
-def _enhance_one(job, function):
-    if job.is_video:
-        return _enhance_clip(job)
-    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
-    loaded = function()
-    try:
-        return folders.enhance_file(job, loaded, **options)
-    except pictures.PictureError:
-        raise
-    except ValueError as error:
-        # Such as a picture that is too large for a model of one size.
-        raise pictures.PictureError(job.source, str(error)) from error
-
-
 def _enhance_clip(job):
-    """Enhance a video under a progress bar of its own."""
+    """Enhance a video under a progress bar of its own; return its error or None."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value)
     options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
     with tqdm(unit="frame", desc=job.source.name, disable=not sys.stderr.isatty()) as bar:
@@ -106,28 +94,43 @@ def _enhance_clip(job):
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = folders.enhance_clip(
-            job, model, overwrite=common.OVERWRITE.value, progress=progress, **options
-        )
+        try:
+            summary = folders.enhance_clip(
+                job, model, overwrite=common.OVERWRITE.value, progress=progress, **options
+            )
+        except (pictures.PictureError, video.VideoError) as error:
+            return error
+        except MemoryError:
+            return pictures.PictureError(job.source, "not enough memory")
     for note in summary.notes:
         _report(f"{job.source}: {note}")
+    return None
 
 
 def _enhance_all(jobs):
     """Do the jobs under a progress bar; return how many failed."""
     failed = 0
-    function = functools.cache(_function)
-    with tqdm(jobs, unit="picture", disable=len(jobs) < 2 or not sys.stderr.isatty()) as bar:
-        for job in bar:
-            try:
-                _enhance_one(job, function)
-            except (pictures.PictureError, video.VideoError) as error:
+    hidden = len(jobs) < 2 or not sys.stderr.isatty()
+    with (
+        contextlib.closing(_outcomes(jobs)) as outcomes,
+        tqdm(outcomes, total=len(jobs), unit="picture", disable=hidden) as bar,
+    ):
+        for _, error in bar:
+            if error:
                 failed += 1
                 _report(str(error))
-            except MemoryError:
-                failed += 1
-                _report(f"{job.source}: not enough memory")
     return failed
+
+
+def _outcomes(jobs):
+    """Do the jobs in their order; yield each and its error or None."""
+    function = functools.cache(_function)
+    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
+    for is_video, group in itertools.groupby(jobs, key=lambda job: job.is_video):
+        if is_video:
+            yield from ((job, _enhance_clip(job)) for job in group)
+        else:
+            yield from folders.enhance_pictures(list(group), function(), **options)
 
 
 def _report(message):

@@ -37,21 +37,21 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="keras"):
 
 def _exported(path, runtime, scale, strength):
     from neid_tf import runtimes
-    from neid_tf.enhance import enhance
+    from neid_tf.enhance import Enhancement
 
     model = runtimes.load(path, runtime)
-    return functools.partial(enhance, model=model, scale=scale, strength=strength)
+    return Enhancement(model, scale, strength)
 
 
 def _neid(weights, scale, strength, tile):
     quiet.load_keras()
     from neid_tf import tiles
-    from neid_tf.enhance import enhance
+    from neid_tf.enhance import Enhancement
     from neid_tf.pretrained import load_pretrained
 
     pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
     model = tiles.Tiled(load_pretrained(weights), pixels)
-    return functools.partial(enhance, model=model, scale=scale, strength=strength)
+    return Enhancement(model, scale, strength)
 
 
 @functools.cache

@@ -34,6 +34,8 @@ setup(
             "ai-edge-quantizer>=0.10",
         ],
         "demo": ["gradio>=6"],
+        # What limits the restarts of workers has no other place before Ray 2.64.
+        "ray": ["ray[data]>=2.49,<2.64"],
         "video": ["av>=17.1"],
     },
     entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},

@@ -33,7 +33,7 @@ def plan(inputs, output, suffix=""):
     """Decide what is read and written.
 
     Args:
-        inputs: files, folders (with all below them) and globs.
+        inputs: files, folders (with all below them; ``FOLDER/**`` means the same) and globs.
         output: a folder, or a file where the only input is a file.
         suffix: text put behind each name, before its extension.
 
@@ -45,14 +45,14 @@ def plan(inputs, output, suffix=""):
     """
     found, failures = [], []
     for item in inputs:
-        found += _expand(item, failures)
+        found += expand(item, failures)
     output = Path(output)
     if _is_file_name(output):
         if len(inputs) > 1 or len(found) > 1 or any(Path(item).is_dir() for item in inputs):
             raise UsageError(f"{output} is one file, but there are several inputs: name a folder")
         return [Job(source, output) for source, _ in found], failures
-    jobs = [Job(source, _target(output, name, suffix)) for source, name in found]
-    return _without_collisions(jobs, failures), failures
+    jobs = [Job(source, output / target_name(name, suffix)) for source, name in found]
+    return without_collisions(jobs, failures), failures
 
 
 def _is_file_name(output):
@@ -60,11 +60,17 @@ def _is_file_name(output):
     return output.suffix.lower() in known and not output.is_dir()
 
 
-def _expand(item, failures):
-    """Return (file, path below the output) of an input; a folder keeps its tree."""
+def expand(item, failures):
+    """Return (file, path below the output) of what an input names; a folder keeps its tree.
+
+    An input that names nothing is added to ``failures``, with the reason.
+    """
     path = Path(item)
+    if path.name == "**" and path.parent.is_dir():
+        # All below a folder, as the folder itself means.
+        path = path.parent
     if path.is_dir() and path.suffix.lower() not in SUFFIXES:
-        files = [f for f in sorted(path.rglob("*")) if _is_known(f)]
+        files = [f for f in sorted(path.rglob("*")) if is_known(f) and not f.is_dir()]
         if not files:
             failures.append((item, "no pictures or videos in this folder"))
         return [(file, file.relative_to(path)) for file in files]
@@ -77,19 +83,20 @@ def _expand(item, failures):
     return [(path, Path(path.name))]
 
 
-def _is_known(path):
-    hidden = path.name.startswith(".")
-    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir()
+def is_known(path):
+    """Tell whether a name is one that is looked for in folders."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _target(output, name, suffix):
+def target_name(name, suffix):
+    """Return what a file below the output is called that is made of one called ``name``."""
     is_video = name.suffix.lower() in video.SUFFIXES
     extension = video.written_suffix(name) if is_video else name.suffix
-    return output / name.with_name(f"{name.stem}{suffix}{extension}")
+    return name.with_name(f"{name.stem}{suffix}{extension}")
 
 
-def _without_collisions(jobs, failures):
-    """Drop the jobs whose output an earlier job writes already."""
+def without_collisions(jobs, failures):
+    """Return the jobs without those whose output an earlier job writes already."""
     taken, kept = {}, []
     for job in jobs:
         if job.target in taken:

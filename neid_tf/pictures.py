@@ -204,13 +204,16 @@ def encode(path: str | os.PathLike[str], picture: Picture) -> bytes:
         return _encoded(picture, _format_of_suffix(path, picture))
 
 
-def write_content(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file's content completely or not at all; :func:`write` says what is raised."""
+def write_content(path: str | os.PathLike[str], data: bytes, label: str = "") -> None:
+    """Write a file's content completely or not at all; :func:`write` says what is raised.
+
+    The label is in the name that the file has until it is complete.
+    """
     with _errors_of(path):
         target = pathlib.Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise FormatError("is there already and not a regular file")
-        with files.whole_file(target) as temporary, open(temporary, "xb") as file:
+        with files.whole_file(target, label) as temporary, open(temporary, "xb") as file:
             file.write(data)
 
 

@@ -10,6 +10,18 @@ from neid_tf.commands import quiet
 METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
 
 
+def check(method, weights, scale=1, runtime="keras"):
+    """Raise what :func:`load` would for a bad method, scale or weights, without loading any."""
+    if method not in METHODS:
+        raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
+    if method != "neid" and scale != 1:
+        raise flags.ValidationError(f"--scale=2 needs --method=neid, {method} keeps the size")
+    if method == "neid" and runtime == "keras":
+        from neid_tf import pretrained
+
+        pretrained.card(weights)
+
+
 def load(method, weights, scale=1, strength=1.0, tile=None, runtime="keras"):
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
@@ -22,14 +34,11 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="keras"):
         runtime: ``keras``, or one of ``runtimes.SUFFIXES``; ``weights`` is then the path of an
             export, which does a picture in one piece.
     """
-    if method not in METHODS:
-        raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
+    check(method, weights, scale, runtime)
     if method == "neid" and runtime != "keras":
         return _exported(weights, runtime, scale, strength)
     if method == "neid":
         return _neid(weights, scale, strength, tile)
-    if scale != 1:
-        raise flags.ValidationError(f"--scale=2 needs --method=neid, {method} keeps the size")
     from neid_tf import baselines
 
     return functools.partial(_classical, baselines.get(method), strength=strength)

@@ -58,6 +58,18 @@ def finish(process):
     return process.returncode, out.strip(), err.strip()
 
 
+def here(*arguments):
+    """Run ``neid enhance`` in this process; return its exit code."""
+    from absl import flags
+
+    try:
+        return main.main(["neid", "enhance", *map(str, arguments)])
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+
+
 def on_ray(nodes, *arguments):
     return finish(start(*arguments, "--engine=ray", f"--ray_address={nodes.address}"))
 
@@ -77,12 +89,12 @@ def mixed(tmp_path):
     return tmp_path / "in"
 
 
-def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_file):
+def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_file, capsys):
     (mixed / "bad.png").write_text("text")
     options = [f"--weights={weights_file}", "--strength=0.7", "--scale=2", "--suffix=_new"]
     alone, together = tmp_path / "alone", tmp_path / "together"
-    code, _, told = finish(start(mixed, f"--output={alone}", *options))
-    assert code == 1
+    assert here(mixed, f"--output={alone}", *options) == 1
+    told = capsys.readouterr().err.strip()
     code, out, err = on_ray(nodes, f"{mixed}/**", f"--output={together}", *options)
     assert code == 1
     assert err == told
@@ -110,8 +122,7 @@ def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_fi
 
 
 def expected(mixed, tmp_path):
-    code, _, err = finish(start(mixed, f"--output={tmp_path / 'alone'}", "--method=msr"))
-    assert (code, err) == (0, "")
+    assert here(mixed, f"--output={tmp_path / 'alone'}", "--method=msr") == 0
     return files(tmp_path / "alone")
 
 
@@ -244,8 +255,6 @@ def test_a_worker_that_cannot_work_ends_it(connected, tmp_path):
 
 
 def test_mistakes_need_no_cluster(tmp_path, capsys, monkeypatch):
-    from absl import flags
-
     monkeypatch.chdir(tmp_path)
     mistakes = [
         (["a.png", "--output=o", "--method=magic"], 2, "magic"),
@@ -257,13 +266,10 @@ def test_mistakes_need_no_cluster(tmp_path, capsys, monkeypatch):
     ]
     for arguments, code, message in mistakes:
         capsys.readouterr()
-        assert main.main(["neid", "enhance", *arguments, "--engine=ray"]) == code
+        assert here(*arguments, "--engine=ray") == code
         err = capsys.readouterr().err
         assert message in err
         assert len(err.splitlines()) == 1
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
     assert [path.name for path in tmp_path.iterdir()] == ["o"]
     assert len((tmp_path / "o" / "failures.jsonl").read_text().splitlines()) == 1
 
@@ -313,5 +319,5 @@ def test_a_place_writes_whole_files(tmp_path):
 def test_an_address_needs_the_engine(capsys):
     with pytest.raises(folders.UsageError):
         remote.plan(["a.png"], "s3://bucket/x.png")
-    assert main.main(["neid", "enhance", "s3://b/x.png", "--output=o"]) == 2
+    assert here("s3://b/x.png", "--output=o") == 2
     assert "--engine=ray" in capsys.readouterr().err

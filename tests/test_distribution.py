@@ -88,28 +88,30 @@ def rows(workdir):
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-@pytest.mark.parametrize("lost", [0, 1])
-def test_after_the_loss_of_a_worker_all_start_again_from_the_checkpoint(
-    lost, pairs_folder, tmp_path
-):
-    epochs, killed = 30, tmp_path / "killed"
-    for worker in start_workers(pairs_folder, tmp_path / "whole", epochs):
-        finish(worker)
-    workers = start_workers(pairs_folder, killed, epochs)
+def lose(workers, lost, workdir, after):
+    """Kill a worker once some epochs are done, and then, as who started them does, the other."""
     deadline = time.monotonic() + 300
-    while rows(killed) < 2:
+    while rows(workdir) < after:
         assert workers[lost].poll() is None, workers[lost].stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.005)
     workers[lost].kill()
-    workers[lost].communicate()
-    # The other one cannot go on: it waits, or fails. Who started it ends it.
-    time.sleep(1.0)
+    # The other one cannot go on: it waits for the one that is gone, or fails.
+    time.sleep(0.5)
     workers[1 - lost].kill()
-    workers[1 - lost].communicate()
-    assert 2 <= rows(killed) < epochs
-    again = start_workers(pairs_folder, killed, epochs)
-    for worker in again:
+    for worker in workers:
+        worker.communicate()
+
+
+def test_after_a_worker_is_lost_all_start_again_from_the_checkpoint(pairs_folder, tmp_path):
+    epochs, killed = 24, tmp_path / "killed"
+    for worker in start_workers(pairs_folder, tmp_path / "whole", epochs):
+        finish(worker)
+    lose(start_workers(pairs_folder, killed, epochs), 1, killed, after=2)
+    first = rows(killed)
+    lose(start_workers(pairs_folder, killed, epochs), 0, killed, after=first + 1)
+    assert 2 <= first < rows(killed) < epochs
+    for worker in start_workers(pairs_folder, killed, epochs):
         finish(worker)
     whole, resumed = results(tmp_path / "whole"), results(killed)
     assert [row["epoch"] for row in resumed[0]] == list(range(1, epochs + 1))

@@ -5,9 +5,11 @@
 The pictures are generated: the samples at random sizes with noise, as JPEG, PNG, WebP and TIFF.
 In turns: the model alone, on batches that lie in memory; the folder one picture after the other
 (read, enhance, write); the folder as `neid enhance` does it. Then --memory_pictures pictures, all
-of other sizes, and the resident memory after each hundred.
+of other sizes, and the resident memory after each hundred. Last, in CPU time, which a busy machine
+hardly changes: what each stage takes, and the encoders with the settings that they had before.
 """
 
+import io
 import itertools
 import json
 import os
@@ -24,6 +26,8 @@ from neid_tf.commands import common, methods, quiet
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
 SUFFIXES = (".jpg", ".png", ".jpg", ".webp", ".jpg", ".png", ".jpg", ".tif")
+
+STAGES = ("read", "decode", "prepare", "model", "finish", "encode", "write")
 
 _COUNT = flags.DEFINE_integer("pictures", 200, "Pictures in the folder.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("turns", 3, "Counted turns.", lower_bound=1)
@@ -110,6 +114,73 @@ def resident():
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
 
+def stages(source, output, function):
+    """Return the CPU seconds of each stage, over all pictures, one after the other."""
+    jobs, _ = folders.plan([source], output)
+    local, seconds = folders.LocalFiles(overwrite=True), dict.fromkeys(STAGES, 0.0)
+
+    def timed(stage, *arguments):
+        started = time.process_time()
+        result = calls[stage](*arguments)
+        seconds[stage] += time.process_time() - started
+        return result
+
+    functions = (pictures.decode, *(getattr(function, s) for s in ("prepare", "predict", "finish")))
+    calls = dict(zip(STAGES, (local.read, *functions, pictures.encode, local.write), strict=True))
+    for job in jobs:
+        picture = timed("decode", job.source, timed("read", job))
+        output = timed("model", timed("prepare", picture.pixels))
+        enhanced = picture.with_pixels(timed("finish", picture.pixels, output))
+        timed("write", job, timed("encode", job.target, enhanced))
+    share = seconds["model"] / sum(seconds.values())
+    return {"cpu_seconds": seconds, "share_of_the_model": share}
+
+
+def encoders(source, function):
+    """Return CPU seconds a megapixel and bytes a pixel of the encoders, before and now."""
+    import imagecodecs
+    import tifffile
+    from PIL import Image
+
+    def pillow(pixels, **how):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "WEBP", **how)
+        return file.getvalue()
+
+    def tiff(pixels):
+        file = io.BytesIO()
+        tifffile.imwrite(file, pixels, photometric="rgb", compression="zlib", predictor=True)
+        return file.getvalue()
+
+    kept, lost = {"lossless": True}, {"lossless": False}
+    ways = {
+        "png": (lambda p: imagecodecs.png_encode(p, 4), "x.png", kept),
+        "tiff": (tiff, "x.tif", kept),
+        "webp": (lambda p: pillow(p, quality=95), "x.webp", lost),
+        "webp_lossless": (
+            lambda p: pillow(p, lossless=True, exact=True, quality=0),
+            *("x.webp", kept),
+        ),
+    }
+    paths = sorted(source.iterdir())[:16]
+    outputs = [function(pictures.read(path).pixels) for path in paths]
+    rows = {}
+    for name, (before, target, fields) in ways.items():
+        made = [pictures.Picture(pixels, **fields) for pixels in outputs]
+        rows[name] = {
+            "before": _coded(before, outputs, outputs),
+            "now": _coded(lambda p, t=target: pictures.encode(t, p), made, outputs),
+        }
+    return rows
+
+
+def _coded(encode, inputs, outputs):
+    pixels, started = sum(o.shape[0] * o.shape[1] for o in outputs), time.process_time()
+    size = sum(len(encode(item)) for item in inputs)
+    seconds = time.process_time() - started
+    return {"cpu_seconds_per_megapixel": seconds * 1e6 / pixels, "bytes_per_pixel": size / pixels}
+
+
 def traces(tiled):
     """Return how often TensorFlow traced each part of a model."""
     parts = {"whole": tiled.model, "context": tiled.context, "body": tiled.body}
@@ -139,6 +210,8 @@ def main(_):
             report["resident_megabytes"] = memory(many, root / "many_out", function)
         source = generate(root / "in", _COUNT.value, sides)
         report["speed"] = speed(source, root / "out", function, _RUNS.value)
+        report["stages"] = stages(source, root / "out", function)
+        report["encoders"] = encoders(source, function)
     report["traces"] = traces(function.model)
     report["seconds"] = round(time.time() - started)
     report["command"] = command_line(__name__, "folders")

@@ -18,7 +18,7 @@ from absl import app, flags
 from experiments.performance import folders
 from neid_tf import cluster, files, remote
 from neid_tf.benchmark import ratios, spread
-from neid_tf.commands import common, methods
+from neid_tf.commands import common, methods, quiet
 
 _COUNT = flags.DEFINE_integer("ray_pictures", 320, "Pictures in the folder.", lower_bound=64)
 _TURNS = flags.DEFINE_integer("ray_turns", 3, "Turns.", lower_bound=1)
@@ -43,6 +43,7 @@ def run(source, output, workers):
 
 def main(_):
     """Measure, print, write."""
+    quiet.load_keras()
     import ray
 
     from neid_tf.environment import environment

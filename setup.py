@@ -12,6 +12,8 @@ REQUIREMENTS = [
     for line in (HERE / "requirements.txt").read_text("utf-8").splitlines()
     if line and not line.startswith("#")
 ]
+# How the restarts of workers are limited changes with Ray 2.64.
+RAY = "ray[data]>=2.49,<2.64"
 
 setup(
     name="neid_tf",
@@ -25,7 +27,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=REQUIREMENTS,
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7"],
+        "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7", RAY],
         "export": [
             "onnx>=1.17",
             "onnxruntime>=1.20",
@@ -36,6 +38,7 @@ setup(
         "onnx": ["onnxruntime>=1.20"],
         "litert": ["ai-edge-litert>=2.3"],
         "demo": ["gradio>=6"],
+        "ray": [RAY],
         "video": ["av>=17.1"],
     },
     entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},

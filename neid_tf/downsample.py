@@ -23,37 +23,58 @@ def pad_to_even(pixels):
     return np.pad(pixels, extra, mode="edge")
 
 
-def halve(pixels):
+def halve(pixels, white=1.0):
     """Downsample a picture by 2, bicubically and antialiased (section 3.2).
 
     Args:
-        pixels: float H×W×3, H and W even.
+        pixels: H×W×3, H and W even: float, or integers.
+        white: what stands for 1; pixels are divided by it.
 
     Returns:
-        H/2×W/2×3 of the same type, clipped to [0, 1]. What lies beyond the border is left out.
+        H/2×W/2×3 float, clipped to [0, 1], of the type of ``pixels`` or float32 for integers.
+        What lies beyond the border is left out.
 
     Raises:
         ValueError: for another shape, or an odd height or width.
     """
     if pixels.ndim != 3 or pixels.shape[0] % 2 or pixels.shape[1] % 2:
         raise ValueError(f"only H×W×3 pictures of even size can be halved, not {pixels.shape}")
-    return np.clip(_halve_along(_halve_along(pixels, 0), 1), 0.0, 1.0)
+    height, width, channels = pixels.shape
+    dtype = np.dtype(np.float32) if pixels.dtype.kind in "iu" else pixels.dtype
+    weights = [_filtered(np.pad(np.ones(n, dtype), 3), 0) for n in (height, width)]
+    half = np.empty((height // 2, width // 2, channels), dtype)
+    for rows in bands(height // 2, width):
+        band = _rows_around(pixels, rows).astype(dtype) / dtype.type(white)
+        lines = _filtered(band, 0) / weights[0][rows, None, None]
+        filtered = _filtered(np.pad(lines, [(0, 0), (3, 3), (0, 0)]), 1)
+        np.clip(filtered / weights[1][:, None], 0.0, 1.0, out=half[rows])
+    return half
 
 
-def _halve_along(pixels, axis):
-    """Filter and thin out along an axis."""
-    padding, shape = [(0, 0)] * 3, [1, 1, 1]
-    padding[axis], shape[axis] = (3, 3), pixels.shape[axis]
-    inside = np.ones(shape, pixels.dtype)
-    filtered, weight = (_filtered(np.pad(array, padding), axis) for array in (pixels, inside))
-    return filtered / weight
+def bands(height, width):
+    """Return slices of rows, of about 32,000 pixels each: what is made of them stays small."""
+    step = max(32768 // width, 1)
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+def _rows_around(pixels, rows):
+    """Return the rows that the output's rows are made of, with zeros beyond the picture."""
+    start, stop = 2 * rows.start - 3, 2 * rows.stop + 3
+    missing = max(-start, 0), max(stop - len(pixels), 0)
+    return np.pad(pixels[max(start, 0) : stop], [missing, (0, 0), (0, 0)])
 
 
 def _filtered(padded, axis):
-    count, total = padded.shape[axis] // 2 - 3, 0.0
-    for offset, tap in enumerate(bicubic_taps().astype(padded.dtype)):
-        taken = slice(offset, offset + 2 * count, 2)
-        total = total + tap * padded[(slice(None),) * axis + (taken,)]
+    """Return the weighted sums of 8 neighbours at every second place of an axis."""
+    count, whole = padded.shape[axis] // 2 - 3, (slice(None),) * axis
+    # Apart, the even and the odd places lie side by side, which is several times as fast.
+    phases = [np.ascontiguousarray(padded[(*whole, slice(phase, None, 2))]) for phase in (0, 1)]
+    taps = bicubic_taps().astype(padded.dtype)
+    total = taps[0] * phases[0][(*whole, slice(count))]
+    part = np.empty_like(total)
+    for offset in range(1, 8):
+        taken = slice(offset // 2, offset // 2 + count)
+        total += np.multiply(taps[offset], phases[offset % 2][(*whole, taken)], out=part)
     return total
 
 

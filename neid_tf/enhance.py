@@ -1,8 +1,11 @@
 """Enhancing one picture: the single path from pixels to pixels."""
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
-from neid_tf.downsample import halve, pad_to_even
+from neid_tf.downsample import bands, halve, pad_to_even
 
 _WHITE = {"uint8": 255, "uint16": 65535}
 
@@ -26,42 +29,81 @@ def enhance(image, model, scale=1, strength=1.0):
         ValueError: for another shape or type, a scale other than 1 and 2, or a negative or
             non-finite strength.
     """
-    _check(image, scale, strength)
-    # A large picture's floats take gigabytes: they are made anew rather than kept.
-    output = np.clip(_predict(_floats(image), model, scale), 0.0, 1.0)
-    if strength != 1.0:
-        output = adjust(_floats(image), output, strength)
-    output *= _WHITE[image.dtype.name]
-    return np.rint(output, out=output).astype(image.dtype)
+    return Enhancement(model, scale, strength)(image)
 
 
-def _floats(image):
-    pixels = image.astype(np.float32)
-    pixels /= _WHITE[image.dtype.name]
-    return pixels
+@dataclasses.dataclass(frozen=True)
+class Enhancement:
+    """The path in three steps, for those who do the first and last beside the model's work.
+
+    Calling it does all three. What it is made of and what it raises: see :func:`enhance`.
+    """
+
+    model: object
+    scale: int = 1
+    strength: float = 1.0
+
+    def __post_init__(self):
+        if self.scale not in (1, 2):
+            raise ValueError(f"scale must be 1 or 2, not {self.scale!r}")
+        if not (np.isfinite(self.strength) and self.strength >= 0.0):
+            raise ValueError(f"strength must be a number of at least 0, not {self.strength!r}")
+
+    def __call__(self, image):
+        """Return the enhanced picture."""
+        return self.finish(image, self.predict(self.prepare(image)))
+
+    def prepare(self, image):
+        """Return the batch of one, float32 in [0, 1], that the model is given for a picture."""
+        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"a picture has the shape (height, width, 3), not {image.shape}")
+        if image.dtype.name not in _WHITE:
+            raise ValueError(f"a picture's type is uint8 or uint16, not {image.dtype}")
+        same_size = getattr(getattr(self.model, "config", self.model), "scale", 2) == 1
+        if same_size and self.scale == 2:
+            raise ValueError("this model keeps the size of its input: scale 2 needs another")
+        if self.scale == 1 and not same_size:
+            return halve(pad_to_even(image), _WHITE[image.dtype.name])[None]
+        return _to_float(image)[None]
+
+    def predict(self, batch):
+        """Return the model's output for a batch."""
+        return np.asarray(getattr(self.model, "predict_on_batch", self.model)(batch))
+
+    def finish(self, image, output):
+        """Return the enhanced picture: the model's output cut, clipped, weakened, rounded."""
+        height, width = (size * self.scale for size in image.shape[:2])
+        output, white = output[0, :height, :width], _WHITE[image.dtype.name]
+        if self.strength != 1.0:
+            output = adjust(_to_float(image), np.clip(output, 0.0, 1.0), self.strength)
+        enhanced = np.empty((height, width, 3), image.dtype)
+        for rows in bands(height, width):
+            enhanced[rows] = np.rint(np.clip(output[rows], 0.0, 1.0) * white)
+        return enhanced
 
 
-def _check(image, scale, strength):
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"a picture has the shape (height, width, 3), not {image.shape}")
-    if image.dtype.name not in _WHITE:
-        raise ValueError(f"a picture's type is uint8 or uint16, not {image.dtype}")
-    if scale not in (1, 2):
-        raise ValueError(f"scale must be 1 or 2, not {scale!r}")
-    if not (np.isfinite(strength) and strength >= 0.0):
-        raise ValueError(f"strength must be a number of at least 0, not {strength!r}")
+@dataclasses.dataclass(frozen=True)
+class _Whole:
+    """A function of pixels as three steps, the first and last of which do nothing."""
+
+    predict: Callable
+
+    @staticmethod
+    def prepare(image):
+        return image
+
+    @staticmethod
+    def finish(_, output):
+        return output
 
 
-def _predict(pixels, model, scale):
-    """Return the model's float output for a float picture, at ``scale`` times its size."""
-    same_size = getattr(getattr(model, "config", model), "scale", 2) == 1
-    if same_size and scale == 2:
-        raise ValueError("this model keeps the size of its input: scale 2 needs another")
-    height, width = pixels.shape[:2]
-    small = halve(pad_to_even(pixels)) if scale == 1 and not same_size else pixels
-    del pixels
-    predict = getattr(model, "predict_on_batch", model)
-    return np.asarray(predict(small[None]))[0][: height * scale, : width * scale]
+def in_steps(function):
+    """Return a function of pixels as an object with the steps of :class:`Enhancement`."""
+    return function if hasattr(function, "prepare") else _Whole(function)
+
+
+def _to_float(image):
+    return image.astype(np.float32) / _WHITE[image.dtype.name]
 
 
 def adjust(pixels, output, strength):

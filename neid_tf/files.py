@@ -24,10 +24,15 @@ def write_whole(path, content):
         file.write(content)
 
 
+def temporary_name(label, unique):
+    """Return the name of a file that is being written; the label tells whose it is."""
+    return f".neid-{label}{unique}.tmp"
+
+
 @contextlib.contextmanager
-def whole_file(place):
+def whole_file(place, label=""):
     """Give a name beside a path to write to, which gets the path's name once all went well."""
-    temporary = place.with_name(f".neid-{secrets.token_hex(8)}.tmp")
+    temporary = place.with_name(temporary_name(label, secrets.token_hex(8)))
     try:
         yield temporary
         put_in_place(temporary, place)

@@ -5,7 +5,7 @@ import glob
 import os
 from pathlib import Path
 
-from neid_tf import pictures, video
+from neid_tf import pictures, pipeline, video
 from neid_tf.pictures import PictureError
 
 SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
@@ -33,7 +33,7 @@ def plan(inputs, output, suffix=""):
     """Decide what is read and written.
 
     Args:
-        inputs: files, folders (with all below them) and globs.
+        inputs: files, folders (with all below them; ``FOLDER/**`` means the same) and globs.
         output: a folder, or a file where the only input is a file.
         suffix: text put behind each name, before its extension.
 
@@ -45,14 +45,14 @@ def plan(inputs, output, suffix=""):
     """
     found, failures = [], []
     for item in inputs:
-        found += _expand(item, failures)
+        found += expand(item, failures)
     output = Path(output)
     if _is_file_name(output):
         if len(inputs) > 1 or len(found) > 1 or any(Path(item).is_dir() for item in inputs):
             raise UsageError(f"{output} is one file, but there are several inputs: name a folder")
         return [Job(source, output) for source, _ in found], failures
-    jobs = [Job(source, _target(output, name, suffix)) for source, name in found]
-    return _without_collisions(jobs, failures), failures
+    jobs = [Job(source, output / target_name(name, suffix)) for source, name in found]
+    return without_collisions(jobs, failures), failures
 
 
 def _is_file_name(output):
@@ -60,11 +60,17 @@ def _is_file_name(output):
     return output.suffix.lower() in known and not output.is_dir()
 
 
-def _expand(item, failures):
-    """Return (file, path below the output) of an input; a folder keeps its tree."""
+def expand(item, failures):
+    """Return (file, path below the output) of what an input names; a folder keeps its tree.
+
+    An input that names nothing is added to ``failures``, with the reason.
+    """
     path = Path(item)
+    if path.name == "**" and path.parent.is_dir():
+        # All below a folder, as the folder itself means.
+        path = path.parent
     if path.is_dir() and path.suffix.lower() not in SUFFIXES:
-        files = [f for f in sorted(path.rglob("*")) if _is_known(f)]
+        files = [f for f in sorted(path.rglob("*")) if is_known(f) and not f.is_dir()]
         if not files:
             failures.append((item, "no pictures or videos in this folder"))
         return [(file, file.relative_to(path)) for file in files]
@@ -77,19 +83,20 @@ def _expand(item, failures):
     return [(path, Path(path.name))]
 
 
-def _is_known(path):
-    hidden = path.name.startswith(".")
-    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir()
+def is_known(path):
+    """Tell whether a name is one that is looked for in folders."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _target(output, name, suffix):
+def target_name(name, suffix):
+    """Return what a file below the output is called that is made of one called ``name``."""
     is_video = name.suffix.lower() in video.SUFFIXES
     extension = video.written_suffix(name) if is_video else name.suffix
-    return output / name.with_name(f"{name.stem}{suffix}{extension}")
+    return name.with_name(f"{name.stem}{suffix}{extension}")
 
 
-def _without_collisions(jobs, failures):
-    """Drop the jobs whose output an earlier job writes already."""
+def without_collisions(jobs, failures):
+    """Return the jobs without those whose output an earlier job writes already."""
     taken, kept = {}, []
     for job in jobs:
         if job.target in taken:
@@ -101,28 +108,21 @@ def _without_collisions(jobs, failures):
     return kept
 
 
-def enhance_file(job, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX_PIXELS):
-    """Read a picture, enhance it and write it, whole or not at all.
+def enhance_pictures(
+    jobs, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX_PIXELS, threads=None
+):
+    """Read pictures, enhance them and write them, each whole or not at all.
 
     Args:
-        job: :class:`Job`.
-        function: from H×W×3 RGB, uint8 or uint16, to an enhanced picture of that type.
-        overwrite: whether a file that exists is replaced.
-        max_pixels: the largest picture read.
+        jobs: :class:`Job` objects.
+        function, max_pixels, threads: as for :func:`neid_tf.pipeline.enhance_files`.
+        overwrite: whether files that exist are replaced.
 
-    Returns:
-        The pixels of the picture read.
-
-    Raises:
-        PictureError: naming the file, where it can't be read or written, exists already, or is
-            the input itself.
+    Yields:
+        What :func:`neid_tf.pipeline.enhance_files` yields. An error names the file that can't be
+        read or written, exists already, or is the input itself.
     """
-    _check_target(job, overwrite)
-    picture = pictures.read(job.source, max_pixels)
-    enhanced = picture.with_pixels(function(picture.pixels))
-    _make_folder(job)
-    pictures.write(job.target, enhanced)
-    return picture.pixels.shape[0] * picture.pixels.shape[1]
+    return pipeline.enhance_files(jobs, function, LocalFiles(overwrite), max_pixels, threads)
 
 
 def enhance_clip(job, model, overwrite=False, **options):
@@ -141,22 +141,39 @@ def enhance_clip(job, model, overwrite=False, **options):
         PictureError: where the output exists already, or is the input itself.
         VideoError: where the video can't be read or written.
     """
-    _check_target(job, overwrite)
-    _make_folder(job)
+    local = LocalFiles(overwrite)
+    local.check(job)
+    local.make_folder(job)
     return video.enhance_video(job.source, job.target, model, **options)
 
 
-def _check_target(job, overwrite):
-    if not job.target.exists():
-        return
-    if job.source.exists() and job.target.samefile(job.source):
-        raise PictureError(job.target, "the output is the input itself")
-    if not overwrite:
-        raise PictureError(job.target, "is there already; --overwrite replaces it")
+@dataclasses.dataclass(frozen=True)
+class LocalFiles:
+    """This machine's file system, for :func:`neid_tf.pipeline.enhance_files`."""
 
+    overwrite: bool = False
 
-def _make_folder(job):
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
+    def check(self, job):
+        """Raise a PictureError where the output must not be written."""
+        if not job.target.exists():
+            return
+        if job.source.exists() and job.target.samefile(job.source):
+            raise PictureError(job.target, "the output is the input itself")
+        if not self.overwrite:
+            raise PictureError(job.target, "is there already; --overwrite replaces it")
+
+    def read(self, job):
+        """Return the content of the source."""
+        return pictures.content(job.source)
+
+    def make_folder(self, job):
+        """Make the folder of the target, where there is none."""
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
+
+    def write(self, job, data):
+        """Write the target, whole or not at all."""
+        self.make_folder(job)
+        pictures.write_content(job.target, data)

@@ -12,6 +12,16 @@ class FormatError(ValueError):
     """A picture that cannot be decoded or encoded, with a reason a user understands."""
 
 
+class TooLargeError(FormatError):
+    """A picture over the limit; its attribute ``pixels`` says how many it has."""
+
+    def __init__(self, width: int, height: int, max_pixels: int) -> None:
+        self.pixels = width * height
+        super().__init__(
+            f"{width}x{height} is {self.pixels} pixels, over the limit of {max_pixels}"
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Raster:
     """Samples as they lie in a file, with the metadata stored beside them.
@@ -33,14 +43,13 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """Refuse an empty or too large picture; called on the header, before any decoding.
 
     Raises:
-        FormatError: if a side is zero or width × height exceeds max_pixels.
+        FormatError: if a side is zero.
+        TooLargeError: if width × height exceeds max_pixels.
     """
     if width < 1 or height < 1:
         raise FormatError(f"the picture is {width}x{height} pixels: it is empty")
     if width * height > max_pixels:
-        raise FormatError(
-            f"{width}x{height} is {width * height} pixels, over the limit of {max_pixels}"
-        )
+        raise TooLargeError(width, height, max_pixels)
 
 
 def with_channels(samples: np.ndarray) -> np.ndarray:

@@ -224,6 +224,7 @@ def _encode(raster: Raster, tags: list[tuple]) -> bytes:
         planarconfig=None if channels == 1 else "contig",
         extrasamples=["unassalpha"] if channels in (2, 4) else None,
         compression="zlib",
+        compressionargs={"level": 4},
         predictor=True,
         metadata=None,
         software=False,

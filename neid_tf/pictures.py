@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
 import pathlib
 import stat
-import threading
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
 from neid_tf import files, picture_metadata
 from neid_tf.picture_formats import FORMATS, Format, format_of_content
+from neid_tf.picture_quiet import QUIET
 from neid_tf.picture_raster import (
     FormatError,
     Raster,
+    TooLargeError,
     over_white,
     resize_alpha,
     to_gray,
@@ -119,8 +118,26 @@ def read(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> 
             too large. Damage to the coefficients of a JPEG, or to an uncompressed BMP or TIFF,
             cannot be noticed unless the file is also too short: these formats have no checksums.
     """
-    with _errors_of(path), _QUIET:
-        data = _content(path)
+    return decode(path, content(path), max_pixels)
+
+
+def content(path: str | os.PathLike[str]) -> bytes:
+    """Return what is in a picture file; :func:`read` says what is raised."""
+    with _errors_of(path):
+        # Opening a pipe would wait for ever.
+        if stat.S_ISFIFO(os.stat(path).st_mode) or stat.S_ISCHR(os.stat(path).st_mode):
+            raise FormatError("not a regular file")
+        with open(path, "rb") as file:
+            start = file.read(16)
+            format_of_content(start)
+            return start + file.read()
+
+
+def decode(
+    path: str | os.PathLike[str], data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Picture:
+    """Make a picture of a file's content; :func:`read` says more. The path is for messages."""
+    with _errors_of(path), QUIET:
         name = format_of_content(data)
         try:
             raster = FORMATS[name].decode(data, max_pixels)
@@ -131,14 +148,17 @@ def read(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> 
         return _picture(raster, name)
 
 
-def _content(path: str | os.PathLike[str]) -> bytes:
-    # Opening a pipe would wait for ever.
-    if stat.S_ISFIFO(os.stat(path).st_mode) or stat.S_ISCHR(os.stat(path).st_mode):
-        raise FormatError("not a regular file")
-    with open(path, "rb") as file:
-        start = file.read(16)
-        format_of_content(start)
-        return start + file.read()
+def count_pixels(data: bytes) -> int:
+    """Return width × height of a file's content without decoding it; 0 if it is not sound."""
+    try:
+        with QUIET:
+            FORMATS[format_of_content(data)].decode(data, 0)
+    except TooLargeError as error:
+        return error.pixels
+    except Exception:
+        # Decoding it in earnest tells what is wrong.
+        return 0
+    return 0
 
 
 def _picture(raster: Raster, name: str) -> Picture:
@@ -175,14 +195,25 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
         PictureError: if the suffix is of no known format, or the file cannot be written; what
             was there before is then untouched.
     """
+    write_content(path, encode(path, picture))
+
+
+def encode(path: str | os.PathLike[str], picture: Picture) -> bytes:
+    """Make the content of a picture file of that name; :func:`write` says more."""
+    with _errors_of(path), QUIET:
+        return _encoded(picture, _format_of_suffix(path, picture))
+
+
+def write_content(path: str | os.PathLike[str], data: bytes, label: str = "") -> None:
+    """Write a file's content completely or not at all; :func:`write` says what is raised.
+
+    The label is in the name that the file has until it is complete.
+    """
     with _errors_of(path):
-        name = _format_of_suffix(path, picture)
         target = pathlib.Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise FormatError("is there already and not a regular file")
-        with _QUIET:
-            data = _encoded(picture, name)
-        with files.whole_file(target) as temporary, open(temporary, "xb") as file:
+        with files.whole_file(target, label) as temporary, open(temporary, "xb") as file:
             file.write(data)
 
 
@@ -243,32 +274,3 @@ def _detail(error: Exception) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-class _Quiet:
-    """Keeps the libraries' warnings off stderr while any thread is inside."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._undo = contextlib.ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._undo.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
-                for name in ("tifffile", "imagecodecs", "PIL"):
-                    logger = logging.getLogger(name)
-                    self._undo.callback(logger.setLevel, logger.level)
-                    logger.setLevel(logging.CRITICAL + 1)
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._undo.close()
-
-
-_QUIET = _Quiet()

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 SCRIPT = """
 import sys
 from neid_tf import pairs, training
-root, workdir, strategy = sys.argv[1:]
-config = training.TrainConfig(crop=32, batch_size=4, epochs=2, learning_rate=1e-3,
+root, workdir, strategy, epochs = sys.argv[1:]
+config = training.TrainConfig(crop=32, batch_size=4, epochs=int(epochs), learning_rate=1e-3,
     validate_every=2, strategy=strategy)
 loaded = pairs.load_pairs(root)
 training.train(config, "neid", {"filters": 4, "depth": 2, "initializer": "he_normal"},
@@ -21,8 +22,8 @@ training.train(config, "neid", {"filters": 4, "depth": 2, "initializer": "he_nor
 """
 
 
-def start(root, workdir, strategy, **environment):
-    command = [sys.executable, "-c", SCRIPT, str(root), str(workdir), strategy]
+def start(root, workdir, strategy, epochs=2, **environment):
+    command = [sys.executable, "-c", SCRIPT, str(root), str(workdir), strategy, str(epochs)]
     return subprocess.Popen(
         command,
         env=os.environ | environment,
@@ -67,16 +68,51 @@ def assert_same(one, other):
     assert np.abs(differences).mean() < 1e-5
 
 
+def start_workers(root, workdir, epochs=2):
+    """Start two workers that train as one."""
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": n}} for n in range(2)]
+    return [start(root, workdir, "multiworker", epochs, TF_CONFIG=json.dumps(t)) for t in tasks]
+
+
 def test_two_workers_and_one_mirrored_device(alone, pairs_folder, tmp_path):
-    ports = free_ports(2)
-    cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    workers = []
-    for index in range(2):
-        task = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        workdir = tmp_path / "workers"
-        workers.append(start(pairs_folder, workdir, "multiworker", TF_CONFIG=json.dumps(task)))
-    for worker in workers:
+    for worker in start_workers(pairs_folder, tmp_path / "workers"):
         finish(worker)
     assert_same(alone, results(tmp_path / "workers"))
     finish(start(pairs_folder, tmp_path / "mirrored", "mirrored"))
     assert_same(alone, results(tmp_path / "mirrored"))
+
+
+def rows(workdir):
+    log = workdir / "history.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def lose(workers, lost, workdir, after):
+    """Kill a worker once some epochs are done, and then, as who started them does, the other."""
+    deadline = time.monotonic() + 300
+    while rows(workdir) < after:
+        assert workers[lost].poll() is None, workers[lost].stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    workers[lost].kill()
+    # The other one cannot go on: it waits for the one that is gone, or fails.
+    time.sleep(0.5)
+    workers[1 - lost].kill()
+    for worker in workers:
+        worker.communicate()
+
+
+def test_after_a_worker_is_lost_all_start_again_from_the_checkpoint(pairs_folder, tmp_path):
+    epochs, killed = 24, tmp_path / "killed"
+    for worker in start_workers(pairs_folder, tmp_path / "whole", epochs):
+        finish(worker)
+    lose(start_workers(pairs_folder, killed, epochs), 1, killed, after=2)
+    first = rows(killed)
+    lose(start_workers(pairs_folder, killed, epochs), 0, killed, after=first + 1)
+    assert 2 <= first < rows(killed) < epochs
+    for worker in start_workers(pairs_folder, killed, epochs):
+        finish(worker)
+    whole, resumed = results(tmp_path / "whole"), results(killed)
+    assert [row["epoch"] for row in resumed[0]] == list(range(1, epochs + 1))
+    assert_same(whole, resumed)

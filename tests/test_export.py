@@ -30,7 +30,7 @@ def lively(name, **fields):
         tone = [layer for layer in model.layers if layer.name.startswith("tone_") and layer.weights]
         for kernel, factor in (
             (model.get_layer("le_head").convolution.kernel, 150.0),
-            (tone[-1].kernel, 20.0),
+            (tone[-1].kernel, 5.0),
         ):
             kernel.assign(kernel * factor)
     return model
@@ -70,7 +70,7 @@ def test_the_models_here_use_every_part(toned):
     batch = dark(2, 32, 40) / np.float32(255)
     whole = expected(toned, batch)
     assert np.mean((whole > 0.0) & (whole < 1.0)) > 0.5
-    for name in ("le_decoder1_conv2", "ff_weights", "tone_conv1", "dr_features"):
+    for name in ("le_decoder1_conv2", "ff_weights", "tone_dense", "dr_features"):
         weights = toned.get_layer(name).get_weights()
         toned.get_layer(name).set_weights([weights[0] * 0.0, *weights[1:]])
         assert np.abs(expected(toned, batch) - whole).max() > 10.0 * EXACT, name

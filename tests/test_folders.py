@@ -61,9 +61,16 @@ def invert(pixels):
     return np.iinfo(pixels.dtype).max - pixels
 
 
+def enhance_one(job, function, **options):
+    [(done, error)] = folders.enhance_pictures([job], function, **options)
+    assert done is job
+    if error:
+        raise error
+
+
 def test_enhancing_a_file(tree):
     job = folders.Job(tree / "in/a.png", tree / "deep/er/a.png")
-    assert folders.enhance_file(job, invert) == 80
+    enhance_one(job, invert)
     np.testing.assert_array_equal(pictures.read(job.target).pixels, 255 - picture(8, 10))
 
 
@@ -71,9 +78,9 @@ def test_files_that_are_there_are_kept(tree):
     job = folders.Job(tree / "in/a.png", tree / "in/sub/a.png")
     before = job.target.read_bytes()
     with pytest.raises(pictures.PictureError, match="--overwrite"):
-        folders.enhance_file(job, invert)
+        enhance_one(job, invert)
     assert job.target.read_bytes() == before
-    folders.enhance_file(job, invert, overwrite=True)
+    enhance_one(job, invert, overwrite=True)
     assert job.target.read_bytes() != before
 
 
@@ -81,26 +88,26 @@ def test_the_input_is_never_overwritten(tree):
     (tree / "link.png").symlink_to(tree / "in/a.png")
     for target in (tree / "in/a.png", tree / "link.png"):
         with pytest.raises(pictures.PictureError, match="the input itself"):
-            folders.enhance_file(folders.Job(tree / "in/a.png", target), invert, overwrite=True)
+            enhance_one(folders.Job(tree / "in/a.png", target), invert, overwrite=True)
 
 
 def test_a_failing_picture_leaves_nothing(tree):
     (tree / "bad.png").write_text("text")
     with pytest.raises(pictures.PictureError, match=r"bad\.png"):
-        folders.enhance_file(folders.Job(tree / "bad.png", tree / "out/bad.png"), invert)
+        enhance_one(folders.Job(tree / "bad.png", tree / "out/bad.png"), invert)
     assert not (tree / "out").exists()
 
 
 def test_the_output_folder_is_a_file(tree):
     job = folders.Job(tree / "in/a.png", tree / "in/notes.txt/a.png")
     with pytest.raises(pictures.PictureError, match="notes"):
-        folders.enhance_file(job, invert)
+        enhance_one(job, invert)
 
 
 def test_pixel_limit(tree):
     job = folders.Job(tree / "in/a.png", tree / "out.png")
     with pytest.raises(pictures.PictureError, match="80"):
-        folders.enhance_file(job, invert, max_pixels=79)
+        enhance_one(job, invert, max_pixels=79)
 
 
 def test_videos_keep_or_change_their_suffix(tree):

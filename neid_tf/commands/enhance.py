@@ -5,18 +5,25 @@ BMP, TIFF, WebP; 8 or 16 bit), videos (with the extra 'video'), folders with all
 and videos below them, and globs. PATH is a folder, which gets files of the same names and
 formats, or a file where there is one input.
 
+With --engine=ray (and the extra 'ray') the workers of a Ray cluster, or of this machine, share
+the pictures. INPUT and PATH, a folder, may then be addresses of other file systems too
+(s3://bucket/folder/**, gs://…). What is there already is left out, so a second run does what is
+missing; what fails is listed in PATH/failures.jsonl.
+
 Exit codes: 0 all done; 1 some input failed (each is named on stderr with its reason, the
 rest is done); 2 wrong usage.
 """
 
+import contextlib
 import functools
+import itertools
 import sys
 
 from absl import flags
 from tqdm import tqdm
 
-from neid_tf import folders, pictures, video
-from neid_tf.commands import common, methods
+from neid_tf import folders, pictures, remote, video
+from neid_tf.commands import common, methods, on_ray
 
 _SCALE = flags.DEFINE_enum(
     "scale", "1", ["1", "2"], "1: an output of the input's size; 2: of twice its size."
@@ -38,17 +45,27 @@ _RUNTIME = flags.DEFINE_enum(
     "tensorflow comes first. Large pictures are done in tiles by tensorflow and onnx.",
 )
 _SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
+_ENGINE = flags.DEFINE_enum(
+    "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
+)
 common.declare(
     __name__, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE, common.WEIGHTS, common.METHOD
 )
+common.declare(__name__, *on_ray.FLAGS)
 
 
 def main(inputs):
     """Enhance the inputs; return the exit code."""
     if not inputs:
         raise flags.ValidationError("no input: name pictures, folders or globs")
+    output = common.required(common.OUTPUT)
+    if _ENGINE.value == "ray":
+        return _on_ray(inputs, output)
+    for item in [*inputs, output]:
+        if remote.is_address(item):
+            raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
     try:
-        jobs, failures = folders.plan(inputs, common.required(common.OUTPUT), _SUFFIX.value)
+        jobs, failures = folders.plan(inputs, output, _SUFFIX.value)
     except folders.UsageError as error:
         raise flags.ValidationError(str(error)) from error
     for name, reason in failures:
@@ -57,20 +74,33 @@ def main(inputs):
     if jobs:
         _tile()
         failed += _enhance_all(jobs)
-        print(f"{len(jobs) + len(failures) - failed} written to {common.OUTPUT.value}")
+        print(f"{len(jobs) + len(failures) - failed} written to {output}")
     return 1 if failed else 0
 
 
-def _function():
-    """Return the function from pixels to enhanced pixels that the flags ask for."""
-    return methods.load(
+def _on_ray(inputs, output):
+    scale, runtime, weights = int(_SCALE.value), _RUNTIME.value, common.WEIGHTS.value
+    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
+    make = _maker()
+    methods.check(common.METHOD.value, weights, scale, runtime)
+    return on_ray.enhance(inputs, output, make, weights, _SUFFIX.value, **options)
+
+
+def _maker():
+    """Return the function from weights to a function of pixels that the flags ask for."""
+    return functools.partial(
+        methods.load,
         common.METHOD.value,
-        common.WEIGHTS.value,
         scale=int(_SCALE.value),
         strength=_STRENGTH.value,
         tile=_tile(),
         runtime=_RUNTIME.value,
     )
+
+
+def _function():
+    """Return the function from pixels to enhanced pixels that the flags ask for."""
+    return _maker()(common.WEIGHTS.value)
 
 
 def _tile():
@@ -85,22 +115,8 @@ def _max_pixels():
     return common.MAX_PIXELS.value or pictures.DEFAULT_MAX_PIXELS
 
 
-def _enhance_one(job, function):
-    if job.is_video:
-        return _enhance_clip(job)
-    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
-    loaded = function()
-    try:
-        return folders.enhance_file(job, loaded, **options)
-    except pictures.PictureError:
-        raise
-    except ValueError as error:
-        # Such as a picture that is too large for a model of one size.
-        raise pictures.PictureError(job.source, str(error)) from error
-
-
 def _enhance_clip(job):
-    """Enhance a video under a progress bar of its own."""
+    """Enhance a video under a progress bar of its own; return its error or None."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
     options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
     with tqdm(unit="frame", desc=job.source.name, disable=not sys.stderr.isatty()) as bar:
@@ -109,28 +125,43 @@ def _enhance_clip(job):
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = folders.enhance_clip(
-            job, model, overwrite=common.OVERWRITE.value, progress=progress, **options
-        )
+        try:
+            summary = folders.enhance_clip(
+                job, model, overwrite=common.OVERWRITE.value, progress=progress, **options
+            )
+        except (pictures.PictureError, video.VideoError) as error:
+            return error
+        except MemoryError:
+            return pictures.PictureError(job.source, "not enough memory")
     for note in summary.notes:
         _report(f"{job.source}: {note}")
+    return None
 
 
 def _enhance_all(jobs):
     """Do the jobs under a progress bar; return how many failed."""
     failed = 0
-    function = functools.cache(_function)
-    with tqdm(jobs, unit="picture", disable=len(jobs) < 2 or not sys.stderr.isatty()) as bar:
-        for job in bar:
-            try:
-                _enhance_one(job, function)
-            except (pictures.PictureError, video.VideoError) as error:
+    hidden = len(jobs) < 2 or not sys.stderr.isatty()
+    with (
+        contextlib.closing(_outcomes(jobs)) as outcomes,
+        tqdm(outcomes, total=len(jobs), unit="picture", disable=hidden) as bar,
+    ):
+        for _, error in bar:
+            if error:
                 failed += 1
                 _report(str(error))
-            except MemoryError:
-                failed += 1
-                _report(f"{job.source}: not enough memory")
     return failed
+
+
+def _outcomes(jobs):
+    """Do the jobs in their order; yield each and its error or None."""
+    function = functools.cache(_function)
+    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
+    for is_video, group in itertools.groupby(jobs, key=lambda job: job.is_video):
+        if is_video:
+            yield from ((job, _enhance_clip(job)) for job in group)
+        else:
+            yield from folders.enhance_pictures(list(group), function(), **options)
 
 
 def _report(message):

@@ -17,6 +17,22 @@ FASTEST = ("onnx", "tensorflow")
 """The runtimes that run the package's weights, on a CPU the fastest first (``neid benchmark``)."""
 
 
+def check(method, weights, scale=1, runtime="tensorflow"):
+    """Raise what :func:`load` would for a bad method, scale or weights, without loading any."""
+    if method not in METHODS:
+        raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
+    if method != "neid":
+        if scale != 1:
+            raise flags.ValidationError(f"--scale=2 needs --method=neid, {method} keeps the size")
+        return
+    if runtime == "auto":
+        runtime = choose_runtime(weights)
+    if runtime == "tensorflow":
+        from neid_tf import pretrained
+
+        pretrained.card(weights)
+
+
 def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"):
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
@@ -28,12 +44,9 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"
         tile: side of tiles in input pixels; None for a size that fits.
         runtime: as for :func:`load_network`.
     """
-    if method not in METHODS:
-        raise flags.ValidationError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
+    check(method, weights, scale, runtime)
     if method == "neid":
         return _neid(load_network(weights, runtime), scale, strength, tile)
-    if scale != 1:
-        raise flags.ValidationError(f"--scale=2 needs --method=neid, {method} keeps the size")
     from neid_tf import baselines
 
     return functools.partial(_classical, baselines.get(method), strength=strength)
@@ -41,12 +54,12 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"
 
 def _neid(model, scale, strength, tile):
     from neid_tf import tiles
-    from neid_tf.enhance import enhance
+    from neid_tf.enhance import Enhancement
 
     if tiles.has_parts(model):
         pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
         model = tiles.Tiled(model, pixels)
-    return functools.partial(enhance, model=model, scale=scale, strength=strength)
+    return Enhancement(model, scale, strength)
 
 
 def load_network(weights, runtime="tensorflow"):

@@ -64,6 +64,9 @@ class NEID(keras.Model):
         super().__init__(inputs=inputs, outputs=outputs, name=name or config.architecture)
         # === Config ===
         self.config, self.part = config, part
+        if keras.backend.backend() == "tensorflow":
+            # With a GPU, Keras would have XLA compile the model anew for every size of picture.
+            self.jit_compile = False
 
     def get_config(self):
         return {"name": self.name, "part": self.part} | dataclasses.asdict(self.config)

@@ -1,0 +1,224 @@
+"""Measure a folder of pictures against the model alone, and the memory that it takes.
+
+    python -m experiments.performance.folders --output=experiments/performance/folders.json
+
+The pictures are generated: the samples at random sizes with noise, as JPEG, PNG, WebP and TIFF.
+In turns: the model alone, on batches that lie in memory; the folder one picture after the other
+(read, enhance, write); the folder as `neid enhance` does it. Then --memory_pictures pictures, all
+of other sizes, and the resident memory after each hundred. Last, in CPU time, which a busy machine
+hardly changes: what each stage takes, and the encoders with the settings that they had before.
+"""
+
+import io
+import itertools
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from neid_tf import files, folders, pictures
+from neid_tf.benchmarks.timing import interleaved, ratios, spread
+from neid_tf.commands import common, methods, quiet
+
+SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
+SUFFIXES = (".jpg", ".png", ".jpg", ".webp", ".jpg", ".png", ".jpg", ".tif")
+
+STAGES = ("read", "decode", "prepare", "model", "finish", "encode", "write")
+
+_COUNT = flags.DEFINE_integer("pictures", 200, "Pictures in the folder.", lower_bound=1)
+_RUNS = flags.DEFINE_integer("turns", 3, "Counted turns.", lower_bound=1)
+_MEMORY = flags.DEFINE_integer("memory_pictures", 1000, "Pictures while memory is watched.")
+flags.declare_key_flag("weights")
+flags.declare_key_flag("method")
+_SIDES = flags.DEFINE_list("sides", ["240", "800"], "Shortest and longest side, in pixels.")
+
+
+def generate(folder, count, sides, seed=0):
+    """Write dark pictures of random sizes and various formats; return their folder."""
+    import cv2
+
+    rng, shortest, longest = np.random.default_rng(seed), *sides
+    samples = [pictures.read(path).pixels for path in sorted(SAMPLES.iterdir())]
+    folder.mkdir(parents=True)
+    for number, suffix in zip(range(count), itertools.cycle(SUFFIXES), strict=False):
+        width, height = (int(side) for side in rng.integers(shortest, longest + 1, 2))
+        pixels = cv2.resize(samples[number % len(samples)], (width, height)).astype(np.float32)
+        noisy = pixels + rng.normal(0.0, 2.0, pixels.shape)
+        pixels = np.rint(np.clip(noisy, 0.0, 255.0)).astype(np.uint8)
+        lossless = suffix != ".webp"
+        picture = pictures.Picture(pixels, lossless=lossless)
+        pictures.write(folder / f"{number:05}{suffix}", picture)
+    return folder
+
+
+def one_after_the_other(jobs, function):
+    """Do the jobs without any overlap."""
+    local = folders.LocalFiles(overwrite=True)
+    for job in jobs:
+        picture = pictures.decode(job.source, local.read(job))
+        enhanced = picture.with_pixels(function(picture.pixels))
+        local.write(job, pictures.encode(job.target, enhanced))
+
+
+def overlapped(jobs, function):
+    """Do the jobs as `neid enhance` does."""
+    for _, error in folders.enhance_pictures(jobs, function, overwrite=True):
+        if error:
+            raise error
+
+
+def speed(source, output, function, turns):
+    """Return pictures a second of the three ways, and the ratios to the model alone."""
+    jobs, _ = folders.plan([source], output)
+    batches = [function.prepare(pictures.read(job.source).pixels) for job in jobs]
+
+    def model():
+        for batch in batches:
+            function.predict(batch)
+
+    ways = {
+        "model": model,
+        "one_after_the_other": lambda: one_after_the_other(jobs, function),
+        "folder": lambda: overlapped(jobs, function),
+    }
+    seconds = interleaved(ways, turns, warmup=1)
+    rates = {name: [len(jobs) / s for s in values] for name, values in seconds.items()}
+    return {
+        "pictures": len(jobs),
+        "pictures_per_second": {name: spread(values) for name, values in rates.items()},
+        "ratio_to_the_model": {
+            name: ratios(rates[name], rates["model"]) for name in rates if name != "model"
+        },
+    }
+
+
+def memory(source, output, function):
+    """Return the resident megabytes after each hundred pictures of a folder."""
+    jobs, _ = folders.plan([source], output)
+    rows = {}
+    for done, (_, error) in enumerate(folders.enhance_pictures(jobs, function), start=1):
+        if error:
+            raise error
+        if done % 100 == 0 or done == len(jobs):
+            rows[str(done)] = resident()
+    return rows
+
+
+def resident():
+    """Return the resident memory of this process, in megabytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
+
+
+def stages(source, output, function):
+    """Return the CPU seconds of each stage, over all pictures, one after the other."""
+    jobs, _ = folders.plan([source], output)
+    local, seconds = folders.LocalFiles(overwrite=True), dict.fromkeys(STAGES, 0.0)
+
+    def timed(stage, *arguments):
+        started = time.process_time()
+        result = calls[stage](*arguments)
+        seconds[stage] += time.process_time() - started
+        return result
+
+    functions = (pictures.decode, *(getattr(function, s) for s in ("prepare", "predict", "finish")))
+    calls = dict(zip(STAGES, (local.read, *functions, pictures.encode, local.write), strict=True))
+    for job in jobs:
+        picture = timed("decode", job.source, timed("read", job))
+        output = timed("model", timed("prepare", picture.pixels))
+        enhanced = picture.with_pixels(timed("finish", picture.pixels, output))
+        timed("write", job, timed("encode", job.target, enhanced))
+    share = seconds["model"] / sum(seconds.values())
+    return {"cpu_seconds": seconds, "share_of_the_model": share}
+
+
+def encoders(source, function):
+    """Return CPU seconds a megapixel and bytes a pixel of the encoders, before and now."""
+    import imagecodecs
+    import tifffile
+    from PIL import Image
+
+    def pillow(pixels, **how):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "WEBP", **how)
+        return file.getvalue()
+
+    def tiff(pixels):
+        file = io.BytesIO()
+        tifffile.imwrite(file, pixels, photometric="rgb", compression="zlib", predictor=True)
+        return file.getvalue()
+
+    kept, lost = {"lossless": True}, {"lossless": False}
+    ways = {
+        "png": (lambda p: imagecodecs.png_encode(p, 4), "x.png", kept),
+        "tiff": (tiff, "x.tif", kept),
+        "webp": (lambda p: pillow(p, quality=95), "x.webp", lost),
+        "webp_lossless": (
+            lambda p: pillow(p, lossless=True, exact=True, quality=0),
+            *("x.webp", kept),
+        ),
+    }
+    paths = sorted(source.iterdir())[:16]
+    outputs = [function(pictures.read(path).pixels) for path in paths]
+    rows = {}
+    for name, (before, target, fields) in ways.items():
+        made = [pictures.Picture(pixels, **fields) for pixels in outputs]
+        rows[name] = {
+            "before": _coded(before, outputs, outputs),
+            "now": _coded(lambda p, t=target: pictures.encode(t, p), made, outputs),
+        }
+    return rows
+
+
+def _coded(encode, inputs, outputs):
+    pixels, started = sum(o.shape[0] * o.shape[1] for o in outputs), time.process_time()
+    size = sum(len(encode(item)) for item in inputs)
+    seconds = time.process_time() - started
+    return {"cpu_seconds_per_megapixel": seconds * 1e6 / pixels, "bytes_per_pixel": size / pixels}
+
+
+def traces(tiled):
+    """Return how often TensorFlow traced each part of a model."""
+    parts = {"whole": tiled.model, "context": tiled.context, "body": tiled.body}
+    functions = {name: part.predict_function for name, part in parts.items() if part}
+    return {name: f.experimental_get_tracing_count() for name, f in functions.items() if f}
+
+
+def command_line(module, name):
+    """Return the command that a program of this folder was started with."""
+    own = flags.FLAGS.get_key_flags_for_module(module)
+    given = [f.serialize() for f in own if f.present and f.name != "output"]
+    return " ".join([f"python -m experiments.performance.{name}", *given])
+
+
+def main(_):
+    """Measure, print, write."""
+    quiet.load_keras()
+    from neid_tf.environment import environment
+
+    function = methods.load(common.METHOD.value, common.WEIGHTS.value)
+    sides, started = [int(side) for side in _SIDES.value], time.time()
+    report = {"environment": environment() | {"cores_used": len(os.sched_getaffinity(0))}}
+    with tempfile.TemporaryDirectory() as root:
+        root = Path(root)
+        if _MEMORY.value:
+            many = generate(root / "many", _MEMORY.value, sides, seed=1)
+            report["resident_megabytes"] = memory(many, root / "many_out", function)
+        source = generate(root / "in", _COUNT.value, sides)
+        report["speed"] = speed(source, root / "out", function, _RUNS.value)
+        report["stages"] = stages(source, root / "out", function)
+        report["encoders"] = encoders(source, function)
+    report["traces"] = traces(function.model)
+    report["seconds"] = round(time.time() - started)
+    report["command"] = command_line(__name__, "folders")
+    print(json.dumps(report, indent=2))
+    if common.OUTPUT.value:
+        files.write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,74 @@
+"""Measure a folder on Ray with one worker and with two, in turns, on this machine.
+
+    python -m experiments.performance.ray_workers --output=experiments/performance/ray_workers.json
+
+Each worker has one CPU. The rate is that of the middle half of the pictures, so that the start of
+the workers, which is measured by itself, does not count. The pictures are those of
+`experiments.performance.folders`.
+"""
+
+import functools
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from absl import app, flags
+
+from experiments.performance import folders
+from neid_tf import cluster, files, remote
+from neid_tf.benchmarks.timing import ratios, spread
+from neid_tf.commands import common, methods, quiet
+
+_COUNT = flags.DEFINE_integer("ray_pictures", 320, "Pictures in the folder.", lower_bound=64)
+_TURNS = flags.DEFINE_integer("ray_turns", 3, "Turns.", lower_bound=1)
+_MOST = flags.DEFINE_integer("most_workers", 2, "Workers to set against one.", lower_bound=2)
+flags.declare_key_flag("weights")
+flags.declare_key_flag("method")
+
+
+def run(source, output, workers):
+    """Return the seconds until the first result, and pictures a second after the start."""
+    jobs, sources, _ = remote.plan([source], output)
+    make = functools.partial(methods.load, common.METHOD.value)
+    work = cluster.Work(make, common.WEIGHTS.value, sources, output, overwrite=True)
+    started, times = time.perf_counter(), []
+    for _, _, reason in cluster.enhance(jobs, work, cluster.Cluster(workers=workers)):
+        if reason:
+            raise ValueError(reason)
+        times.append(time.perf_counter() - started)
+    low, high = len(times) // 4, 3 * len(times) // 4
+    return times[0], (high - low) / (times[high] - times[low])
+
+
+def main(_):
+    """Measure, print, write."""
+    quiet.load_keras()
+    import ray
+
+    from neid_tf.environment import environment
+
+    counts, started = (1, _MOST.value), time.time()
+    starts, rates = ({count: [] for count in counts} for _ in range(2))
+    with tempfile.TemporaryDirectory() as root:
+        source = folders.generate(Path(root) / "in", _COUNT.value, (240, 800))
+        for count in counts * _TURNS.value:
+            first, rate = run(str(source), str(Path(root) / "out"), count)
+            starts[count].append(first)
+            rates[count].append(rate)
+    report = {
+        "environment": environment() | {"ray": ray.__version__},
+        "pictures": _COUNT.value,
+        "seconds_to_the_first_result": {n: spread(values) for n, values in starts.items()},
+        "pictures_per_second": {n: spread(values) for n, values in rates.items()},
+        "ratio_to_one_worker": ratios(rates[_MOST.value], rates[1]),
+        "seconds": round(time.time() - started),
+        "command": folders.command_line(__name__, "ray_workers"),
+    }
+    print(json.dumps(report, indent=2))
+    if common.OUTPUT.value:
+        files.write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    app.run(main)

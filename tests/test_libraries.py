@@ -60,7 +60,10 @@ def test_large_pictures_and_scale_2_need_no_tensorflow(source, tmp_path):
     assert pictures.read(tmp_path / "out" / "dark.png").pixels.shape == (600, 840, 3)
 
 
-@pytest.mark.parametrize("options", [["--runtime=tensorflow"], ["--weights=mine.npz"]])
+PACKAGED = Path(neid_tf.__file__).parent / "weights" / "neid.npz"
+
+
+@pytest.mark.parametrize("options", [["--runtime=tensorflow"], [f"--weights={PACKAGED}"]])
 def test_enhancing_with_tensorflow_names_what_is_missing(options, source, tmp_path):
     result = without_tensorflow("enhance", source, f"--output={tmp_path / 'out'}", *options)
     expected = "neid: enhance: the network in TensorFlow needs keras: pip install tensorflow keras"

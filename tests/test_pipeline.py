@@ -170,7 +170,7 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
         write(tmp_path / name, darkened(picture(20 + 7 * n, 90 - 3 * n)))
     outcomes = folders.enhance_pictures(jobs_of(names, tmp_path), Enhancement(tiled))
     assert [error for _, error in outcomes] == [None] * 24
-    for model in (tiled.model, tiled.context, tiled.body):
+    for model in (tiled.parts._model, tiled.parts._reader, tiled.parts._body):
         # The first size, and then all sizes.
         assert model.predict_function.experimental_get_tracing_count() == 2
         assert model.jit_compile is False

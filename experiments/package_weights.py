@@ -1,10 +1,13 @@
 """Put trained weights into the package, with a card that says how they do on the held-out scenes.
 
-    python -m experiments.package_weights --data=DIR --weights=runs/neid/last.npz --output=neid
+    python -m experiments.package_weights --data=DIR --weights=runs/neid_all/last.npz \
+        --scored=runs/neid/last.npz --output=neid
 
 Writes neid_tf/weights/NAME.npz (half precision), NAME.onnx beside it (the same weights, for
 ONNX Runtime) and experiments/quality/NAME.json, the report of the scores. The scores are those of
-the packaged file, by the path that users take. With --onnx_only only NAME.onnx is written anew.
+the packaged file, by the path that users take; or, where the packaged weights were trained on the
+held-out scenes too in the end, those of --scored, the weights before that. With --onnx_only only
+NAME.onnx is written anew.
 """
 
 import json
@@ -19,18 +22,21 @@ from neid_tf.commands import common, evaluate, methods
 from neid_tf.environment import environment
 from neid_tf.profiling import count_operations
 
+_SCORED = flags.DEFINE_string(
+    "scored", "", "The weights to score, if the packaged ones have seen the held-out scenes."
+)
 _ONNX_ONLY = flags.DEFINE_bool("onnx_only", False, "Write NAME.onnx of the packaged NAME.npz.")
 HOME = Path(__file__).resolve().parent.parent
 
 
-def package(data, weights, name):
-    """Save the weights under a name, score them, and write card and report."""
+def package(data, weights, name, scored=""):
+    """Save the weights under a name, score them or those of ``scored``, write card and report."""
     target = HOME / "neid_tf" / "weights" / f"{name}.npz"
     model = pretrained.load_pretrained(weights)
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
     held = pair_files.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
-    report = evaluation.evaluate(evaluate.rows(held), methods.load("neid", str(target)))
+    report = evaluation.evaluate(evaluate.rows(held), methods.load("neid", scored or str(target)))
     card = {
         "training": training,
         "command": training["command"],
@@ -38,10 +44,16 @@ def package(data, weights, name):
         "parameters": model.count_params(),
         "operations_per_600x400_picture": count_operations(model, 200, 300),
     }
+    if scored:
+        before = pretrained.card(scored)
+        card["validation"]["of"] = "the weights that training went on from, on all pairs"
+        card["before"] = before.get("training", before)
     pretrained.save(model, target, card)
     report |= {"card": card, "controls": evaluate.controls(held), "environment": environment()}
     report["command"] = (
-        f"python -m experiments.package_weights --data={data} --weights={weights} --output={name}"
+        f"python -m experiments.package_weights --data={data} --weights={weights}"
+        + (f" --scored={scored}" if scored else "")
+        + f" --output={name}"
     )
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     files.write_whole(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
@@ -61,7 +73,9 @@ def main(arguments):
     if _ONNX_ONLY.value:
         print(package_onnx(common.required(common.OUTPUT)))
         return
-    report = package(common.DATA.value, common.WEIGHTS.value, common.required(common.OUTPUT))
+    name = common.required(common.OUTPUT)
+    report = package(common.DATA.value, common.WEIGHTS.value, name, _SCORED.value)
+    package_onnx(name)
     print(json.dumps(report["card"]["validation"], indent=2))
 
 

@@ -28,7 +28,7 @@ def package(data, weights, name):
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
     held = pair_files.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
-    report = evaluation.evaluate(evaluate.rows(held), methods.load("neid", str(target)))
+    report = evaluation.evaluate(evaluate.rows_of(held), methods.load("neid", str(target)))
     card = {
         "training": training,
         "command": training["command"],
@@ -37,7 +37,11 @@ def package(data, weights, name):
         "operations_per_600x400_picture": count_operations(model, 200, 300),
     }
     pretrained.save(model, target, card)
-    report |= {"card": card, "controls": evaluate.controls(held), "environment": environment()}
+    report |= {
+        "card": card,
+        "controls": evaluate.controls(evaluate.rows_of(held)),
+        "environment": environment(),
+    }
     report["command"] = (
         f"python -m experiments.package_weights --data={data} --weights={weights} --output={name}"
     )

@@ -7,11 +7,9 @@ of the scores. The scores are those of the packaged file, by the path that users
 """
 
 import json
-import sys
 from pathlib import Path
 
-from absl import app
-
+from experiments import run
 from neid_tf import evaluation, files, pretrained
 from neid_tf import pairs as pair_files
 from neid_tf.commands import common, evaluate, methods
@@ -58,4 +56,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    run(main)

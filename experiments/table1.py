@@ -13,8 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from absl import app
-
+from experiments import run
 from neid_tf.commands import common, compare, methods
 
 RECORDS = Path(__file__).resolve().parent / "table1"
@@ -85,4 +84,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    run(main)

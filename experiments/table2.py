@@ -14,13 +14,12 @@ A run of another NAME with other flags is an ablation: a row of its own that tel
 
 import functools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from experiments import chart
+from experiments import chart, run
 from neid_tf import evaluation, files, pictures
 from neid_tf.commands import common, quiet
 
@@ -41,14 +40,20 @@ def record(runs, data, target=RECORDS):
 
     Returns:
         The names of the records.
+
+    Raises:
+        ValueError: where there are no runs.
     """
+    found = sorted(Path(runs).glob("*/last.npz"))
+    if not found:
+        raise ValueError(f"{runs}: no runs (NAME-SEED/last.npz)")
     quiet.load_keras()
     from neid_tf import pairs, pretrained
     from neid_tf.commands.evaluate import rows_of
 
     held = pairs.hold_out(pairs.load_pairs(data, smallest=11), "lol")[1]
     written = []
-    for weights in sorted(Path(runs).glob("*/last.npz")):
+    for weights in found:
         card = pretrained.card(weights)
         if card["epochs_trained"] < card["settings"]["epochs"]:
             print(f"{weights.parent}: {card['epochs_trained']} epochs, not finished", flush=True)
@@ -165,4 +170,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    run(main)

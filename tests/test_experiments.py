@@ -1,12 +1,16 @@
 """The programs that make the paper's tables, on tiny runs and made-up records."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from absl import flags
 
-from experiments import chart, table1, table2
+from experiments import chart, gradients, table1, table2
 from neid_tf.commands import train
 from neid_tf.models import describe
 
@@ -52,28 +56,37 @@ def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
     from neid_tf.commands import main
 
     monkeypatch.setattr(pairs, "validation_names", lambda: frozenset("56"))
-    workdir, records = tmp_path / "runs" / "le-1", tmp_path / "records"
-    arguments = ["train", f"--data={pairs_folder}", f"--workdir={workdir}", "--model=le"]
+    workdir, records = tmp_path / "runs" / "le_dr-1", tmp_path / "records"
+    arguments = ["train", f"--data={pairs_folder}", f"--workdir={workdir}", "--model=le_dr"]
     arguments += ["--filters=4", "--depth=1", "--crop=32", "--epochs=2", "--seed=1"]
+    arguments += ["--initializer=he_normal"]
     try:
         assert main.run("train", [*arguments, "--validate_every=1"]) == 0
     finally:
         flags.FLAGS.unparse_flags()
         for name in list(flags.FLAGS):
             flags.FLAGS[name].unparse()
-    assert table2.record(tmp_path / "runs", pairs_folder, records) == ["le-1"]
-    report = table2.load(records)["le"][0]
+    assert table2.record(tmp_path / "runs", pairs_folder, records) == ["le_dr-1"]
+    report = table2.load(records)["le_dr"][0]
     assert [image["name"] for image in report["images"]] == ["5", "6"]
     assert (report["seed"], report["settings"]["epochs"]) == (1, 2)
-    assert {"--seed=1", "--model=le"} < set(report["command"].split())
+    assert {"--seed=1", "--model=le_dr"} < set(report["command"].split())
     # Half precision in the file, hence not the same to the last digit.
     last = report["history"][-1]["validation_psnr"]
     assert report["mean"]["psnr"] == pytest.approx(last, abs=0.05)
     assert len(report["history"]) == 2
+    measured = gradients.measure(workdir, pairs_folder, 1)
+    assert set(measured["norms"]) == {"huber", "colour", "detail, low", "detail, reference"}
+    assert all(np.isfinite(norm) and norm > 0 for norm in measured["norms"].values())
+    # The picture that is nearly black already asks for less than the bright one.
+    assert measured["shares"]["detail, low"] < measured["shares"]["detail, reference"]
+    assert measured["shares"]["huber"] == 1
     model = pretrained.load_pretrained(workdir / "last.npz")
     pretrained.save(model, workdir / "last.npz", model.card | {"epochs_trained": 1})
     assert table2.record(tmp_path / "runs", pairs_folder, records) == []
     assert "1 epochs, not finished" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no runs"):
+        table2.record(tmp_path / "nothing", pairs_folder, records)
 
 
 def made_up(name, seed, psnr, **settings):
@@ -136,3 +149,25 @@ def test_neighbours_are_no_test_pictures():
     tests = {"1", "22", "23", "55", "79", "111", "146", "179", "493", "547", "665", "669", "748"}
     assert len(names) == 26
     assert not names & (tests | {"778", "780"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["figures"], "--figure is missing"),
+        (["figures", "--figure=6", "--data=nowhere", "--output=out"], "nowhere"),
+        (["table2", "--record=nowhere"], "--data is missing"),
+        (["table2", "--record=nowhere", "--data=nowhere"], "nowhere: no runs"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
+    program, *options = arguments
+    command = [sys.executable, "-m", f"experiments.{program}", *options]
+    environment = os.environ | {"PYTHONPATH": str(HOME)}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

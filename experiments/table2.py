@@ -10,6 +10,7 @@ each of which is a folder NAME-SEED that was trained by
         --flagfile=experiments/table2/NAME.flags --seed=SEED
 
 A run of another NAME with other flags is an ablation: a row of its own that tells what differs.
+--records=FOLDER is another place for the records, such as those of the paper's own schedule.
 """
 
 import functools
@@ -33,6 +34,7 @@ PAPER = {
 """The rows of the paper's Table 2, and their PSNR (dB) on LoL's 15 test pairs."""
 
 _RECORD = flags.DEFINE_string("record", None, "Folder of runs NAME-SEED to make records of.")
+_RECORDS = flags.DEFINE_string("records", str(RECORDS), "Folder of the records and the curves.")
 
 
 def record(runs, data, target=RECORDS):
@@ -162,11 +164,12 @@ def curves(records):
 def main(arguments):
     """Read the flags; record if asked to; print and draw."""
     del arguments
+    folder = Path(_RECORDS.value)
     if _RECORD.value:
-        print(*record(_RECORD.value, common.required(common.DATA)), flush=True)
-    records = load()
+        print(*record(_RECORD.value, common.required(common.DATA), folder), flush=True)
+    records = load(folder)
     print(table(records), ablations(records), sep="\n\n")
-    pictures.write(RECORDS / "validation.png", pictures.Picture(curves(records)))
+    pictures.write(folder / "validation.png", pictures.Picture(curves(records)))
 
 
 if __name__ == "__main__":

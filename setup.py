@@ -23,7 +23,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["neid_tf", "neid_tf.*"]),
-    package_data={"neid_tf": ["weights/*", "models/*.npz", "lol_validation.txt"]},
+    package_data={
+        "neid_tf": ["weights/*", "models/*.npz", "lol_validation.txt", "niqe_model.txt"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=REQUIREMENTS,
     extras_require={

@@ -8,11 +8,11 @@ NEID and the reference if there is one; the paper's Retinex-Net, GLAD and KinD a
 this project. OUTPUT gets figureN-1.png and so on, --rows pictures each.
 """
 
-import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from experiments import run
 from neid_tf import pairs, panels, pictures
 from neid_tf.commands import common, compare, quiet
 
@@ -94,4 +94,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    run(main)

@@ -11,11 +11,11 @@ NAME.onnx is written anew.
 """
 
 import json
-import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from experiments import run
 from neid_tf import evaluation, export, files, pretrained
 from neid_tf import pairs as pair_files
 from neid_tf.commands import common, evaluate, methods
@@ -36,7 +36,9 @@ def package(data, weights, name, scored=""):
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
     held = pair_files.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
-    report = evaluation.evaluate(evaluate.rows(held), methods.load("neid", scored or str(target)))
+    report = evaluation.evaluate(
+        evaluate.rows_of(held), methods.load("neid", scored or str(target))
+    )
     card = {
         "training": training,
         "command": training["command"],
@@ -49,7 +51,11 @@ def package(data, weights, name, scored=""):
         card["validation"]["of"] = "the weights that training went on from, on all pairs"
         card["before"] = before.get("training", before)
     pretrained.save(model, target, card)
-    report |= {"card": card, "controls": evaluate.controls(held), "environment": environment()}
+    report |= {
+        "card": card,
+        "controls": evaluate.controls(evaluate.rows_of(held)),
+        "environment": environment(),
+    }
     report["command"] = (
         f"python -m experiments.package_weights --data={data} --weights={weights}"
         + (f" --scored={scored}" if scored else "")
@@ -80,4 +86,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    run(main)

@@ -3,23 +3,23 @@
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
-
-import keras
 
 import neid_tf
 
 
 def environment():
     """Describe the machine and the versions a run uses, and the commit of a checkout."""
-    return {
+    described = {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "neid_tf": neid_tf.__version__,
-        "commit": _commit(),
     }
+    if "keras" in sys.modules:  # a run without it is not made to wait for it
+        import keras
+
+        described |= {"keras": keras.__version__, "backend": keras.backend.backend()}
+    return described | {"neid_tf": neid_tf.__version__, "commit": _commit()}
 
 
 def _commit():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf import pictures
+from neid_tf import no_reference, pictures
 from neid_tf.downsample import halve, pad_to_even
 
 PROTOCOL = {
@@ -13,7 +13,7 @@ PROTOCOL = {
     "ssim": "RGB, Gaussian 11×11 windows, sigma 1.5 (scikit-image, gaussian_weights=True)",
     "ssim_gray": "the same on luminance (0.299 R + 0.587 G + 0.114 B)",
     "psnr_gt_mean": "output scaled to the reference's mean brightness first: looks at the answer",
-    "input": "halved by antialiased bicubic (a = -0.5) before the model; compared at full size",
+    "input": "NEID's is halved by antialiased bicubic (a = -0.5); all are compared at full size",
 }
 
 
@@ -21,16 +21,20 @@ def score(reference, output):
     """Score a picture against its reference.
 
     Args:
-        reference: uint8 H×W×3 RGB, at least 11×11.
-        output: the same shape and type.
+        reference: H×W×3 RGB, at least 11×11; see :func:`to_8_bit`.
+        output: the same shape.
 
     Returns:
         Dictionary of ``psnr``, ``ssim``, ``ssim_gray`` and ``psnr_gt_mean``.
 
     Raises:
-        ValueError: where shape or type differ or are not as said.
+        ValueError: where the shapes differ, or shape or type are not as said.
     """
-    _check(reference, output)
+    if reference.shape != output.shape:
+        raise ValueError(f"the output is {output.shape}, its reference {reference.shape}")
+    if min(reference.shape[:2]) < 11:
+        raise ValueError(f"SSIM needs pictures of at least 11×11, not {reference.shape[:2]}")
+    reference, output = to_8_bit(reference), to_8_bit(output)
     gray = [luminance(picture) for picture in (reference, output)]
     return {
         "psnr": psnr(reference, output),
@@ -40,14 +44,25 @@ def score(reference, output):
     }
 
 
-def _check(reference, output):
-    if reference.shape != output.shape:
-        raise ValueError(f"the output is {output.shape}, its reference {reference.shape}")
-    for picture in (reference, output):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"pictures are uint8 H×W×3, not {picture.dtype} {picture.shape}")
-    if min(reference.shape[:2]) < 11:
-        raise ValueError(f"SSIM needs pictures of at least 11×11, not {reference.shape[:2]}")
+def to_8_bit(picture):
+    """Return a picture as the file of 8 bits that is scored.
+
+    Args:
+        picture: H×W×3, uint8, uint16, or floats in [0, 1].
+
+    Raises:
+        ValueError: for another shape or type, or floats beyond [0, 1].
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"pictures are H×W×3, not {picture.shape}")
+    if picture.dtype == np.uint8:
+        return picture
+    if picture.dtype != np.uint16 and not np.issubdtype(picture.dtype, np.floating):
+        raise ValueError(f"pictures are uint8, uint16 or floats, not {picture.dtype}")
+    white = 65535.0 if picture.dtype == np.uint16 else 1.0
+    if not (picture.min() >= 0 and picture.max() <= white):
+        raise ValueError(f"floats must be in [0, 1], not [{picture.min()}, {picture.max()}]")
+    return np.rint(picture * (255.0 / white)).astype(np.uint8)
 
 
 def psnr(reference, output):
@@ -83,42 +98,58 @@ def _with_mean_of(reference_gray, output_gray, output):
     return np.clip(np.rint(output * factor), 0, 255).astype(np.uint8)
 
 
-def evaluate(pairs, predict, save=None):
-    """Score a method on pairs.
+def evaluate(rows, predict=None, save=None):
+    """Score pictures, or what a method makes of them.
 
     Args:
-        pairs: iterable of (name, low, reference), both uint8 H×W×3.
-        predict: function from a low-light picture to an enhanced one of the same size.
+        rows: iterable of (name, picture, reference), both H×W×3 RGB of one size; or with None
+            for all references.
+        predict: function from a low-light picture to an enhanced one of the same size; None to
+            score the pictures as they are.
         save: a folder to write the enhanced pictures to, as NAME.png; None for nowhere.
 
     Returns:
         The report: ``protocol``, ``mean`` (of every score) and ``images`` (one dictionary of
-        ``name``, scores, ``seconds`` and ``megapixels`` each).
+        ``name``, scores, ``megapixels`` and, with a method, ``seconds`` each). The scores are
+        those of :func:`score`, or without references of :mod:`neid_tf.no_reference`.
+
+    Raises:
+        ValueError: naming the picture that can't be scored.
     """
-    images = []
-    for name, low, reference in pairs:
+    images, protocol = [], no_reference.PROTOCOL
+    for name, picture, reference in rows:
         started = time.perf_counter()
-        output = predict(low)
+        output = picture if predict is None else predict(picture)
         seconds = time.perf_counter() - started
         if save is not None:
-            _save(Path(save), name, output)
-        size = {"seconds": seconds, "megapixels": reference.shape[0] * reference.shape[1] / 1e6}
-        images.append({"name": name} | score(reference, output) | size)
-    return {"protocol": PROTOCOL, "mean": mean_scores(images), "images": images}
+            Path(save).mkdir(parents=True, exist_ok=True)
+            pictures.write(Path(save) / f"{name}.png", pictures.Picture(output))
+        protocol = no_reference.PROTOCOL if reference is None else PROTOCOL
+        image = {"name": name} | _scores(name, output, reference)
+        image["megapixels"] = output.shape[0] * output.shape[1] / 1e6
+        images.append(image if predict is None else image | {"seconds": seconds})
+    return {"protocol": protocol, "mean": mean_scores(images), "images": images}
 
 
-def _save(folder, name, output):
-    folder.mkdir(parents=True, exist_ok=True)
-    picture = pictures.Picture(output, alpha=None, gray=False, format="PNG", exif=None, icc=None)
-    pictures.write(folder / f"{name}.png", picture)
+def _scores(name, output, reference):
+    try:
+        if reference is None:
+            return no_reference.score(luminance(to_8_bit(output)))
+        return score(reference, output)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def mean_scores(images):
-    """Return the mean over pictures of each score."""
-    names = ("psnr", "ssim", "ssim_gray", "psnr_gt_mean")
-    means = {name: float(np.mean([image[name] for image in images])) for name in names}
-    seconds = sum(image["seconds"] for image in images)
-    means["seconds_per_megapixel"] = seconds / sum(image["megapixels"] for image in images)
+    """Return the mean over pictures of each score that they have; None where none has it."""
+    names = [n for n in images[0] if n not in ("name", "megapixels", "seconds")] if images else []
+    means = {}
+    for name in names:
+        values = [image[name] for image in images if image[name] is not None]
+        means[name] = float(np.mean(values)) if values else None
+    if images and "seconds" in images[0]:
+        seconds = sum(image["seconds"] for image in images)
+        means["seconds_per_megapixel"] = seconds / sum(image["megapixels"] for image in images)
     return means
 
 

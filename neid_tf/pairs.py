@@ -74,6 +74,19 @@ def find_pairs(root):
     ]
 
 
+def find_pictures(folder):
+    """Return the pictures of a folder by stem, numbers in the order of their values.
+
+    Raises:
+        DataError: for a missing or empty folder, or a stem used twice.
+    """
+    problems = []
+    found = _stems(Path(folder), problems)
+    if problems or not found:
+        raise DataError(folder, problems or [f"no pictures in {folder}"])
+    return {stem: found[stem] for stem in sorted(found, key=_natural)}
+
+
 def _stems(folder, problems):
     if not folder.is_dir():
         problems.append(f"{folder}: no such folder")
@@ -148,6 +161,13 @@ def validation_names():
     return frozenset(name for line in lines for name in line.split())
 
 
+def listed(choice):
+    """Return the names that a choice stands for: ``lol`` for those held out, or a text file's."""
+    if choice == "lol":
+        return validation_names()
+    return frozenset(Path(choice).read_text("utf-8").split())
+
+
 def hold_out(pairs, choice):
     """Split pairs into those to train on and those to validate on.
 
@@ -168,7 +188,7 @@ def hold_out(pairs, choice):
         return pairs, load_pairs(choice, smallest=11)
     if choice != "lol" and not Path(choice).is_file():
         raise ValueError(f"{choice!r}: not 'lol', 'none', a folder of pairs or a file of names")
-    held = validation_names() if choice == "lol" else set(Path(choice).read_text("utf-8").split())
+    held = listed(choice)
     training = pairs.select(lambda name: name not in held)
     if not len(training):
         raise ValueError(f"{choice}: all {len(pairs)} pairs are held out, none is left to train on")

@@ -148,6 +148,77 @@ def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):
     assert report["method"] == {"name": "bimef"}
 
 
+def evaluated(neid, tmp_path, *options):
+    code, out, err = neid("evaluate", f"--output={tmp_path / 'r.json'}", *options)
+    assert code == 0, err
+    text = (tmp_path / "r.json").read_text()
+    assert "Infinity" not in text
+    return json.loads(text), out
+
+
+def test_evaluate_what_another_program_made(neid, tmp_path, pairs_folder):
+    by_lime, saved = tmp_path / "lime", f"--save={tmp_path / 'lime'}"
+    made, _ = evaluated(neid, tmp_path, f"--data={pairs_folder}", "--method=lime", saved)
+    scored, out = evaluated(neid, tmp_path, f"--data={pairs_folder}", f"--outputs={by_lime}")
+    assert scored["controls"]["input"] == made["controls"]["input"]
+    for first, second in zip(made["images"], scored["images"], strict=True):
+        assert first.pop("seconds") >= 0
+        assert first == second
+    assert "outputs" in out
+    equal, _ = evaluated(
+        neid, tmp_path, f"--data={pairs_folder}", f"--outputs={pairs_folder / 'high'}"
+    )
+    assert equal["mean"]["psnr"] is None  # infinite
+    assert equal["mean"]["ssim"] == pytest.approx(1)
+
+
+def test_evaluate_without_references(neid, tmp_path, pairs_folder):
+    low = pairs_folder / "low"
+    report, out = evaluated(neid, tmp_path, f"--data={low}", "--method=lime")
+    assert set(report["mean"]) == {"niqe", "brightness", "contrast", "seconds_per_megapixel"}
+    assert report["mean"]["brightness"] > 2 * report["controls"]["input"]["brightness"]
+    assert "NIQE" in out
+    options = [f"--data={low}", f"--outputs={pairs_folder / 'high'}"]
+    report, _ = evaluated(neid, tmp_path, *options)
+    assert [image["name"] for image in report["images"]] == list("123456")
+    expected = evaluation.luminance(picture(48, 64, 1)).mean()
+    assert report["images"][0]["brightness"] == pytest.approx(expected)
+
+
+def test_evaluate_names_what_does_not_match(neid, tmp_path, pairs_folder):
+    outputs, names = tmp_path / "outputs", tmp_path / "names.txt"
+    for number in (1, 2, 4, 6):
+        write(outputs / f"{number}.png", picture(48, 64))
+    options = [f"--data={pairs_folder}", f"--output={tmp_path / 'r.json'}"]
+    code, _, err = neid("evaluate", *options, f"--outputs={outputs}")
+    assert code == 1
+    assert "no picture of 3" in err
+    assert "no picture of 5" in err
+    names.write_text("1 2")
+    code, _, err = neid("evaluate", *options, f"--outputs={outputs}", f"--only={names}")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "outputs/2.png: 64×48, but the picture 2 is 56×48" in err
+    for method in ("--method=lime", "--weights=neid", f"--save={tmp_path / 's'}"):
+        code, _, err = neid("evaluate", *options, f"--outputs={outputs}", method)
+        assert code == 2
+        assert "--outputs does not go with" in err
+    names.write_text("1 99")
+    code, _, err = neid("evaluate", *options, "--method=lime", f"--only={names}")
+    assert code == 1
+    assert "'99'" in err
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_evaluate_of_outputs_needs_no_tensorflow(tmp_path, pairs_folder):
+    script = (
+        "import sys; from neid_tf.commands import main; code = main.main(sys.argv);"
+        "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    options = [f"--outputs={pairs_folder / 'low'}", f"--output={tmp_path / 'r.json'}"]
+    command = [sys.executable, "-c", script, "evaluate", f"--data={pairs_folder}", *options]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def train_arguments(pairs_folder, workdir):
     return [
         "train",

@@ -47,12 +47,24 @@ def test_small_errors_are_not_hidden():
     ("output", "message"),
     [
         (OUTPUT[:-1], r"\(39, 53, 3\)"),
-        (OUTPUT.astype(np.float32) / 255, "float32"),
+        (OUTPUT.astype(np.float32), r"\[0, 1\]"),
+        (OUTPUT.astype(np.int64), "int64"),
     ],
 )
 def test_bad_pictures(output, message):
     with pytest.raises(ValueError, match=message):
         evaluation.score(REFERENCE, output)
+
+
+def test_white_may_be_1_or_255_or_65535():
+    expected = evaluation.score(REFERENCE, OUTPUT)
+    for scaled in (
+        [p / 255.0 for p in (REFERENCE, OUTPUT)],
+        [p.astype(np.float32) / 255 for p in (REFERENCE, OUTPUT)],
+        [p.astype(np.uint16) * 257 for p in (REFERENCE, OUTPUT)],
+    ):
+        assert evaluation.score(*scaled) == expected
+        assert evaluation.score(scaled[0], OUTPUT) == expected
 
 
 def test_report(tmp_path):
@@ -73,3 +85,21 @@ def test_ceiling_of_half_size():
         back = evaluation.half_and_back(reference)
         assert back.shape == reference.shape
         assert 30 < evaluation.psnr(reference, back) < 60
+
+
+def test_report_without_references():
+    rows = [(str(i), darkened(picture(24, 36, i)), None) for i in range(2)]
+    report = evaluation.evaluate(rows, lambda low: np.clip(low * 4, 0, 255))
+    assert [set(image) for image in report["images"]] == [
+        {"name", "niqe", "brightness", "contrast", "megapixels", "seconds"}
+    ] * 2
+    assert report["mean"]["niqe"] is None  # too small
+    dark = evaluation.evaluate(rows)["mean"]
+    assert report["mean"]["brightness"] == pytest.approx(4 * dark["brightness"], rel=0.1)
+    assert report["mean"]["contrast"] == pytest.approx(4 * dark["contrast"], rel=0.1)
+    assert "seconds_per_megapixel" not in dark
+
+
+def test_errors_name_the_picture():
+    with pytest.raises(ValueError, match=r"dusk: the output is \(39, 53, 3\)"):
+        evaluation.evaluate([("dusk", OUTPUT[:-1], REFERENCE)])

@@ -31,7 +31,9 @@ def mf(
     The closing's disk of radius 7 and the guided filter's radius 2 and ε = 0.004 are those of a
     public transcription (Jensen-JZ/Multi-scale_FE); CLAHE has 8×8 tiles and 3.6 times the mean
     count as its limit, which is MATLAB's default; the pyramids go down to a few pixels. The
-    authors' release is compiled: what keeps this about 2 dB below Table 1 could not be found.
+    authors' release is compiled, so it cannot be compared step by step: beside Table 1's test
+    scenes this scores 2.4 dB less than published, the other six methods within 0.9 dB of it
+    (experiments/table1/neighbours), and no choice of the parameters makes up for that.
 
     Args:
       image: float RGB, H×W×3 in [0, 1].

@@ -1,0 +1,176 @@
+r"""Table 2: the paper's four architectures, trained alike.
+
+    python -m experiments.table2 [--record=runs/table2 --data=data/lol/our485]
+
+Prints the table of the records in experiments/table2/, and draws their validation PSNR against
+epochs into table2/validation.png. With --record it first makes the records of finished runs,
+each of which is a folder NAME-SEED that was trained by
+
+    neid train --data=data/lol/our485 --workdir=runs/table2/NAME-SEED \
+        --flagfile=experiments/table2/NAME.flags --seed=SEED
+
+A run of another NAME with other flags is an ablation: a row of its own that tells what differs.
+--records=FOLDER is another place for the records, such as those of the paper's own schedule.
+"""
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from experiments import chart, run
+from neid_tf import evaluation, files, pictures
+from neid_tf.commands import common, quiet
+
+RECORDS = Path(__file__).resolve().parent / "table2"
+PAPER = {
+    "unet": ("U-net architecture", 19.60),
+    "le": ("LE", 20.78),
+    "le_dr": ("LE + DR", 21.73),
+    "neid": ("LE + DR + FF", 22.83),
+}
+"""The rows of the paper's Table 2, and their PSNR (dB) on LoL's 15 test pairs."""
+
+_RECORD = flags.DEFINE_string("record", None, "Folder of runs NAME-SEED to make records of.")
+_RECORDS = flags.DEFINE_string("records", str(RECORDS), "Folder of the records and the curves.")
+
+
+def record(runs, data, target=RECORDS):
+    """Score the last weights of every finished run on the held-out scenes, and write records.
+
+    Returns:
+        The names of the records.
+
+    Raises:
+        ValueError: where there are no runs.
+    """
+    found = sorted(Path(runs).glob("*/last.npz"))
+    if not found:
+        raise ValueError(f"{runs}: no runs (NAME-SEED/last.npz)")
+    quiet.load_keras()
+    from neid_tf import pairs, pretrained
+    from neid_tf.commands.evaluate import rows_of
+
+    held = pairs.hold_out(pairs.load_pairs(data, smallest=11), "lol")[1]
+    written = []
+    for weights in found:
+        card = pretrained.card(weights)
+        if card["epochs_trained"] < card["settings"]["epochs"]:
+            print(f"{weights.parent}: {card['epochs_trained']} epochs, not finished", flush=True)
+            continue
+        name = weights.parent.name
+        report = _report(weights, card, rows_of(held)) | {"data": str(data)}
+        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        files.write_whole(target / f"{name}.json", text.encode())
+        written.append(name)
+    return written
+
+
+def _report(weights, card, rows):
+    from neid_tf.enhance import enhance
+    from neid_tf.pretrained import load_pretrained
+    from neid_tf.profiling import count_operations
+
+    model = load_pretrained(weights)
+    small = 2 // model.config.scale  # the input of a 600×400 picture is halved, but for unet's
+    size = (200 * small, 300 * small)
+    report = evaluation.evaluate(rows, functools.partial(enhance, model=model))
+    history = (weights.parent / "history.jsonl").read_text("utf-8").splitlines()
+    return report | {
+        "name": weights.parent.name.rpartition("-")[0],
+        "seed": card["settings"]["seed"],
+        "command": card["command"],
+        "settings": {k: v for k, v in card["settings"].items() if k != "command"},
+        "environment": card["environment"],
+        "parameters": model.count_params(),
+        "operations_per_600x400_picture": count_operations(model, *size),
+        "history": [json.loads(line) for line in history],
+    }
+
+
+def load(folder=RECORDS):
+    """Return the records by name, each a list over seeds."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text("utf-8"))
+        found.setdefault(report["name"], []).append(report)
+    return found
+
+
+def table(records):
+    """Return the table of the paper's four architectures in Markdown."""
+    lines = [
+        "| architecture | PSNR (dB) | SSIM | PSNR, GT mean* | parameters | 10⁹ operations | seeds "
+        "| the paper's PSNR |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (title, paper) in PAPER.items():
+        if name not in records:
+            lines.append(f"| {title} | not run | | | | | | {paper:.2f} |")
+            continue
+        first = records[name][0]
+        lines.append(
+            f"| {title} | {_over_seeds(records[name], 'psnr', 2)} "
+            f"| {_over_seeds(records[name], 'ssim', 3)} "
+            f"| {_over_seeds(records[name], 'psnr_gt_mean', 2)} | {first['parameters']:,} "
+            f"| {first['operations_per_600x400_picture'] / 1e9:.1f} "
+            f"| {', '.join(str(r['seed']) for r in records[name])} | {paper:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _over_seeds(reports, score, places):
+    """Return mean ± standard deviation (n − 1) over the seeds; the value where there is one."""
+    values = [report["mean"][score] for report in reports]
+    spread = f" ± {np.std(values, ddof=1):.{places}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{places}f}{spread}"
+
+
+def ablations(records):
+    """Return the table of the other runs, beside ``neid`` of the same seed; empty for none."""
+    base = {report["seed"]: report for report in records.get("neid", [])}
+    lines = [
+        "| what differs from LE + DR + FF | seed | PSNR (dB) | difference |",
+        "|---|---|---|---|",
+    ]
+    for name in sorted(set(records) - set(PAPER)):
+        for report in records[name]:
+            other = base.get(report["seed"])
+            psnr, changed, gain = report["mean"]["psnr"], name, ""
+            if other:
+                changed = ", ".join(_changed(other["settings"], report["settings"]))
+                gain = f"{psnr - other['mean']['psnr']:+.2f}"
+            lines.append(f"| {changed} | {report['seed']} | {psnr:.2f} | {gain} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _changed(one, other):
+    return [f"{key} {other[key]}" for key in sorted(other) if one.get(key) != other[key]]
+
+
+def curves(records):
+    """Draw the validation PSNR of the four architectures against epochs; uint8 RGB."""
+    lines = []
+    for colour, (name, (title, _)) in enumerate(PAPER.items()):
+        for report in records.get(name, []):
+            rows = [row for row in report["history"] if "validation_psnr" in row]
+            points = np.array([(row["epoch"], row["validation_psnr"]) for row in rows])
+            lines.append((title, *points.T, colour))
+    return chart.draw(lines, "epochs", "PSNR on the held-out scenes (dB)")
+
+
+def main(arguments):
+    """Read the flags; record if asked to; print and draw."""
+    del arguments
+    folder = Path(_RECORDS.value)
+    if _RECORD.value:
+        print(*record(_RECORD.value, common.required(common.DATA), folder), flush=True)
+    records = load(folder)
+    print(table(records), ablations(records), sep="\n\n")
+    pictures.write(folder / "validation.png", pictures.Picture(curves(records)))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,173 @@
+"""The programs that make the paper's tables, on tiny runs and made-up records."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+
+from experiments import chart, gradients, table1, table2
+from neid_tf.commands import train
+from neid_tf.models import describe
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+def flags_of(*arguments):
+    """Return the training configuration and the model that flags stand for."""
+    flags.FLAGS(["train", *arguments])
+    try:
+        config, (name, fields) = train.config_from_flags(), train.model_from_flags()
+        return config, describe(name, **fields)
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+
+
+@pytest.fixture
+def at_home(monkeypatch):
+    monkeypatch.chdir(HOME)
+
+
+@pytest.mark.parametrize("name", table2.PAPER)
+def test_the_runs_of_table_2_differ_in_the_architecture_alone(at_home, name):
+    config, model = flags_of(f"--flagfile=experiments/table2/{name}.flags", "--seed=1")
+    base, neid = flags_of("--flagfile=experiments/table2/neid.flags", "--seed=1")
+    assert config == base
+    assert model.architecture == name
+    assert {**vars(model), "architecture": 0} == {**vars(neid), "architecture": 0}
+    assert (config.delta, config.detail_weight, config.colour_weight) == (1, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("name", table2.PAPER)
+def test_the_papers_schedule_for_each_architecture(at_home, name):
+    config, model = flags_of("--flagfile=experiments/paper.flags", f"--model={name}")
+    assert (config.epochs, config.crop, model.filters) == (2000, 256, 64)
+    assert model.architecture == name
+
+
+def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
+    from neid_tf import pairs, pretrained
+    from neid_tf.commands import main
+
+    monkeypatch.setattr(pairs, "validation_names", lambda: frozenset("56"))
+    workdir, records = tmp_path / "runs" / "le_dr-1", tmp_path / "records"
+    arguments = ["train", f"--data={pairs_folder}", f"--workdir={workdir}", "--model=le_dr"]
+    arguments += ["--filters=4", "--depth=1", "--crop=32", "--epochs=2", "--seed=1"]
+    arguments += ["--initializer=he_normal"]
+    try:
+        assert main.run("train", [*arguments, "--validate_every=1"]) == 0
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+    assert table2.record(tmp_path / "runs", pairs_folder, records) == ["le_dr-1"]
+    report = table2.load(records)["le_dr"][0]
+    assert [image["name"] for image in report["images"]] == ["5", "6"]
+    assert (report["seed"], report["settings"]["epochs"]) == (1, 2)
+    assert {"--seed=1", "--model=le_dr"} < set(report["command"].split())
+    # Half precision in the file, hence not the same to the last digit.
+    last = report["history"][-1]["validation_psnr"]
+    assert report["mean"]["psnr"] == pytest.approx(last, abs=0.05)
+    assert len(report["history"]) == 2
+    measured = gradients.measure(workdir, pairs_folder, 1)
+    assert set(measured["norms"]) == {"huber", "colour", "detail, low", "detail, reference"}
+    assert all(np.isfinite(norm) and norm > 0 for norm in measured["norms"].values())
+    # The picture that is nearly black already asks for less than the bright one.
+    assert measured["shares"]["detail, low"] < measured["shares"]["detail, reference"]
+    assert measured["shares"]["huber"] == 1
+    model = pretrained.load_pretrained(workdir / "last.npz")
+    pretrained.save(model, workdir / "last.npz", model.card | {"epochs_trained": 1})
+    assert table2.record(tmp_path / "runs", pairs_folder, records) == []
+    assert "1 epochs, not finished" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no runs"):
+        table2.record(tmp_path / "nothing", pairs_folder, records)
+
+
+def made_up(name, seed, psnr, **settings):
+    settings = {"model": name, "seed": seed, "delta": 1.0} | settings
+    history = [{"epoch": 1}, {"epoch": 2, "validation_psnr": 9.0}]
+    history += [{"epoch": 4, "validation_psnr": psnr}]
+    mean = {"psnr": psnr, "ssim": 0.5, "psnr_gt_mean": psnr + 4}
+    counts = {"parameters": 1234, "operations_per_600x400_picture": 5.5e9}
+    return {"seed": seed, "mean": mean, "settings": settings, "history": history} | counts
+
+
+def test_table_2_shows_mean_and_deviation_over_seeds():
+    records = {"le": [made_up("le", 0, 17.0), made_up("le", 1, 18.0)]}
+    records["neid"] = [made_up("neid", 0, 19.0)]
+    records["light"] = [made_up("neid", 0, 18.6, delta=0.1)]
+    rows = table2.table(records).splitlines()
+    assert rows[2] == "| U-net architecture | not run | | | | | | 19.60 |"
+    assert rows[3].startswith("| LE | 17.50 ± 0.71 | 0.500 ± 0.000 | 21.50 ± 0.71 | 1,234 | 5.5 |")
+    assert rows[3].endswith("| 0, 1 | 20.78 |")
+    assert rows[5].startswith("| LE + DR + FF | 19.00 |")
+    assert table2.ablations(records).splitlines()[2:] == ["| delta 0.1 | 0 | 18.60 | -0.40 |"]
+    assert table2.ablations({"neid": records["neid"]}) == ""
+    drawn = table2.curves(records)
+    assert drawn.shape == (*chart.SIZE[::-1], 3)
+    assert (drawn == chart.COLOURS[1]).all(axis=2).sum() > 500
+
+
+def test_chart_shows_every_line():
+    lines = [("one", [0, 10, 20], [1.0, 2.0, 1.5], 0), ("two", [0, 20], [1.2, 1.9], 3)]
+    drawn = chart.draw(lines, "epochs", "dB")
+    for _, _, _, colour in lines:
+        assert (drawn == chart.COLOURS[colour]).all(axis=2).sum() > 500
+    assert not (chart.draw(lines[:1], "epochs", "dB") == chart.COLOURS[3]).all(axis=2).any()
+    assert chart.draw([("flat", [5, 6], [7.0, 7.0], 1)], "x", "y").shape == drawn.shape
+    with pytest.raises(ValueError, match="nothing"):
+        chart.draw([], "x", "y")
+
+
+def test_table_1_shows_the_records(tmp_path):
+    def write(path, psnr):
+        path.parent.mkdir(exist_ok=True)
+        mean = {"psnr": psnr, "ssim": 0.5, "ssim_gray": 0.6, "seconds_per_megapixel": 1.0}
+        path.write_text(json.dumps({"mean": mean}))
+
+    for number, name in enumerate(table1.PAPER):
+        write(tmp_path / f"{name}.json", 10 + number)
+        write(tmp_path / "neighbours" / f"{name}.json", 20 + number)
+    rows = table1.table(tmp_path, tmp_path / "neid.json").splitlines()[2:]
+    assert rows[4] == "| MF | 14.00 | 0.500 | 0.600 | 24.00 | 0.600 | 0.24 | 18.79 / 0.64 |"
+    assert rows[-1].startswith("| NEID | 17.00 | 0.500 | 0.600 | trained on |")
+
+
+def test_the_recorded_tables_can_be_printed():
+    assert len(table1.table().splitlines()) == 2 + len(table1.PAPER)
+    assert len(table2.table(table2.load()).splitlines()) == 2 + len(table2.PAPER)
+
+
+def test_neighbours_are_no_test_pictures():
+    names = set((HOME / "experiments/table1/neighbours.txt").read_text().split())
+    tests = {"1", "22", "23", "55", "79", "111", "146", "179", "493", "547", "665", "669", "748"}
+    assert len(names) == 26
+    assert not names & (tests | {"778", "780"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["figures"], "--figure is missing"),
+        (["figures", "--figure=6", "--data=nowhere", "--output=out"], "nowhere"),
+        (["table2", "--record=nowhere"], "--data is missing"),
+        (["table2", "--record=nowhere", "--data=nowhere"], "nowhere: no runs"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
+    program, *options = arguments
+    command = [sys.executable, "-m", f"experiments.{program}", *options]
+    environment = os.environ | {"PYTHONPATH": str(HOME)}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

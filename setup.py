@@ -29,7 +29,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=REQUIREMENTS,
     extras_require={
-        "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7", RAY],
+        "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7"],
         "export": [
             "onnx>=1.17",
             "onnxruntime>=1.20",

@@ -3,7 +3,6 @@
 Prints one line of JSON.
 """
 
-import functools
 import json
 import subprocess
 import sys
@@ -60,7 +59,10 @@ def picture(runtime, weights, source, target):
     for size in [(64, 64), (80, 96), (64, 2 * tiles.TILE + 64), (80, 2 * tiles.TILE + 96)]:
         function(np.zeros((*size, 3), np.uint8))
     memory, started = Memory(), time.perf_counter()
-    folders.enhance_file(folders.Job(_path(source), _path(target)), function, overwrite=True)
+    job = folders.Job(_path(source), _path(target))
+    [(_, error)] = folders.enhance_pictures([job], function, overwrite=True)
+    if error:
+        raise error
     return {"seconds": time.perf_counter() - started, "peak_bytes": memory.added()}
 
 
@@ -76,7 +78,7 @@ def loaded(runtime, weights, tile=tiles.TILE):
         model = pretrained.load_pretrained(weights)
     else:
         model = runtimes.load(weights, runtime)
-    return functools.partial(enhance, model=tiles.Tiled(model, tile))
+    return Enhancement(tiles.Tiled(model, tile))
 
 
 def _path(text):

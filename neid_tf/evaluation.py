@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf import no_reference, pictures
+from neid_tf import pictures
 from neid_tf.downsample import halve, pad_to_even
 
 PROTOCOL = {
@@ -116,6 +116,9 @@ def evaluate(rows, predict=None, save=None):
     Raises:
         ValueError: naming the picture that can't be scored.
     """
+    # Not before it is needed: it loads large libraries, and --help does not wait for them.
+    from neid_tf import no_reference
+
     images, protocol = [], no_reference.PROTOCOL
     for name, picture, reference in rows:
         started = time.perf_counter()
@@ -134,6 +137,8 @@ def evaluate(rows, predict=None, save=None):
 def _scores(name, output, reference):
     try:
         if reference is None:
+            from neid_tf import no_reference
+
             return no_reference.score(luminance(to_8_bit(output)))
         return score(reference, output)
     except ValueError as error:

@@ -10,7 +10,8 @@ import time
 
 import numpy as np
 
-from neid_tf import enhance, folders, pretrained, runtimes, tiles
+from neid_tf import folders, pretrained, runtimes, tiles
+from neid_tf.enhance import Enhancement
 from neid_tf.profiling import Memory
 
 

@@ -76,6 +76,20 @@ class LogOfPicture(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("neid_tf")
+class Centred(layers.Layer):
+    """Bring pictures from [0, 1] to the range that EfficientNet-lite0 was trained on.
+
+    ``layers.Rescaling`` does the same, but only where TensorFlow is installed.
+    """
+
+    def call(self, images):
+        return images * (255.0 / 128.0) - 127.0 / 128.0
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("neid_tf")
 class MeanAndDeviation(layers.Layer):
     """Mean and standard deviation of every channel: N×h×w×C to N×2C."""
 
@@ -173,7 +187,7 @@ def _stages(exposed, arrays):
         _fill(layer, arrays)
         return result
 
-    features = layers.Rescaling(255.0 / 128.0, -127.0 / 128.0, name="tone_scaled")(exposed)
+    features = Centred(name="tone_scaled")(exposed)
     stem = {"filters": 32, "kernel_size": 3, "strides": 2}
     features = convolve(features, layers.Conv2D, "tone_stem", **stem)
     maps, number = [], 0

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def picture(runtime, weights, source, target):
     for size in [(64, 64), (80, 96), (64, 2 * tiles.TILE + 64), (80, 2 * tiles.TILE + 96)]:
         function(np.zeros((*size, 3), np.uint8))
     memory, started = Memory(), time.perf_counter()
-    job = folders.Job(_path(source), _path(target))
+    job = folders.Job(Path(source), Path(target))
     [(_, error)] = folders.enhance_pictures([job], function, overwrite=True)
     if error:
         raise error
@@ -80,12 +81,6 @@ def loaded(runtime, weights, tile=tiles.TILE):
     else:
         model = runtimes.load(weights, runtime)
     return Enhancement(tiles.Tiled(model, tile))
-
-
-def _path(text):
-    from pathlib import Path
-
-    return Path(text)
 
 
 MEASUREMENTS = {"forward": forward, "picture": picture}

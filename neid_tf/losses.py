@@ -1,4 +1,4 @@
-"""The losses of section 2.3, equations 1 to 7, and two terms beyond the paper.
+"""The losses of section 2.3, equations 1 to 7, and three terms beyond the paper.
 
 Each loss takes pictures N×H×W×3 (the reference in [0, 1], the prediction unbounded) and gives
 one value a picture, shape N, so that it can be averaged over any number of devices.
@@ -34,6 +34,17 @@ def charbonnier(y_true, y_pred, epsilon=1e-3):
 def log_mse(y_true, y_pred, floor=1e-3):
     """Compute 0.1·ln(1 + MSE / floor): every decibel of PSNR counts alike (not in the paper)."""
     return 0.1 * ops.log(1.0 + mse(y_true, y_pred) / floor)
+
+
+def aligned(y_true, y_pred):
+    """Compute the Charbonnier loss of a prediction brought to the reference's mean brightness.
+
+    How bright a picture is meant to be is uncertain, and that error would drown the rest: here
+    contrast, colour and detail count alone (not in the paper). The gain is at most 2.
+    """
+    means = [ops.mean(images, axis=(1, 2, 3), keepdims=True) for images in (y_true, y_pred)]
+    gain = ops.clip(means[0] / ops.maximum(means[1], 0.02), 0.5, 2.0)
+    return charbonnier(y_true, gain * y_pred)
 
 
 def structure(y_true, y_pred):
@@ -94,6 +105,7 @@ class Objective:
         delta: the Huber loss's δ.
         detail_weight: λ1, of the detail branch's mean squared error.
         colour_weight: λ2, of the colour loss.
+        aligned_weight: of :func:`aligned` (0: off, as in the paper).
         structure_weight: of 1 − SSIM (0: off, as in the paper).
         tone_weight: of the toned thumbnail's :func:`log_mse` (models with a tone).
     """
@@ -102,6 +114,7 @@ class Objective:
     delta: float = 1.0
     detail_weight: float = 0.1
     colour_weight: float = 0.1
+    aligned_weight: float = 0.0
     structure_weight: float = 0.0
     tone_weight: float = 1.0
 
@@ -118,6 +131,8 @@ class Objective:
         light = (targets["le"], outputs["le"])
         options = {"delta": self.delta} if self.reconstruction == "huber" else {}
         terms = {self.reconstruction: RECONSTRUCTIONS[self.reconstruction](*light, **options)}
+        if self.aligned_weight:
+            terms["aligned"] = self.aligned_weight * aligned(*light)
         if self.colour_weight:
             terms["colour"] = self.colour_weight * colour(*light)
         if self.structure_weight:

@@ -49,6 +49,9 @@ class TrainConfig:
     delta: float = config_field(1.0, "Delta of the Huber loss, in units of white.", minimum=1e-6)
     detail_weight: float = config_field(0.1, "Lambda 1, weight of DR's MSE loss.", minimum=0.0)
     colour_weight: float = config_field(0.1, "Lambda 2, weight of the colour loss.", minimum=0.0)
+    aligned_weight: float = config_field(
+        0.0, "Weight of the absolute error at the reference's mean brightness.", minimum=0.0
+    )
     structure_weight: float = config_field(0.0, "Weight of 1 - SSIM.", minimum=0.0)
     tone_weight: float = config_field(1.0, "Weight of the toned thumbnail's error.", minimum=0.0)
     exposure: float = config_field(

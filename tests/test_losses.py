@@ -40,6 +40,22 @@ def test_charbonnier():
     np.testing.assert_allclose(losses.charbonnier(REFERENCE, PREDICTION), expected, rtol=1e-5)
 
 
+def test_aligned_is_the_error_at_the_references_brightness():
+    gain = REFERENCE.mean((1, 2, 3)) / PREDICTION.mean((1, 2, 3))
+    expected = losses.charbonnier(REFERENCE, PREDICTION * gain[:, None, None, None])
+    np.testing.assert_allclose(losses.aligned(REFERENCE, PREDICTION), expected, rtol=1e-5)
+    nothing = losses.charbonnier(REFERENCE, REFERENCE)
+    np.testing.assert_allclose(losses.aligned(REFERENCE, REFERENCE * 1.3), nothing, rtol=1e-4)
+
+
+def test_aligned_is_finite_for_black():
+    black = np.zeros_like(REFERENCE)
+    assert np.isfinite(losses.aligned(REFERENCE, black)).all()
+    np.testing.assert_allclose(
+        losses.aligned(black, REFERENCE), (REFERENCE / 2).mean((1, 2, 3)), rtol=1e-2
+    )
+
+
 def test_colour_is_equations_4_to_6():
     def cosine(a, b):
         return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())

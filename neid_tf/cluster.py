@@ -1,7 +1,8 @@
 """Many pictures on many machines, with Ray Data.
 
 Ray Data hands lists of names to workers; a worker loads the model once and does its pictures as a
-single machine does (:mod:`neid_tf.pipeline`). Pictures never pass through Ray or the driver.
+single machine does (:mod:`neid_tf.pipeline`), to the same bytes where it has as many threads.
+Pictures never pass through Ray or the driver.
 """
 
 import contextlib

@@ -76,9 +76,9 @@ def test_runtimes_side_by_side(found):
 
 def test_cold_starts(found):
     report = runtimes.cold(found, 64, 96, runs=1)
-    assert set(report["seconds"]) == set(found)
+    assert set(report["seconds"]) == {*found, "--help"}
     assert "neid enhance of one PNG" in text.table({"cold_start": report})
-    assert all(values["min"] > 0.05 for values in report["seconds"].values())
+    assert all(values["min"] > 0.01 for values in report["seconds"].values())
 
 
 def test_growth_and_its_plot(found):

@@ -171,3 +171,26 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_measured_and_their_tables_printed(tmp_path, weights_file):
+    options = ["--pictures=3", "--turns=1", "--memory_pictures=2", "--sides=20,40"]
+    options += ["--folder_runtimes=tensorflow", f"--weights={weights_file}"]
+    output = tmp_path / "folders.json"
+    printed = {}
+    for name, arguments in {
+        "folders": [*options, f"--output={output}"],
+        "tables": [f"--records={tmp_path}"],
+    }.items():
+        command = [sys.executable, "-m", f"experiments.performance.{name}", *arguments]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=HOME)
+        assert run.returncode == 0, run.stderr
+        printed[name] = run.stdout
+    report = json.loads(output.read_text())
+    assert json.loads(printed["folders"]) == report
+    # The first size, and then sizes of any width, of any height.
+    assert report["tensorflow"]["traces"] <= 3
+    assert list(report["tensorflow"]["resident_megabytes"]) == ["2"]
+    assert "--pictures=3" in report["command"]
+    assert "| resident MB after pictures | 2 |" in printed["tables"]
+    assert "ray_workers.json: not recorded" in printed["tables"]

@@ -3,10 +3,11 @@
     python -m experiments.performance.folders --output=experiments/performance/folders.json
 
 The pictures are generated: the samples at random sizes with noise, as JPEG, PNG, WebP and TIFF.
-In turns: the model alone, on batches that lie in memory; the folder one picture after the other
-(read, enhance, write); the folder as `neid enhance` does it. Then --memory_pictures pictures, all
-of other sizes, and the resident memory after each hundred. Last, in CPU time, which a busy machine
-hardly changes: what each stage takes, and the encoders with the settings that they had before.
+For each runtime: --memory_pictures of them, all of other sizes, and the resident memory after each
+hundred; then in turns the model alone, on batches that lie in memory, the folder one picture after
+the other (read, enhance, write), and the folder as `neid enhance` does it; then, in CPU time, which
+a busy machine hardly changes, what each stage takes. Last, in CPU time too, the encoders with the
+settings that they had before.
 """
 
 import io
@@ -20,9 +21,10 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from neid_tf import files, folders, pictures
+from neid_tf import files, folders, pictures, tiles
 from neid_tf.benchmarks.timing import interleaved, ratios, spread
 from neid_tf.commands import common, methods, quiet
+from neid_tf.enhance import Enhancement
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
 SUFFIXES = (".jpg", ".png", ".jpg", ".webp", ".jpg", ".png", ".jpg", ".tif")
@@ -31,9 +33,13 @@ STAGES = ("read", "decode", "prepare", "model", "finish", "encode", "write")
 
 _COUNT = flags.DEFINE_integer("pictures", 200, "Pictures in the folder.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("turns", 3, "Counted turns.", lower_bound=1)
-_MEMORY = flags.DEFINE_integer("memory_pictures", 1000, "Pictures while memory is watched.")
+_MEMORY = flags.DEFINE_integer(
+    "memory_pictures", 1000, "Pictures while memory is watched.", lower_bound=1
+)
+_RUNTIMES = flags.DEFINE_list(
+    "folder_runtimes", None, "Runtimes (default: ONNX Runtime where installed, and TensorFlow)."
+)
 flags.declare_key_flag("weights")
-flags.declare_key_flag("method")
 _SIDES = flags.DEFINE_list("sides", ["240", "800"], "Shortest and longest side, in pixels.")
 
 
@@ -181,11 +187,31 @@ def _coded(encode, inputs, outputs):
     return {"cpu_seconds_per_megapixel": seconds * 1e6 / pixels, "bytes_per_pixel": size / pixels}
 
 
-def traces(tiled):
-    """Return how often TensorFlow traced each part of a model."""
-    parts = {"whole": tiled.model, "context": tiled.context, "body": tiled.body}
-    functions = {name: part.predict_function for name, part in parts.items() if part}
-    return {name: f.experimental_get_tracing_count() for name, f in functions.items() if f}
+def runtimes():
+    """Return the names of the runtimes to measure, what ``neid enhance`` takes first."""
+    auto = methods.choose_runtime(common.WEIGHTS.value)
+    return _RUNTIMES.value or list(dict.fromkeys([auto, "tensorflow"]))
+
+
+def traces(model):
+    """Return how often TensorFlow traced a Keras model; None for another runtime's."""
+    function = getattr(model, "predict_function", None)
+    return function and function.experimental_get_tracing_count()
+
+
+def measure(root):
+    """Return the report on pictures that are generated below a folder."""
+    models = {name: methods.load_network(common.WEIGHTS.value, name) for name in runtimes()}
+    calls = {name: Enhancement(tiles.Tiled(model)) for name, model in models.items()}
+    sides, report = [int(side) for side in _SIDES.value], {}
+    source = generate(root / "in", _COUNT.value, sides)
+    many = generate(root / "many", _MEMORY.value, sides, seed=1)
+    for name, function in calls.items():
+        rows = report[name] = {"resident_megabytes": memory(many, root / name, function)}
+        rows["speed"] = speed(source, root / "out", function, _RUNS.value)
+        rows["stages"] = stages(source, root / "out", function)
+        rows["traces"] = traces(models[name])
+    return report | {"encoders": encoders(source, function)}
 
 
 def command_line(module, name):
@@ -200,19 +226,11 @@ def main(_):
     quiet.load_keras()
     from neid_tf.environment import environment
 
-    function = methods.load(common.METHOD.value, common.WEIGHTS.value)
-    sides, started = [int(side) for side in _SIDES.value], time.time()
-    report = {"environment": environment() | {"cores_used": len(os.sched_getaffinity(0))}}
+    started = time.time()
     with tempfile.TemporaryDirectory() as root:
-        root = Path(root)
-        if _MEMORY.value:
-            many = generate(root / "many", _MEMORY.value, sides, seed=1)
-            report["resident_megabytes"] = memory(many, root / "many_out", function)
-        source = generate(root / "in", _COUNT.value, sides)
-        report["speed"] = speed(source, root / "out", function, _RUNS.value)
-        report["stages"] = stages(source, root / "out", function)
-        report["encoders"] = encoders(source, function)
-    report["traces"] = traces(function.model)
+        report = measure(Path(root))
+    here = environment() | {"cores_used": len(os.sched_getaffinity(0))}
+    report = {"environment": here} | report
     report["seconds"] = round(time.time() - started)
     report["command"] = command_line(__name__, "folders")
     print(json.dumps(report, indent=2))

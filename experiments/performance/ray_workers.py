@@ -30,7 +30,7 @@ flags.declare_key_flag("method")
 def run(source, output, workers):
     """Return the seconds until the first result, and pictures a second after the start."""
     jobs, sources, _ = remote.plan([source], output)
-    make = functools.partial(methods.load, common.METHOD.value)
+    make = functools.partial(methods.load, common.METHOD.value, threads=1)
     work = cluster.Work(make, common.WEIGHTS.value, sources, output, overwrite=True)
     started, times = time.perf_counter(), []
     for _, _, reason in cluster.enhance(jobs, work, cluster.Cluster(workers=workers)):

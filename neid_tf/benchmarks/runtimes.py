@@ -99,22 +99,24 @@ def cold(found, height, width, runs):
         runs: counted turns.
 
     Returns:
-        Dictionary with the wall ``seconds`` of each runtime, and the ratios ``to_tensorflow``.
+        Dictionary with the wall ``seconds`` of each runtime, and of ``neid --help`` as
+        ``--help``; and the ratios ``to_tensorflow``.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "dark.png", Path(folder) / "bright.png"
         pictures.write(source, pictures.Picture(scene(height, width)))
 
-        def start(name):
-            options = [f"--output={target}", "--overwrite", f"--runtime={name}"]
-            options.append(f"--weights={found[name]}")
-            program = [sys.executable, "-m", "neid_tf.commands.main", "enhance"]
+        def start(*arguments):
+            program = [sys.executable, "-m", "neid_tf.commands.main", *arguments]
             environment = {k: v for k, v in os.environ.items() if k != "TF_NUM_INTRAOP_THREADS"}
-            subprocess.run(
-                [*program, source, *options], check=True, capture_output=True, env=environment
-            )
+            subprocess.run(program, check=True, capture_output=True, env=environment)
 
-        calls = {name: lambda name=name: start(name) for name in found}
+        def enhance(name):
+            options = [f"--output={target}", "--overwrite", f"--runtime={name}"]
+            start("enhance", source, *options, f"--weights={found[name]}")
+
+        calls = {name: lambda name=name: enhance(name) for name in found}
+        calls["--help"] = lambda: start("--help")
         # Once before, so that files are read from the disk's cache.
         seconds = interleaved(calls, runs, warmup=min(runs - 1, 1))
     return {

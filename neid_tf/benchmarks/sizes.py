@@ -13,6 +13,7 @@ from neid_tf.benchmarks.timing import scene
 
 MEGAPIXELS = (0.1, 0.3, 1.0, 3.0, 10.0, 24.0, 50.0, 100.0)
 """The sizes that are measured; 24 is that of a usual camera."""
+_ONCE = 10.0  # From here on a picture takes long enough to be measured once.
 
 
 def growth(found, largest, runs):
@@ -25,7 +26,7 @@ def growth(found, largest, runs):
         found: dictionary from runtimes to what they run; see
             :func:`neid_tf.benchmarks.runtimes.exports`.
         largest: no size above so many megapixels.
-        runs: turns; medians are reported.
+        runs: turns of pictures under 10 megapixels, medians are reported; larger ones have one.
 
     Returns:
         Dictionary with a list for each runtime, of ``megapixels``, ``seconds``, ``peak_bytes``
@@ -39,7 +40,7 @@ def growth(found, largest, runs):
             pixels = scene(height, round(1.5 * height))
             Image.fromarray(pixels).save(source, quality=92)
             turns = {name: [] for name in found}
-            for _ in range(runs):
+            for _ in range(runs if megapixels < _ONCE else 1):
                 for name in found:
                     given = (name, found[name], source, target)
                     turns[name].append(in_fresh_process("picture", *given))

@@ -8,8 +8,10 @@ training    pictures a second of the input pipeline, of the training step, and o
             with and without XLA and mixed precision
 runtimes    a forward pass of one picture, warm, in TensorFlow (with and without XLA), ONNX
             Runtime and LiteRT, beside a large matrix product; same number of threads
-cold_start  neid enhance of one PNG in a new process with each --runtime, start to end
-growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in new processes
+cold_start  neid enhance of one PNG in a new process with each --runtime, start to end, and
+            neid --help
+growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in new processes;
+            from 10 megapixels on once
 tiles       how far a picture done in tiles is from the same done in one piece
 
 Runtimes that are not installed are left out. Prints tables, and writes JSON where --output

@@ -81,7 +81,7 @@ def main(inputs):
 def _on_ray(inputs, output):
     scale, runtime, weights = int(_SCALE.value), _RUNTIME.value, common.WEIGHTS.value
     options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
-    make = _maker()
+    make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     methods.check(common.METHOD.value, weights, scale, runtime)
     return on_ray.enhance(inputs, output, make, weights, _SUFFIX.value, **options)
 

@@ -33,7 +33,7 @@ def check(method, weights, scale=1, runtime="tensorflow"):
         pretrained.card(weights)
 
 
-def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"):
+def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow", threads=None):
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
     Args:
@@ -42,11 +42,11 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"
         scale: 1 or 2; the classical methods know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
-        runtime: as for :func:`load_network`.
+        runtime, threads: as for :func:`load_network`.
     """
     check(method, weights, scale, runtime)
     if method == "neid":
-        return _neid(load_network(weights, runtime), scale, strength, tile)
+        return _neid(load_network(weights, runtime, threads), scale, strength, tile)
     from neid_tf import baselines
 
     return functools.partial(_classical, baselines.get(method), strength=strength)
@@ -62,12 +62,13 @@ def _neid(model, scale, strength, tile):
     return Enhancement(model, scale, strength)
 
 
-def load_network(weights, runtime="tensorflow"):
+def load_network(weights, runtime="tensorflow", threads=None):
     """Load a network into a runtime.
 
     Args:
         weights: name or path of weights, or the path of an export.
         runtime: one of :data:`RUNTIMES`, or ``auto``: see :func:`choose_runtime`.
+        threads: as for :func:`neid_tf.runtimes.load`; TensorFlow has one setting for a process.
     """
     runtime = choose_runtime(weights) if runtime == "auto" else runtime
     if runtime == "tensorflow":
@@ -75,12 +76,12 @@ def load_network(weights, runtime="tensorflow"):
     from neid_tf import pretrained, runtimes
 
     if weights not in pretrained.names():
-        return runtimes.load(weights, runtime)
+        return runtimes.load(weights, runtime, threads)
     if runtime != "onnx":
         raise flags.ValidationError(
             f"--runtime={runtime} needs --weights=FILE of neid export --format={runtime}"
         )
-    return runtimes.load(pretrained.onnx_file(weights), runtime)
+    return runtimes.load(pretrained.onnx_file(weights), runtime, threads)
 
 
 def choose_runtime(weights):

@@ -40,6 +40,12 @@ class TrainConfig:
     clip_norm: float = config_field(
         0.0, "Global gradient norm to clip at; 0 for none.", minimum=0.0
     )
+    epsilon: float = config_field(
+        1e-7,
+        "Adam's epsilon. Gradients much below it hardly move their weights; those of deep levels "
+        "and of the detail branch are.",
+        minimum=0.0,
+    )
     ema: float = config_field(
         0.0, "Momentum of the weights' moving average, which is what is scored; 0 for none."
     )
@@ -103,7 +109,7 @@ class TrainConfig:
         """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision."""
         import keras
 
-        options = {"global_clipnorm": self.clip_norm or None}
+        options = {"global_clipnorm": self.clip_norm or None, "epsilon": self.epsilon}
         if self.ema:
             options |= {"use_ema": True, "ema_momentum": self.ema, "ema_overwrite_frequency": None}
         rate = self.rate(steps_per_epoch)

@@ -8,6 +8,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from keras import ops
 import tensorflow as tf
 
 from neid_tf import data, models, pairs, pretrained, runs, training
@@ -54,6 +55,17 @@ def test_a_run_and_its_files(loaded, tmp_path):
     assert card["epochs_trained"] == 3
     assert card["validation"]["psnr"] == rows[-1]["validation_psnr"]
     assert card["settings"]["filters"] == 4
+
+
+def test_a_smaller_epsilon_moves_weights_of_small_gradients():
+    moved = []
+    for epsilon in (1e-7, 1e-12):
+        weight = keras.Variable(np.zeros(1, np.float32))
+        optimizer = config(learning_rate=0.1, epsilon=epsilon).optimizer(1)
+        optimizer.apply([ops.convert_to_tensor(np.float32([1e-9]))], [weight])
+        moved.append(abs(float(np.asarray(weight)[0])))
+    assert moved[0] < 0.01
+    assert moved[1] == pytest.approx(0.1, rel=0.01)
 
 
 def test_a_run_starts_from_weights(loaded, tmp_path):

@@ -122,13 +122,21 @@ class Objective:
         """Compute each weighted term.
 
         Args:
-            outputs: dictionary of pictures: ``le``, and what else there is of ``dr``, ``tone``.
+            outputs: dictionary of pictures, what there is of ``le``, ``dr`` and ``tone``.
             targets: dictionary with a target of the same shape for each of the outputs.
 
         Returns:
             Dictionary from the term's name to its values, each of shape N.
         """
-        light = (targets["le"], outputs["le"])
+        terms = self._of_light(targets["le"], outputs["le"]) if "le" in outputs else {}
+        if "dr" in outputs and self.detail_weight:
+            terms["detail"] = self.detail_weight * mse(targets["dr"], outputs["dr"])
+        if "tone" in outputs and self.tone_weight:
+            terms["tone"] = self.tone_weight * log_mse(targets["tone"], outputs["tone"])
+        return terms
+
+    def _of_light(self, *light):
+        """Compute the terms of the LE output."""
         options = {"delta": self.delta} if self.reconstruction == "huber" else {}
         terms = {self.reconstruction: RECONSTRUCTIONS[self.reconstruction](*light, **options)}
         if self.aligned_weight:
@@ -137,8 +145,4 @@ class Objective:
             terms["colour"] = self.colour_weight * colour(*light)
         if self.structure_weight:
             terms["structure"] = self.structure_weight * structure(*light)
-        if "dr" in outputs and self.detail_weight:
-            terms["detail"] = self.detail_weight * mse(targets["dr"], outputs["dr"])
-        if "tone" in outputs and self.tone_weight:
-            terms["tone"] = self.tone_weight * log_mse(targets["tone"], outputs["tone"])
         return terms

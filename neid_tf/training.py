@@ -26,13 +26,17 @@ class Trainer(keras.Model):
     Args:
         network: a :class:`neid_tf.models.NEID`, part ``training``.
         objective: the weighted loss.
-        exposure: see :class:`TrainConfig`.
+        exposure, train: see :class:`TrainConfig`.
+
+    Raises:
+        ValueError: where the tone is to be trained, or kept, of a network that has none.
     """
 
-    def __init__(self, network, objective, exposure=0.0, **kwargs):
+    def __init__(self, network, objective, exposure=0.0, train="all", **kwargs):
         # The pictures stay in full precision; the network casts them itself.
         super().__init__(dtype="float32", **kwargs)
         self.network, self.objective, self.exposure = network, objective, exposure
+        self.forward = network if train == "all" else _partly(network, train)
         names = ["loss", *self._term_names()]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
@@ -41,13 +45,13 @@ class Trainer(keras.Model):
         return list(self.trackers.values())
 
     def _term_names(self):
-        blank = {name: np.zeros((1, 11, 11, 3), np.float32) for name in self.network.output}
+        blank = {name: np.zeros((1, 11, 11, 3), np.float32) for name in self.forward.output}
         return list(self.objective.terms(blank, blank))
 
     def call(self, batch, training=False):
         """Return the network's outputs and their targets for a batch as it was loaded."""
         low, inputs, targets = self.prepare(batch)
-        outputs = self.network(inputs, training=training)
+        outputs = self.forward(inputs, training=training)
         if "dr" in outputs:
             targets["dr"] = self._detail_target(low, targets["le"], outputs)
         return {"outputs": outputs, "targets": targets}
@@ -109,6 +113,19 @@ class Trainer(keras.Model):
             return results
 
 
+def _partly(network, train):
+    """Keep the other part of a network as it is; return the model of what has a loss then."""
+    if not network.config.tone:
+        raise ValueError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
+    for layer in network.layers:
+        of_tone = layer.name.startswith("tone_")
+        layer.trainable = of_tone == (train == "tone") and layer.trainable
+        if isinstance(layer, keras.layers.Dropout) and not layer.trainable:
+            layer.rate = 0.0
+    kept = {"tone", "tone_parameters"} if train == "tone" else set(network.output) - {"tone"}
+    return keras.Model(network.input, {name: network.output[name] for name in kept})
+
+
 def _view(miniatures, batch):
     """Cut thumbnails out of miniatures; some are mirrored, none stands on its head."""
     thumbnails = area_resize(ops.cast(miniatures, "float32"), THUMBNAIL, batch["view"])
@@ -132,7 +149,7 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
 
     Raises:
         NonFiniteLoss: where a loss term is not a number any more.
-        WeightsError: where ``config.init`` cannot be read.
+        WeightsError: where ``config.init`` or ``config.init_tone`` cannot be read.
         ValueError: where ``workdir`` holds a run with other settings.
     """
     run = runs.Run(Path(workdir), config, model_name, model_fields, command)
@@ -141,7 +158,10 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
         network = models.build(model_name, **model_fields)
         if config.init:
             models.adopt(pretrained.load_pretrained(config.init), network)
-        trainer = Trainer(models.rebuild(network, "training"), config.objective(), config.exposure)
+        if config.init_tone:
+            models.adopt(pretrained.load_pretrained(config.init_tone), network, "tone_")
+        whole = models.rebuild(network, "training")
+        trainer = Trainer(whole, config.objective(), config.exposure, config.train)
         sampling = data.Sampling(
             crop=config.crop,
             batch_size=config.batch_size,

@@ -68,6 +68,32 @@ def test_a_smaller_epsilon_moves_weights_of_small_gradients():
     assert moved[1] == pytest.approx(0.1, rel=0.05)
 
 
+@pytest.mark.parametrize("train", ["tone", "streams"])
+def test_a_part_is_trained_alone(loaded, tmp_path, train):
+    first = run(config(epochs=1), loaded, tmp_path / "first")
+    settings = config(epochs=1, train=train, init=str(tmp_path / "first" / "last.npz"))
+    second = run(settings, loaded, tmp_path / "second")
+    terms = {"tone"} if train == "tone" else {"huber", "colour", "detail"}
+    row = history(tmp_path / "second")[-1]
+    assert terms <= set(row)
+    assert not ({"tone", "huber"} - terms) & set(row)
+    for layer in second.layers:
+        if layer.trainable_weights:
+            before = first.get_layer(layer.name).get_weights()
+            same = all(
+                np.allclose(a, b, atol=2e-3 * np.abs(a).max())
+                for a, b in zip(before, layer.get_weights(), strict=True)
+            )
+            changes = layer.name.startswith("tone_") == (train == "tone")
+            assert not (changes and same and layer.name in ("tone_head", "le_head")), layer.name
+            assert changes or same, layer.name
+
+
+def test_a_tone_cannot_be_kept_where_there_is_none(loaded, tmp_path):
+    with pytest.raises(ValueError, match="needs a network with a tone"):
+        run(config(train="streams"), loaded, tmp_path / "run", "neid")
+
+
 def test_a_run_starts_from_weights(loaded, tmp_path):
     first = run(config(epochs=1), loaded, tmp_path / "first")
     init = str(tmp_path / "first" / "last.npz")

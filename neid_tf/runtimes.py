@@ -126,6 +126,8 @@ class Onnx(_Runner):
         options.log_severity_level = _ONNX_ERRORS
         # Barely active channels make denormals, and those make convolutions many times slower.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # A thread that waits for work would keep a core from those that read and write pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         installed = onnxruntime.get_available_providers()
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         self._session = onnxruntime.InferenceSession(

@@ -75,7 +75,7 @@ class Worker:
     def __init__(self, work, label, content, threads):
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
-        self.work, place = work, remote.place_of(work.output)
+        self.work, self.threads, place = work, threads, remote.place_of(work.output)
         self.transfer = remote.Transfer(work.sources, place, work.overwrite, label)
         self.function, self.unable = None, ""
         try:
@@ -90,7 +90,8 @@ class Worker:
         columns = (batch[name] for name in ("source", "target", "place"))
         jobs = [remote.Job(str(s), str(t), int(p)) for s, t, p in zip(*columns, strict=True)]
         jobs = [] if self.unable else jobs
-        done = pipeline.enhance_files(jobs, self.function, self.transfer, self.work.max_pixels)
+        how = (self.function, self.transfer, self.work.max_pixels, self.threads)
+        done = pipeline.enhance_files(jobs, *how)
         errors = [error for _, error in done] or [None] * len(batch["number"])
         return {
             "number": batch["number"],

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 import queue
 import threading
@@ -18,22 +19,25 @@ _LEAST_PIXELS = 500_000  # What a small picture counts, so that their number is 
 def enhance_files(jobs, function, files, max_pixels=pictures.DEFAULT_MAX_PIXELS, threads=None):
     """Enhance pictures, each written whole or not at all.
 
+    A small picture does not keep all cores busy, so as many are computed at a time as there are
+    cores; a large one is computed alone.
+
     Args:
         jobs: iterable of objects with a ``source`` and a ``target``, such as
             :class:`neid_tf.folders.Job`.
-        function: from H×W×3 RGB, uint8 or uint16, to an enhanced picture of that type; one in
-            steps (:class:`neid_tf.enhance.Enhancement`) overlaps best. Its middle step runs in
-            the thread of the caller.
+        function: from H×W×3 RGB, uint8 or uint16, to an enhanced picture of that type, or one in
+            steps (:class:`neid_tf.enhance.Enhancement`). It is called from several threads; the
+            first picture is computed alone.
         files: where jobs are read and written: ``check(job)``, ``read(job) -> bytes`` and
             ``write(job, bytes)``, which raise :class:`neid_tf.pictures.PictureError`, and are
             called from several threads.
         max_pixels: the largest picture read.
-        threads: that decode and encode; None for one a core, 2 to 8.
+        threads: cores to use; None for all, 8 at most.
 
     Yields:
         For each job, in their order, the job and the :class:`neid_tf.pictures.PictureError` that
         kept it from being done, or None. Closing the generator ends the pictures that are being
-        written and leaves out the others.
+        computed or written and leaves out the others.
     """
     line = _Line(in_steps(function), files, max_pixels, threads or _threads())
     feeder = threading.Thread(target=line.feed, args=(jobs,), name="neid-read", daemon=True)
@@ -42,13 +46,14 @@ def enhance_files(jobs, function, files, max_pixels=pictures.DEFAULT_MAX_PIXELS,
         yield from line.outcomes()
     finally:
         line.room.close()
+        line.computing.close()
         feeder.join()
         line.pool.shutdown(cancel_futures=True)
 
 
 def _threads():
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
-    return min(max(len(usable), 2), 8)
+    return min(len(usable), 8)
 
 
 class _Room:
@@ -79,12 +84,14 @@ class _Room:
 
 
 class _Line:
-    """One thread reads files, a pool decodes and encodes, the caller's thread computes."""
+    """One thread reads files; a pool decodes, computes and encodes a picture in each thread."""
 
     def __init__(self, steps, files, max_pixels, threads):
         self.steps, self.files, self.max_pixels = steps, files, max_pixels
         self.room, self.opened = _Room(MOST_PIXELS), queue.SimpleQueue()
-        self.pool = concurrent.futures.ThreadPoolExecutor(threads, "neid-files")
+        self.computing, self.next = _Room(threads * _LEAST_PIXELS), threading.Lock()
+        self.warm = False
+        self.pool = concurrent.futures.ThreadPoolExecutor(max(2 * threads, 3), "neid-files")
 
     def feed(self, jobs):
         """Read the files in order, as far ahead as there is room."""
@@ -104,53 +111,54 @@ class _Line:
             self.opened.put(error)
 
     def _read(self, job):
-        """Return the job, the pixels taken for it, and the future of its decoded picture."""
-        pixels, data, opened = _LEAST_PIXELS, None, None
+        """Return the job and the future of its being done."""
+        pixels, data, done = _LEAST_PIXELS, None, None
         try:
             self.files.check(job)
             data = self.files.read(job)
             pixels = max(pictures.count_pixels(data), pixels)
         except (PictureError, MemoryError) as error:
-            opened = _failed(error)
+            done = concurrent.futures.Future()
+            done.set_exception(error)
         self.room.take(pixels)
-        return job, pixels, opened or self.pool.submit(self._open, job, data)
+        done = done or self.pool.submit(self._do, job, data, pixels)
+        done.add_done_callback(lambda _: self.room.give_back(pixels))
+        return job, done
 
-    def _open(self, job, data):
+    def _do(self, job, data, pixels):
         picture = pictures.decode(job.source, data, self.max_pixels)
-        return picture, self.steps.prepare(picture.pixels)
-
-    def _close(self, job, picture, output):
+        batch = self.steps.prepare(picture.pixels)
+        with self._turn(pixels):
+            output = self.steps.predict(batch)
         enhanced = picture.with_pixels(self.steps.finish(picture.pixels, output))
         self.files.write(job, pictures.encode(job.target, enhanced))
 
+    @contextlib.contextmanager
+    def _turn(self, pixels):
+        """Wait until a picture may be computed beside the others."""
+        with self.next:  # One waits at a time, so that small pictures do not overtake a large one.
+            # What a model makes when it is called first is made once.
+            pixels = pixels if self.warm else self.computing.most
+            self.computing.take(pixels)
+        try:
+            if self.computing.closed:
+                raise concurrent.futures.CancelledError
+            yield
+            self.warm = True
+        finally:
+            self.computing.give_back(pixels)
+
     def outcomes(self):
-        """Compute what was read, hand it on to be written, and yield what became of each job."""
+        """Yield what became of each job."""
         pending = collections.deque()
         while (item := self.opened.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            pending.append((item[0], self._compute(*item)))
-            del item  # It holds a picture.
+            pending.append(item)
             while pending and pending[0][1].done():
                 yield _outcome(*pending.popleft())
         while pending:
             yield _outcome(*pending.popleft())
-
-    def _compute(self, job, pixels, opened):
-        """Return the future of a job's writing, or of what went wrong before."""
-        try:
-            picture, batch = opened.result()
-            written = self.pool.submit(self._close, job, picture, self.steps.predict(batch))
-        except (ValueError, MemoryError) as error:
-            written = _failed(error)
-        written.add_done_callback(lambda _: self.room.give_back(pixels))
-        return written
-
-
-def _failed(error):
-    future = concurrent.futures.Future()
-    future.set_exception(error)
-    return future
 
 
 def _outcome(job, written):

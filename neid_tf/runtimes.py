@@ -4,6 +4,7 @@
 """
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,8 @@ class Onnx(_Runner):
         options.log_severity_level = _ONNX_ERRORS
         # Barely active channels make denormals, and those make convolutions many times slower.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # A thread that waits for work would keep a core from those that read and write pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         installed = onnxruntime.get_available_providers()
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         self._session = onnxruntime.InferenceSession(
@@ -169,7 +172,7 @@ class LiteRT(_Runner):
 
         interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
         interpreter.allocate_tensors()
-        self._interpreter = interpreter
+        self._interpreter, self._lock = interpreter, threading.Lock()
         self._input, self._output = (
             details[0]
             for details in (interpreter.get_input_details(), interpreter.get_output_details())
@@ -191,9 +194,10 @@ class LiteRT(_Runner):
         return enhanced[:, : height * self.scale, : width * self.scale]
 
     def _run_one(self, picture):
-        self._interpreter.set_tensor(self._input["index"], picture)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])
+        with self._lock:  # It does one picture at a time.
+            self._interpreter.set_tensor(self._input["index"], picture)
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._output["index"])
 
 
 class SavedModel(_Runner):

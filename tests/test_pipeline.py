@@ -119,6 +119,29 @@ def test_pictures_under_way_are_bounded_by_their_pixels(tmp_path, monkeypatch, m
     assert memory.under_way == 0
 
 
+def test_small_pictures_are_computed_together_and_large_ones_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_LEAST_PIXELS", 100)
+    sizes = {f"{n}.bmp": (20, 30) if n in (5, 9) else (10, 10 - n % 2) for n in range(16)}
+    lock, computed, beside = threading.Lock(), [], []
+
+    def function(pixels):
+        with lock:
+            computed.append(pixels.shape[0])
+            beside.append(list(computed))
+        time.sleep(0.05)
+        with lock:
+            beside.append(list(computed))
+            computed.remove(pixels.shape[0])
+        return invert(pixels)
+
+    memory = Memory(sizes)
+    outcomes = list(pipeline.enhance_files(jobs_of(sizes, tmp_path), function, memory, threads=3))
+    assert [error for _, error in outcomes] == [None] * 16
+    assert beside[:2] == [[10], [10]]
+    assert max(map(len, beside)) == 3
+    assert all(heights == [20] for heights in beside if 20 in heights)
+
+
 @pytest.mark.parametrize("format", ["bmp", "jpg", "png", "tif", "webp"])
 def test_pixels_are_counted_without_decoding(format):
     data = pictures.encode(f"x.{format}", pictures.Picture(picture(30, 41)))
@@ -168,7 +191,8 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
     for n, name in enumerate(names):
         # Some are so large that they are done in tiles.
         write(tmp_path / name, darkened(picture(20 + 7 * n, 90 - 3 * n)))
-    outcomes = folders.enhance_pictures(jobs_of(names, tmp_path), Enhancement(tiled))
+    jobs = jobs_of(names, tmp_path)
+    outcomes = folders.enhance_pictures(jobs, Enhancement(tiled), threads=2)
     assert [error for _, error in outcomes] == [None] * 24
     for model in (tiled.parts._model, tiled.parts._reader, tiled.parts._body):
         # The first size, and then all sizes.

@@ -74,7 +74,6 @@ class TrainConfig:
         "Weights to start from, a name of the package or a file: all layers that fit. Without "
         "it, and for layers that do not fit, fresh weights.",
     )
-    init_tone: str = config_field("", "Weights to start the tone from, in place of --init's.")
     seed: int = config_field(0, "Seed of weights, order, crops, flips and turns.")
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)
     checkpoint_every: int = config_field(1, "Epochs from one checkpoint to the next.", minimum=1)

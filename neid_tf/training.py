@@ -149,7 +149,7 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
 
     Raises:
         NonFiniteLoss: where a loss term is not a number any more.
-        WeightsError: where ``config.init`` or ``config.init_tone`` cannot be read.
+        WeightsError: where ``config.init`` cannot be read.
         ValueError: where ``workdir`` holds a run with other settings.
     """
     run = runs.Run(Path(workdir), config, model_name, model_fields, command)
@@ -158,8 +158,6 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
         network = models.build(model_name, **model_fields)
         if config.init:
             models.adopt(pretrained.load_pretrained(config.init), network)
-        if config.init_tone:
-            models.adopt(pretrained.load_pretrained(config.init_tone), network, "tone_")
         whole = models.rebuild(network, "training")
         trainer = Trainer(whole, config.objective(), config.exposure, config.train)
         sampling = data.Sampling(

@@ -235,12 +235,8 @@ def transfer(source, target):
             layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
-def adopt(source, target, prefix=""):
+def adopt(source, target):
     """Copy what fits: the weights of the layers that have the same name and shapes in both.
-
-    Args:
-        source, target: :class:`NEID` models.
-        prefix: what the names of the layers begin with.
 
     Raises:
         ValueError: where nothing fits.
@@ -250,7 +246,6 @@ def adopt(source, target, prefix=""):
         layer
         for layer in target.layers
         if layer.weights
-        and layer.name.startswith(prefix)
         and [w.shape for w in theirs.get(layer.name, ())] == [w.shape for w in layer.weights]
     ]
     if not fitting:

@@ -1,11 +1,13 @@
-"""What each term of the loss tells the shared encoder: the size of its gradient there.
+r"""What the loss tells the weights: the size of its gradients.
 
-    python -m experiments.gradients --data=data/lol/our485 --run=runs/table2/le_dr-0
+    python -m experiments.gradients --data=data/lol/our485 --run=runs/table2/le_dr-0 \
+        --output=experiments/table2/gradients/le_dr-0.json
 
-Loads the checkpoint of a run with a detail branch, and takes the gradient of every weighted term
-of equation 7 with respect to the encoder's weights, over the first batches of an epoch; the
-detail term's against both of its readings, the low-light picture and the reference. Writes
-experiments/table2/gradients/RUN.json: the mean norms, and their shares of the Huber term's.
+Loads the checkpoint of a run with a detail branch, and takes gradients over the first batches of
+an epoch: of every weighted term of equation 7 with respect to the encoder's weights, the mean
+norms and their shares of LE's term, the detail term's against each of its readings; and of the
+total loss with respect to every kernel, the root of the mean square, beside Adam's epsilon.
+Gradients well below that hardly move their weights.
 """
 
 import dataclasses
@@ -20,18 +22,16 @@ from neid_tf import data, files, models, pairs
 from neid_tf.commands import common, quiet
 from neid_tf.environment import environment
 
-RECORDS = Path(__file__).resolve().parent / "table2" / "gradients"
-
 _RUN = flags.DEFINE_string("run", None, "Folder of the run.")
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches to average over.", lower_bound=1)
 
 
-def trainer_of(workdir, target):
+def trainer_of(workdir, **other):
     """Return the trainer of a run as its checkpoint left it, and its configuration.
 
     Args:
         workdir: folder of the run.
-        target: what the detail branch is compared with, ``low`` or ``reference``.
+        other: fields of ``ModelConfig`` that are to differ from the run's.
     """
     from neid_tf.training import TrainConfig, Trainer
 
@@ -39,7 +39,7 @@ def trainer_of(workdir, target):
     own = {field.name for field in dataclasses.fields(TrainConfig)}
     config = TrainConfig(**{name: value for name, value in settings.items() if name in own})
     fields = {n: v for n, v in settings.items() if n not in own | {"model", "command"}}
-    network = models.build(settings["model"], **fields | {"detail_target": target})
+    network = models.build(settings["model"], **fields | other)
     trainer = Trainer(models.rebuild(network, "training"), config.objective(), config.exposure)
     with np.load(workdir / "checkpoint.npz", allow_pickle=False) as file:
         for index, variable in enumerate(trainer.network.variables):
@@ -68,22 +68,43 @@ def norms(trainer, batches):
     return {name: float(np.mean(values)) for name, values in sizes.items()}
 
 
-def measure(workdir, root, count):
+def kernels(trainer, batches):
+    """Return the root mean square of the loss's gradient in each kernel, by its path."""
+    import tensorflow as tf
+
+    variables = [v for v in trainer.network.trainable_variables if v.path.endswith("kernel")]
+    squares = np.zeros(len(variables))
+    for batch in batches:
+        with tf.GradientTape() as tape:
+            loss = trainer.compute_loss(y_pred=trainer(batch, training=True))
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        squares += [float(tf.reduce_mean(tf.square(gradient))) for gradient in gradients]
+    roots = np.sqrt(squares / len(batches))
+    return {v.path: float(root) for v, root in zip(variables, roots, strict=True)}
+
+
+def measure(workdir, root, count, output):
     """Return the report of a run."""
     training = pairs.hold_out(pairs.load_pairs(root), "lol")[0]
-    found = {}
-    for target in ("low", "reference"):
-        trainer, config = trainer_of(workdir, target)
-        sampling = data.Sampling(config.crop, config.batch_size, config.seed)
-        report = norms(trainer, data.batches(training, sampling, 0, count))
+    trainer, config = trainer_of(workdir)
+    model = trainer.network.config
+    sampling = data.Sampling(config.crop, config.batch_size, config.seed, model.tone)
+    batches = list(data.batches(training, sampling, 0, count))
+    sizes, found = kernels(trainer, batches), {}
+    for target in ("toned",) if model.tone else ("low", "reference"):
+        report = norms(trainer_of(workdir, detail_target=target)[0], batches)
         found[f"detail, {target}"] = report.pop("detail")
         found = report | found
     return {
         "norms": found,
         "shares": {name: value / found[config.reconstruction] for name, value in found.items()},
+        "kernels": sizes,
+        "epsilon": config.epsilon,
+        "kernels_below_epsilon": sum(size < config.epsilon for size in sizes.values()),
         "batches": count,
         "run": str(workdir),
-        "command": f"python -m experiments.gradients --data={root} --run={workdir}",
+        "command": f"python -m experiments.gradients --data={root} --run={workdir} "
+        f"--output={output}",
         "environment": environment(),
     }
 
@@ -91,13 +112,15 @@ def measure(workdir, root, count):
 def main(arguments):
     """Read the flags, measure, write and print."""
     del arguments
-    root, workdir = common.required(common.DATA), Path(common.required(_RUN))
+    root, output = common.required(common.DATA), common.required(common.OUTPUT)
     quiet.load_keras()
-    report = measure(workdir, root, _BATCHES.value)
+    report = measure(Path(common.required(_RUN)), root, _BATCHES.value, output)
     text = json.dumps(report, indent=2) + "\n"
-    files.write_whole(RECORDS / f"{workdir.name}.json", text.encode())
+    files.write_whole(Path(output), text.encode())
     for name, share in report["shares"].items():
         print(f"{name:<20}{report['norms'][name]:12.2e}{share:9.2%}")
+    for name, size in report["kernels"].items():
+        print(f"{name:<40}{size:12.2e}{'  below epsilon' * (size < report['epsilon'])}")
 
 
 if __name__ == "__main__":

@@ -75,12 +75,15 @@ def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
     last = report["history"][-1]["validation_psnr"]
     assert report["mean"]["psnr"] == pytest.approx(last, abs=0.05)
     assert len(report["history"]) == 2
-    measured = gradients.measure(workdir, pairs_folder, 1)
+    measured = gradients.measure(workdir, pairs_folder, 1, "report.json")
     assert set(measured["norms"]) == {"huber", "colour", "detail, low", "detail, reference"}
     assert all(np.isfinite(norm) and norm > 0 for norm in measured["norms"].values())
     # The picture that is nearly black already asks for less than the bright one.
     assert measured["shares"]["detail, low"] < measured["shares"]["detail, reference"]
     assert measured["shares"]["huber"] == 1
+    assert measured["kernels"]["le_head/convolution/kernel"] > measured["epsilon"] == 1e-7
+    below = [path for path, size in measured["kernels"].items() if size < 1e-7]
+    assert measured["kernels_below_epsilon"] == len(below)
     model = pretrained.load_pretrained(workdir / "last.npz")
     pretrained.save(model, workdir / "last.npz", model.card | {"epochs_trained": 1})
     assert table2.record(tmp_path / "runs", pairs_folder, records) == []

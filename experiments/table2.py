@@ -13,6 +13,7 @@ A run of another NAME with other flags is an ablation: a row of its own that tel
 --records=FOLDER is another place for the records, such as those of the paper's own schedule.
 """
 
+import dataclasses
 import functools
 import json
 from pathlib import Path
@@ -23,6 +24,8 @@ from absl import flags
 from experiments import chart, run
 from neid_tf import evaluation, files, pictures
 from neid_tf.commands import common, quiet
+from neid_tf.model_config import ModelConfig
+from neid_tf.train_config import TrainConfig
 
 RECORDS = Path(__file__).resolve().parent / "table2"
 PAPER = {
@@ -147,6 +150,8 @@ def ablations(records):
 
 
 def _changed(one, other):
+    # A record from before a parameter was there had its default.
+    one = dataclasses.asdict(ModelConfig()) | dataclasses.asdict(TrainConfig()) | one
     return [f"{key} {other[key]}" for key in sorted(other) if one.get(key) != other[key]]
 
 

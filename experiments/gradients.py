@@ -40,7 +40,8 @@ def trainer_of(workdir, **other):
     config = TrainConfig(**{name: value for name, value in settings.items() if name in own})
     fields = {n: v for n, v in settings.items() if n not in own | {"model", "command"}}
     network = models.build(settings["model"], **fields | other)
-    trainer = Trainer(models.rebuild(network, "training"), config.objective(), config.exposure)
+    whole = models.rebuild(network, "training")
+    trainer = Trainer(whole, config.objective(), config.exposure, config.train)
     with np.load(workdir / "checkpoint.npz", allow_pickle=False) as file:
         for index, variable in enumerate(trainer.network.variables):
             variable.assign(file[f"n{index}"])

@@ -53,6 +53,12 @@ class Enhancement:
         """Return the enhanced picture."""
         return self.finish(image, self.predict(self.prepare(image)))
 
+    def on_one_core(self):
+        """Return the same for pictures that are computed beside each other, each on its core."""
+        if not hasattr(self.model, "on_one_core"):
+            return self
+        return dataclasses.replace(self, model=self.model.on_one_core())
+
     def prepare(self, image):
         """Return the batch of one, float32 in [0, 1], that the model is given for a picture."""
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
@@ -87,6 +93,9 @@ class _Whole:
     """A function of pixels as three steps, the first and last of which do nothing."""
 
     predict: Callable
+
+    def on_one_core(self):
+        return self
 
     @staticmethod
     def prepare(image):

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import os
 import queue
 import threading
@@ -20,7 +21,7 @@ def enhance_files(jobs, function, files, max_pixels=pictures.DEFAULT_MAX_PIXELS,
     """Enhance pictures, each written whole or not at all.
 
     A small picture does not keep all cores busy, so as many are computed at a time as there are
-    cores; a large one is computed alone.
+    cores, each on one of them where the model can; a large one is computed alone, on all.
 
     Args:
         jobs: iterable of objects with a ``source`` and a ``target``, such as
@@ -128,22 +129,28 @@ class _Line:
     def _do(self, job, data, pixels):
         picture = pictures.decode(job.source, data, self.max_pixels)
         batch = self.steps.prepare(picture.pixels)
-        with self._turn(pixels):
-            output = self.steps.predict(batch)
+        with self._turn(pixels) as steps:
+            output = steps.predict(batch)
         enhanced = picture.with_pixels(self.steps.finish(picture.pixels, output))
         self.files.write(job, pictures.encode(job.target, enhanced))
 
+    @functools.cached_property
+    def on_one_core(self):
+        return self.steps.on_one_core()
+
     @contextlib.contextmanager
     def _turn(self, pixels):
-        """Wait until a picture may be computed beside the others."""
+        """Wait until a picture may be computed beside the others; give what computes it."""
         with self.next:  # One waits at a time, so that small pictures do not overtake a large one.
             # What a model makes when it is called first is made once.
-            pixels = pixels if self.warm else self.computing.most
+            steps, pixels = self.steps, pixels if self.warm else self.computing.most
             self.computing.take(pixels)
+            if pixels == _LEAST_PIXELS < self.computing.most and not self.computing.closed:
+                steps = self.on_one_core
         try:
             if self.computing.closed:
                 raise concurrent.futures.CancelledError
-            yield
+            yield steps
             self.warm = True
         finally:
             self.computing.give_back(pixels)

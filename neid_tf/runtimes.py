@@ -121,6 +121,7 @@ class Onnx(_Runner):
     def __init__(self, content, threads=None):
         import onnxruntime
 
+        self._content, self._threads = content, threads
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = _ONNX_ERRORS
@@ -140,6 +141,10 @@ class Onnx(_Runner):
 
     def _run(self, batch):
         return self._session.run([OUTPUT], {INPUT: batch})[0]
+
+    def on_one_core(self):
+        """Return the same model with one thread, for batches that are run beside each other."""
+        return self if self._threads == 1 else Onnx(self._content, 1)
 
     def read_context(self, batch):
         """Return the vectors read off a batch, N×size each, by name."""

@@ -33,6 +33,12 @@ class Tiled:
         self.config, step = getattr(model, "config", self.parts), self.parts.step
         self.tile, self.margin = -(-tile // step) * step, -(-MARGIN // step) * step
 
+    def on_one_core(self):
+        """Return the same for pictures that are computed beside each other, each on its core."""
+        if not hasattr(self.parts, "on_one_core"):
+            return self
+        return Tiled(self.parts.on_one_core(), self.tile)
+
     def predict_on_batch(self, batch):
         """Enhance one picture, 1×h×w×3 float32 in [0, 1]; returns 1×2h×2w×3, not clipped."""
         _, height, width, _ = batch.shape

@@ -71,8 +71,9 @@ class TrainConfig:
     )
     init: str = config_field(
         "",
-        "Weights to start from, a name of the package or a file: all layers that fit. Without "
-        "it, and for layers that do not fit, fresh weights.",
+        "Weights to start from, a name of the package or a file: all layers that fit. A layer "
+        "that is a whole number of times as wide takes them among fresh channels. For layers "
+        "that do not fit, and without it, fresh weights.",
     )
     seed: int = config_field(0, "Seed of weights, order, crops, flips and turns.")
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)

@@ -175,6 +175,19 @@ def test_unknown_part():
         models.rebuild(small("le"), "half")
 
 
+@pytest.mark.parametrize("fusion", ["bottleneck", "all"])
+def test_adopt_into_a_wider_network_changes_nothing_yet(fusion):
+    source = small("neid_tone", filters=8, fusion=fusion)
+    target = small("neid_tone", filters=24, fusion=fusion)
+    models.adopt(source, target)
+    images = np.random.default_rng(0).random((1, 21, 30, 3)).astype("float32")
+    one, other = (model.predict_on_batch(images) for model in (source, target))
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+    fresh = target.get_layer("encoder1_conv2").get_weights()[0]
+    assert (fresh[:, :, :, 1::3] != 0).any()
+
+
 def test_adopt_takes_what_fits():
     source, target = small("neid_tone", filters=6), small("neid_tone", fusion="all")
     before = target.get_layer("encoder1_conv1").get_weights()

@@ -236,22 +236,42 @@ def transfer(source, target):
 
 
 def adopt(source, target):
-    """Copy what fits: the weights of the layers that have the same name and shapes in both.
+    """Copy what fits: the weights of the layers that have the same name in both.
+
+    A layer of ``target`` that is a whole number of times as wide takes the other's channels in
+    between its own fresh ones, which start without a say in them: where all layers have fitted
+    so, ``target`` gives what ``source`` gives, and has more to learn with.
 
     Raises:
         ValueError: where nothing fits.
     """
     theirs = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
-    fitting = [
-        layer
-        for layer in target.layers
-        if layer.weights
-        and [w.shape for w in theirs.get(layer.name, ())] == [w.shape for w in layer.weights]
-    ]
+    fitting = []
+    for layer in target.layers:
+        own = layer.get_weights()
+        given = theirs.get(layer.name, ())
+        if own and len(given) == len(own) and all(map(_fits, given, own)):
+            fitting.append((layer, list(map(_within, given, own))))
     if not fitting:
         raise ValueError(f"no layer of {source.name} fits {target.name}")
-    for layer in fitting:
-        layer.set_weights(theirs[layer.name])
+    for layer, weights in fitting:
+        layer.set_weights(weights)
+
+
+def _fits(small, large):
+    """Tell whether an array has another's size, or is only wider in its channels."""
+    if small.ndim != large.ndim or small.shape[:-2] != large.shape[:-2]:
+        return False
+    return all(n % m == 0 for m, n in zip(small.shape, large.shape, strict=True))
+
+
+def _within(small, large):
+    """Put an array into a wider one, every so many channels; nothing else leads to those."""
+    every = [slice(None, None, n // m) for m, n in zip(small.shape, large.shape, strict=True)]
+    result = large.copy()
+    result[..., every[-1]] = 0.0
+    result[tuple(every)] = small
+    return result
 
 
 def inference_model(model):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments import chart, gradients, table1, table2
+from experiments import ablation, chart, gradients, table1, table2
 from neid_tf.commands import train
 from neid_tf.models import describe
 
@@ -117,6 +117,27 @@ def test_table_2_shows_mean_and_deviation_over_seeds():
     assert (drawn == chart.COLOURS[1]).all(axis=2).sum() > 500
 
 
+def test_ablation_compares_with_the_same_seed():
+    records = {"whole": [made_up("whole", 0, 20.0), made_up("whole", 1, 21.0)]}
+    records["le"] = [made_up("le", 0, 19.5), made_up("le", 1, 21.25), made_up("le", 2, 9.0)]
+    rows = ablation.table(records).splitlines()[2:]
+    assert rows[0] == "| the default | 20.50 | 0.500 | 24.50 |  |  |  | 0, 1 |"
+    assert rows[1].startswith(f"| {ablation.ROWS['le']} | 20.38 | 0.500 | 24.38 | -0.50, +0.25 |")
+    assert rows[1].endswith("| 0, 1 |")
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize("name", ablation.ROWS)
+def test_the_runs_of_the_ablation_differ_in_one_part(at_home, name):
+    runs = [flags_of(f"--flagfile=experiments/ablation/{n}.flags") for n in (name, "whole")]
+    (config, model), (other_config, other_model) = runs
+    changed = {k for k, v in vars(config).items() if getattr(other_config, k) != v}
+    changed |= {k for k, v in vars(model).items() if getattr(other_model, k) != v}
+    # Without a tone there is no toned picture for the detail branch either.
+    changed -= {"detail_target"} if name == "no_tone" else set()
+    assert len(changed) == (name != "whole")
+
+
 def test_chart_shows_every_line():
     lines = [("one", [0, 10, 20], [1.0, 2.0, 1.5], 0), ("two", [0, 20], [1.2, 1.9], 3)]
     drawn = chart.draw(lines, "epochs", "dB")
@@ -160,6 +181,7 @@ def test_neighbours_are_no_test_pictures():
         (["figures"], "--figure is missing"),
         (["figures", "--figure=6", "--data=nowhere", "--output=out"], "nowhere"),
         (["table2", "--record=nowhere"], "--data is missing"),
+        (["ablation", "--record=nowhere"], "--data is missing"),
         (["table2", "--record=nowhere", "--data=nowhere"], "nowhere: no runs"),
     ],
 )

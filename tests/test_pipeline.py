@@ -142,6 +142,39 @@ def test_small_pictures_are_computed_together_and_large_ones_alone(tmp_path, mon
     assert all(heights == [20] for heights in beside if 20 in heights)
 
 
+class Counting:
+    """Tells which of its two forms computed which heights."""
+
+    def __init__(self, noted, one_core=False):
+        self.noted, self.one_core = noted, one_core
+
+    def on_one_core(self):
+        return Counting(self.noted, one_core=True)
+
+    def prepare(self, pixels):
+        return pixels
+
+    def predict(self, pixels):
+        self.noted.append((pixels.shape[0], self.one_core))
+        return invert(pixels)
+
+    def finish(self, pixels, output):
+        return output
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_small_pictures_take_one_core_each(tmp_path, monkeypatch, threads):
+    monkeypatch.setattr(pipeline, "_LEAST_PIXELS", 100)
+    sizes = {f"{n}.bmp": (20, 30) if n in (5, 9) else (10, 10) for n in range(16)}
+    noted, memory = [], Memory(sizes)
+    jobs = jobs_of(sizes, tmp_path)
+    outcomes = list(pipeline.enhance_files(jobs, Counting(noted), memory, threads=threads))
+    assert [error for _, error in outcomes] == [None] * 16
+    assert noted[0] == (10, False)  # It is computed alone.
+    expected = [(10, threads > 1)] * 13 + [(20, False)] * 2
+    assert sorted(noted[1:]) == sorted(expected)
+
+
 @pytest.mark.parametrize("format", ["bmp", "jpg", "png", "tif", "webp"])
 def test_pixels_are_counted_without_decoding(format):
     data = pictures.encode(f"x.{format}", pictures.Picture(picture(30, 41)))

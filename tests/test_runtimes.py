@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from neid_tf import export, runtimes
+from neid_tf import export, runtimes, tiles
 from neid_tf.enhance import enhance
 from neid_tf.libraries import MissingLibraryError
 from tests.conftest import darkened, picture
@@ -55,6 +55,17 @@ def test_enhances_without_tensorflow(kind, toned, tmp_path, request):
     subprocess.run([sys.executable, "-c", ALONE, *map(str, paths)], check=True)
     made = np.load(tmp_path / "made.npy").astype(int)
     np.testing.assert_allclose(made, enhance(pixels, toned), atol=1)
+
+
+@pytest.mark.parametrize("size", [(24, 30), (61, 97), (200, 150)])
+def test_onnx_on_one_core_gives_the_same_bits(onnx_file, size):
+    pixels = darkened(picture(*size))[None] / np.float32(255)
+    model = tiles.Tiled(runtimes.load(onnx_file, threads=3), tile=128)
+    alone = model.on_one_core()
+    assert alone.tile == model.tile
+    made = model.predict_on_batch(pixels)
+    np.testing.assert_array_equal(alone.predict_on_batch(pixels), made)
+    assert alone.parts.on_one_core() is alone.parts
 
 
 def test_litert_continues_a_smaller_picture(toned, litert_file):

@@ -34,9 +34,9 @@ def enhance(image, model, scale=1, strength=1.0):
 
 @dataclasses.dataclass(frozen=True)
 class Enhancement:
-    """The path in three steps, for those who do the first and last beside the model's work.
+    """The path in steps, for those who prepare one picture beside the computing of another.
 
-    Calling it does all three. What it is made of and what it raises: see :func:`enhance`.
+    Calling it does all of them. What it is made of and what it raises: see :func:`enhance`.
     """
 
     model: object
@@ -51,7 +51,22 @@ class Enhancement:
 
     def __call__(self, image):
         """Return the enhanced picture."""
-        return self.finish(image, self.predict(self.prepare(image)))
+        return self.compute(image, self.prepare(image))
+
+    def compute(self, image, batch):
+        """Return the enhanced picture for a picture and its batch.
+
+        A large one is finished tile by tile, so that it is never there in floating point whole.
+        """
+        if not hasattr(self.model, "pieces") or (self.scale == 2 and self.strength < 1.0):
+            return self.finish(image, self.predict(batch))
+        height, width = (size * self.scale for size in image.shape[:2])
+        enhanced = np.empty((height, width, 3), image.dtype)
+        for rows, columns, output in self.model.pieces(batch):
+            target = enhanced[rows, columns]
+            output = output[0, : target.shape[0], : target.shape[1]]
+            self._finish_into(target, image[rows, columns], output)
+        return enhanced
 
     def on_one_core(self):
         """Return the same for pictures that are computed beside each other, each on its core."""
@@ -79,20 +94,27 @@ class Enhancement:
     def finish(self, image, output):
         """Return the enhanced picture: the model's output cut, clipped, weakened, rounded."""
         height, width = (size * self.scale for size in image.shape[:2])
-        output, white = output[0, :height, :width], _WHITE[image.dtype.name]
-        if self.strength != 1.0:
-            output = adjust(_to_float(image), np.clip(output, 0.0, 1.0), self.strength)
         enhanced = np.empty((height, width, 3), image.dtype)
-        for rows in bands(height, width):
-            enhanced[rows] = np.rint(np.clip(output[rows], 0.0, 1.0) * white)
+        self._finish_into(enhanced, image, output[0, :height, :width])
         return enhanced
+
+    def _finish_into(self, enhanced, image, output):
+        if self.strength != 1.0:
+            pixels = _to_float(image) if self.strength < 1.0 else None
+            output = adjust(pixels, np.clip(output, 0.0, 1.0), self.strength)
+        for rows in bands(*enhanced.shape[:2]):
+            np.rint(
+                np.clip(output[rows], 0.0, 1.0) * _WHITE[image.dtype.name],
+                out=enhanced[rows],
+                casting="unsafe",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Whole:
-    """A function of pixels as three steps, the first and last of which do nothing."""
+    """A function of pixels as steps, the first of which does nothing."""
 
-    predict: Callable
+    function: Callable
 
     def on_one_core(self):
         return self
@@ -101,9 +123,8 @@ class _Whole:
     def prepare(image):
         return image
 
-    @staticmethod
-    def finish(_, output):
-        return output
+    def compute(self, image, _):
+        return self.function(image)
 
 
 def in_steps(function):
@@ -119,7 +140,7 @@ def adjust(pixels, output, strength):
     """Blend a picture with its enhanced version, or brighten it further.
 
     Args:
-        pixels: the input, float H×W×3 in [0, 1].
+        pixels: the input, float H×W×3 in [0, 1]; not needed for a strength above 1.
         output: the enhanced picture, in [0, 1], of the input's size or twice that.
         strength: up to 1, the share of ``output`` in a linear blend; above 1, the curve
             ``g·x / (1 + (g − 1)·x)`` with ``g = 2 ** (strength − 1)`` is applied to it, which

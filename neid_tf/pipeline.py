@@ -130,8 +130,7 @@ class _Line:
         picture = pictures.decode(job.source, data, self.max_pixels)
         batch = self.steps.prepare(picture.pixels)
         with self._turn(pixels) as steps:
-            output = steps.predict(batch)
-        enhanced = picture.with_pixels(self.steps.finish(picture.pixels, output))
+            enhanced = picture.with_pixels(steps.compute(picture.pixels, batch))
         self.files.write(job, pictures.encode(job.target, enhanced))
 
     @functools.cached_property

@@ -44,12 +44,27 @@ class Tiled:
         _, height, width, _ = batch.shape
         if max(height, width) <= self.tile:
             return self.parts(batch)
-        context, scale = self._context(batch), self.config.scale
+        scale = self.config.scale
         output = np.empty((1, height * scale, width * scale, 3), np.float32)
+        for rows, columns, piece in self.pieces(batch):
+            output[:, rows, columns] = piece
+        return output
+
+    def pieces(self, batch):
+        """Enhance one picture as :meth:`predict_on_batch` does; yield it piece by piece.
+
+        Yields:
+            The rows and columns of the output that a piece fills, two slices, and the piece.
+        """
+        _, height, width, _ = batch.shape
+        if max(height, width) <= self.tile:
+            scale = self.config.scale
+            yield slice(0, height * scale), slice(0, width * scale), self.parts(batch)
+            return
+        context = self._context(batch)
         for rows in self._spans(height):
             for columns in self._spans(width):
-                self._enhance_tile(batch, context, rows, columns, output)
-        return output
+                yield self._enhance_tile(batch, context, rows, columns)
 
     def _context(self, batch):
         """Return the vectors that the tiles are told, read off the reduced picture."""
@@ -62,7 +77,7 @@ class Tiled:
         """Return the starts and stops of the tiles along a side."""
         return [(at, min(at + self.tile, length)) for at in range(0, length, self.tile)]
 
-    def _enhance_tile(self, batch, context, rows, columns, output):
+    def _enhance_tile(self, batch, context, rows, columns):
         outer = [
             (max(start - self.margin, 0), min(stop + self.margin, length))
             for (start, stop), length in zip((rows, columns), batch.shape[1:3], strict=True)
@@ -75,7 +90,7 @@ class Tiled:
             for (start, stop), (low, _) in zip((rows, columns), outer, strict=True)
         ]
         target = [slice(start * scale, stop * scale) for start, stop in (rows, columns)]
-        output[:, target[0], target[1]] = result[:, inner[0], inner[1]]
+        return *target, result[:, inner[0], inner[1]]
 
 
 def has_parts(model):

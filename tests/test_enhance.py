@@ -1,9 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import neid_tf
 from neid_tf import augment, models, tiles
-from neid_tf.enhance import adjust, enhance
+from neid_tf.enhance import Enhancement, adjust, enhance
 from tests.conftest import darkened, picture
 
 
@@ -123,3 +125,40 @@ def test_tiled_context_is_near_the_whole_pictures(model):
     whole = models.rebuild(model, "context").predict_on_batch(batch)
     for name, vector in tiled._context(batch).items():
         np.testing.assert_allclose(vector, whole[name], atol=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0, 1.7])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_finishing_tile_by_tile_changes_nothing(model, scale, strength):
+    image = darkened(picture(151, 118))
+    steps = Enhancement(tiles.Tiled(model, tile=32), scale, strength)
+    expected = steps.finish(image, steps.predict(steps.prepare(image)))
+    np.testing.assert_array_equal(steps(image), expected)
+
+
+class Repeating:
+    """Stands for a network, and needs hardly any memory."""
+
+    scale, step, context = 2, 1, ()
+
+    @staticmethod
+    def read_context(batch):
+        return {}
+
+    @staticmethod
+    def run_told(batch, context):
+        return batch.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def test_a_large_picture_is_never_in_floating_point_whole():
+    image = np.full((1500, 2000, 3), 40, np.uint8)
+    steps = Enhancement(tiles.Tiled(Repeating(), tile=100))
+    batch = steps.prepare(image)
+    tracemalloc.start()
+    try:
+        enhanced = steps.compute(image, batch)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(enhanced, image)
+    assert enhanced.nbytes <= peak < 2 * enhanced.nbytes  # In float32 it is four times as much.

@@ -128,10 +128,14 @@ class _Line:
 
     def _do(self, job, data, pixels):
         picture = pictures.decode(job.source, data, self.max_pixels)
-        batch = self.steps.prepare(picture.pixels)
+        # The decoded pixels, and what was computed with, are not kept while it is encoded.
+        picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
+        self.files.write(job, pictures.encode(job.target, picture))
+
+    def _enhanced(self, image, pixels):
+        batch = self.steps.prepare(image)
         with self._turn(pixels) as steps:
-            enhanced = picture.with_pixels(steps.compute(picture.pixels, batch))
-        self.files.write(job, pictures.encode(job.target, enhanced))
+            return steps.compute(image, batch)
 
     @functools.cached_property
     def on_one_core(self):

@@ -219,3 +219,20 @@ def test_folders_are_measured_and_their_tables_printed(tmp_path, weights_file):
     assert "--pictures=3" in report["command"]
     assert "| resident MB after pictures | 2 |" in printed["tables"]
     assert "ray_workers.json: not recorded" in printed["tables"]
+
+
+def test_operators_of_a_forward_pass(tmp_path):
+    pytest.importorskip("onnxruntime")
+    output = tmp_path / "operators.json"
+    command = [sys.executable, "-m", "experiments.performance.operators", "--passes=5"]
+    command += ["--weights=neid_s", f"--output={output}"]
+    subprocess.run(command, check=True, capture_output=True, cwd=HOME)
+    report = json.loads(output.read_text())
+    seconds = report["operator_seconds"]
+    assert next(iter(seconds)) == "Conv"
+    # The profiled passes are those that were timed.
+    assert 0.3 < sum(seconds.values()) / report["seconds"]["pass"]["median"] < 1.5
+    assert 0 < report["to_product"]["pass"] < report["to_product"]["convolutions"]
+    command = [sys.executable, "-m", "experiments.performance.tables", f"--records={tmp_path}"]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HOME)
+    assert "| Conv |" in run.stdout

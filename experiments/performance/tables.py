@@ -127,8 +127,23 @@ def workers(report):
     return f"{table(*rows)}\n\nRatio: {spread(report['ratio_to_one_worker'])}."
 
 
+def operators(report):
+    """Return the table of where ONNX Runtime's time goes."""
+    seconds = report["operator_seconds"]
+    whole, ratio = sum(seconds.values()), report["to_product"]
+    rows = [("operator", "ms", "share")]
+    rest = dict(seconds)
+    for name in list(seconds)[:8]:
+        rows.append((name, f"{1e3 * rest[name]:.2f}", f"{rest.pop(name) / whole:.3f}"))
+    others = sum(rest.values())
+    rows.append((f"{len(rest)} others", f"{1e3 * others:.2f}", f"{others / whole:.3f}"))
+    reach = f"To the product: the pass {ratio['pass']:.2f}, convolutions alone "
+    return f"{table(*rows)}\n\n{reach}{ratio['convolutions']:.2f}."
+
+
 TABLES = {
     "benchmark.json": (runtimes, unet, training),
+    "operators.json": (operators,),
     "growth.json": (growth,),
     "folders.json": (folders, stages, memory, encoders),
     "ray_workers.json": (workers,),

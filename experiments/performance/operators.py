@@ -1,0 +1,107 @@
+"""Where ONNX Runtime's time goes in a forward pass, beside a large matrix product.
+
+    python -m experiments.performance.operators --output=experiments/performance/operators.json
+
+The picture and the product are those of `neid benchmark`. ONNX Runtime's own profile tells the
+seconds of every operator; passes and products are taken in turns.
+"""
+
+import collections
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from absl import app, flags
+
+from experiments.performance.folders import command_line
+from neid_tf import files, pretrained
+from neid_tf.benchmarks.timing import batch, interleaved, spread
+from neid_tf.commands import common, quiet
+from neid_tf.profiling import count_operations
+from neid_tf.runtimes import INPUT, OUTPUT
+
+_PASSES = flags.DEFINE_integer("passes", 20, "Forward passes.", lower_bound=5)
+_PIXELS = (200, 300)  # Of the network's input: 600×400 come out.
+_SIDE = 3000
+flags.declare_key_flag("weights")
+
+
+def profile(content, picture, product, passes, threads):
+    """Return the seconds of each operator and of the whole pass, and those of the product.
+
+    Args:
+        content: the bytes of an ONNX file.
+        picture: a batch of one.
+        product: a function that computes the matrix product.
+        passes: how many passes are measured.
+        threads: of ONNX Runtime.
+
+    Returns:
+        Dictionary from operators to the mean of their seconds in a pass; lists of the seconds of
+        each pass and product.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        calls = {"pass": lambda: session.run([OUTPUT], {INPUT: picture}), "product": product}
+        seconds = interleaved(calls, passes)
+        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
+    each = len(kernels) // (passes + 2)
+    operators = collections.Counter()
+    for event in kernels[-each * passes :]:  # Without the first two passes, which warm up.
+        operators[event["args"]["op_name"]] += event["dur"] / 1e6 / passes
+    return dict(operators.most_common()), seconds["pass"], seconds["product"]
+
+
+def measure(weights, passes):
+    """Return the report."""
+    import tensorflow as tf
+
+    threads = len(os.sched_getaffinity(0))
+    matrix = tf.random.uniform((_SIDE, _SIDE))
+    operators, whole, product = profile(
+        pretrained.onnx_file(weights).read_bytes(),
+        batch(*_PIXELS),
+        lambda: tf.matmul(matrix, matrix).numpy(),
+        passes,
+        threads,
+    )
+    work = count_operations(pretrained.load_pretrained(weights), *_PIXELS)
+    rate = 2 * _SIDE**3 / spread(product)["median"]
+    return {
+        "threads": threads,
+        "operations": work,
+        "seconds": {"pass": spread(whole), "product": spread(product)},
+        "operator_seconds": operators,
+        "to_product": {
+            "pass": work / spread(whole)["median"] / rate,
+            "convolutions": work / operators["Conv"] / rate,
+        },
+    }
+
+
+def main(_):
+    """Measure, print, write."""
+    quiet.load_keras()
+    from neid_tf.environment import environment
+
+    started = time.time()
+    report = {"environment": environment(), "weights": common.WEIGHTS.value}
+    report |= measure(common.WEIGHTS.value, _PASSES.value)
+    report["seconds_in_all"] = round(time.time() - started)
+    report["command"] = command_line(__name__, "operators")
+    print(json.dumps(report, indent=2))
+    if common.OUTPUT.value:
+        files.write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    app.run(main)

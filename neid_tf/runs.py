@@ -82,7 +82,9 @@ class Run:
         path = self.workdir / "settings.json"
         if not (self.workdir / "checkpoint.npz").exists() or not path.exists():
             return
-        old = json.loads(path.read_text("utf-8"))
+        # A run from before a parameter was there had its default.
+        defaults = {field.name: field.default for field in dataclasses.fields(self.config)}
+        old = defaults | json.loads(path.read_text("utf-8"))
         free = {"validate_every", "checkpoint_every", "panel_every", "command"}
         if self.config.schedule == "piecewise":
             free.add("epochs")

@@ -246,6 +246,11 @@ def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
     code, _, err = neid(*train_arguments(pairs_folder, workdir), "--learning_rate=0.5")
     assert code == 1
     assert "learning_rate was 0.0001, is 0.5" in err
+    # A run of a version that did not know a parameter yet is not another run.
+    del settings["epsilon"]
+    (workdir / "settings.json").write_text(json.dumps(settings))
+    code, _, err = neid(*train_arguments(pairs_folder, workdir))
+    assert code == 0, err
 
 
 def test_saved_flags_make_the_same_run(neid, tmp_path, pairs_folder):

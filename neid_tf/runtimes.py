@@ -129,6 +129,8 @@ class Onnx(_Runner):
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         # A thread that waits for work would keep a core from those that read and write pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Otherwise a plan of the memory is kept for every size of picture that has been there.
+        options.enable_mem_pattern = False
         installed = onnxruntime.get_available_providers()
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
         self._session = onnxruntime.InferenceSession(

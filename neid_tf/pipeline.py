@@ -14,7 +14,7 @@ from neid_tf.pictures import PictureError
 
 MOST_PIXELS = 48_000_000
 """Pixels of the pictures between reading and writing; a larger picture is there alone."""
-_LEAST_PIXELS = 1_000_000  # What a small picture counts, so that their number is bounded too.
+_LEAST_PIXELS = 500_000  # What a small picture counts, so that their number is bounded too.
 
 
 def enhance_files(jobs, function, files, max_pixels=pictures.DEFAULT_MAX_PIXELS, threads=None):

@@ -42,8 +42,7 @@ def table(records):
     """Return the table in Markdown: the mean over the seeds, and each seed's gain on its whole."""
     base = {report["seed"]: report["mean"] for report in records["whole"]}
     lines = [
-        "| run | PSNR (dB) | SSIM | GT mean | against the default: PSNR | SSIM | GT mean "
-        "| seeds |",
+        "| run | PSNR (dB) | SSIM | GT mean | against the default: PSNR | SSIM | GT mean | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in [name for name in ROWS if name in records]:

@@ -41,11 +41,10 @@ class Tiled:
 
     def predict_on_batch(self, batch):
         """Enhance one picture, 1×h×w×3 float32 in [0, 1]; returns 1×2h×2w×3, not clipped."""
-        _, height, width, _ = batch.shape
-        if max(height, width) <= self.tile:
+        if self._is_one_tile(batch):
             return self.parts(batch)
-        scale = self.config.scale
-        output = np.empty((1, height * scale, width * scale, 3), np.float32)
+        height, width = (size * self.config.scale for size in batch.shape[1:3])
+        output = np.empty((1, height, width, 3), np.float32)
         for rows, columns, piece in self.pieces(batch):
             output[:, rows, columns] = piece
         return output
@@ -57,14 +56,16 @@ class Tiled:
             The rows and columns of the output that a piece fills, two slices, and the piece.
         """
         _, height, width, _ = batch.shape
-        if max(height, width) <= self.tile:
-            scale = self.config.scale
-            yield slice(0, height * scale), slice(0, width * scale), self.parts(batch)
+        if self._is_one_tile(batch):
+            yield slice(None), slice(None), self.parts(batch)
             return
         context = self._context(batch)
         for rows in self._spans(height):
             for columns in self._spans(width):
                 yield self._enhance_tile(batch, context, rows, columns)
+
+    def _is_one_tile(self, batch):
+        return max(batch.shape[1:3]) <= self.tile
 
     def _context(self, batch):
         """Return the vectors that the tiles are told, read off the reduced picture."""

@@ -221,6 +221,14 @@ def command_line(module, name):
     return " ".join([f"python -m experiments.performance.{name}", *given])
 
 
+def publish(report):
+    """Print the report of a program of this folder, and write it where ``--output`` says."""
+    text = json.dumps(report, indent=2)
+    print(text)
+    if common.OUTPUT.value:
+        files.write_whole(common.OUTPUT.value, f"{text}\n".encode())
+
+
 def main(_):
     """Measure, print, write."""
     quiet.load_keras()
@@ -233,9 +241,7 @@ def main(_):
     report = {"environment": here} | report
     report["seconds"] = round(time.time() - started)
     report["command"] = command_line(__name__, "folders")
-    print(json.dumps(report, indent=2))
-    if common.OUTPUT.value:
-        files.write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+    publish(report)
 
 
 if __name__ == "__main__":

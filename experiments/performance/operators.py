@@ -15,8 +15,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments.performance.folders import command_line
-from neid_tf import files, pretrained
+from experiments.performance.folders import command_line, publish
+from neid_tf import pretrained
 from neid_tf.benchmarks.timing import batch, interleaved, spread
 from neid_tf.commands import common, quiet
 from neid_tf.profiling import count_operations
@@ -98,9 +98,7 @@ def main(_):
     report |= measure(common.WEIGHTS.value, _PASSES.value)
     report["seconds_in_all"] = round(time.time() - started)
     report["command"] = command_line(__name__, "operators")
-    print(json.dumps(report, indent=2))
-    if common.OUTPUT.value:
-        files.write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+    publish(report)
 
 
 if __name__ == "__main__":

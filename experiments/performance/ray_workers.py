@@ -8,7 +8,6 @@ the workers, which is measured by itself, does not count. The pictures are those
 """
 
 import functools
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.performance import folders
-from neid_tf import cluster, files, remote
+from neid_tf import cluster, remote
 from neid_tf.benchmarks.timing import ratios, spread
 from neid_tf.commands import common, methods, quiet
 
@@ -65,9 +64,7 @@ def main(_):
         "seconds": round(time.time() - started),
         "command": folders.command_line(__name__, "ray_workers"),
     }
-    print(json.dumps(report, indent=2))
-    if common.OUTPUT.value:
-        files.write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+    folders.publish(report)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ def start(config):
         A ``tf.distribute`` strategy, or on other backends a stand-in with its ``scope``.
     """
     keras.utils.set_random_seed(config.seed)
-    policy = "mixed_float16" if config.mixed_precision else "float32"
-    keras.mixed_precision.set_global_policy(policy)
+    keras.mixed_precision.set_global_policy(policy(config.mixed_precision))
     if keras.backend.backend() != "tensorflow":
         if config.strategy != "none":
             raise ValueError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
@@ -41,6 +40,22 @@ def start(config):
         "mirrored": tf.distribute.MirroredStrategy,
         "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
     }[config.strategy]()
+
+
+def policy(mixed):
+    """Return the name of Keras's precision policy for this machine.
+
+    CPUs compute in bfloat16, if in any half precision, and graphics cards of every age in float16.
+    """
+    if not mixed:
+        return "float32"
+    return "mixed_float16" if _has_gpu() else "mixed_bfloat16"
+
+
+def _has_gpu():
+    """Tell whether the backend sees a graphics card."""
+    kinds = (device.partition(":")[0] for device in keras.distribution.list_devices())
+    return any(kind in ("gpu", "cuda") for kind in kinds)
 
 
 class _OneDevice:

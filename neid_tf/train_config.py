@@ -79,7 +79,10 @@ class TrainConfig:
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)
     checkpoint_every: int = config_field(1, "Epochs from one checkpoint to the next.", minimum=1)
     panel_every: int = config_field(100, "Epochs from one picture panel to the next.", minimum=1)
-    mixed_precision: bool = config_field(False, "Compute in half precision where that is safe.")
+    mixed_precision: bool = config_field(
+        False,
+        "Compute in half precision where that is safe: in float16 with a GPU, in bfloat16 without.",
+    )
     jit_compile: bool = config_field(False, "Compile the step with XLA.")
     deterministic: bool = config_field(False, "The same bits from run to run (slower).")
     strategy: str = config_field(

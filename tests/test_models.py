@@ -138,14 +138,15 @@ def test_paper_initialiser():
 
 
 @pytest.mark.parametrize("name", ["neid", "neid_tone"])
-def test_mixed_precision(name):
-    keras.mixed_precision.set_global_policy("mixed_float16")
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_mixed_precision(name, half):
+    keras.mixed_precision.set_global_policy(f"mixed_{half}")
     try:
         model = small(name)
         outputs = model(batch())
     finally:
         keras.mixed_precision.set_global_policy("float32")
-    assert model.get_layer("encoder1_conv1").compute_dtype == "float16"
+    assert model.get_layer("encoder1_conv1").compute_dtype == half
     assert {keras.backend.standardize_dtype(y.dtype) for y in outputs.values()} == {"float32"}
     assert all(np.isfinite(y).all() for y in outputs.values())
 

@@ -254,8 +254,16 @@ def test_xla_computes_the_same(loaded):
         assert losses[1][term] == pytest.approx(value, rel=1e-3), term
 
 
-def test_mixed_precision_scales_the_loss(loaded):
-    keras.mixed_precision.set_global_policy("mixed_float16")
+def test_half_precision_is_float16_with_a_gpu_alone(monkeypatch):
+    for devices, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda devices=devices: devices)
+        assert runs.policy(True) == policy
+        assert runs.policy(False) == "float32"
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_mixed_precision_scales_the_loss(loaded, half):
+    keras.mixed_precision.set_global_policy(f"mixed_{half}")
     try:
         made = trainer(settings=config(mixed_precision=True, ema=0.5))
         before = [np.array(v) for v in made.network.trainable_variables]

@@ -99,8 +99,10 @@ def _trainer(settings, model, fields):
 def _precision(mixed):
     import keras
 
+    from neid_tf import runs
+
     before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16" if mixed else "float32")
+    keras.mixed_precision.set_dtype_policy(runs.policy(mixed))
     try:
         yield
     finally:

@@ -33,6 +33,7 @@ def package(data, weights, name, scored=""):
     """Save the weights under a name, score them or those of ``scored``, write card and report."""
     target = HOME / "neid_tf" / "weights" / f"{name}.npz"
     model = pretrained.load_pretrained(weights)
+    made_with = environment()  # before the new file is there: of the commit, not of a change to it
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
     held = pair_files.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
@@ -54,7 +55,7 @@ def package(data, weights, name, scored=""):
     report |= {
         "card": card,
         "controls": evaluate.controls(evaluate.rows_of(held)),
-        "environment": environment(),
+        "environment": made_with,
     }
     report["command"] = (
         f"python -m experiments.package_weights --data={data} --weights={weights}"

@@ -11,10 +11,10 @@ import numpy as np
 
 from neid_tf.downsample import area_reduce
 
-TILE = 768
+TILE = 512
 """Side of a tile in pixels of the network's input, without its margin."""
 MARGIN = 64
-"""Pixels around a tile that are computed and thrown away."""
+"""Pixels around a tile that are computed and thrown away, at most; see :func:`_margin`."""
 CONTEXT_SIDE = 384
 """Side of the reduced picture that the fusing vector of a tiled picture is read off."""
 
@@ -31,7 +31,7 @@ class Tiled:
     def __init__(self, model, tile=TILE):
         self.parts = parts(model)
         self.config, step = getattr(model, "config", self.parts), self.parts.step
-        self.tile, self.margin = -(-tile // step) * step, -(-MARGIN // step) * step
+        self.tile, self.margin = -(-tile // step) * step, _margin(step)
 
     def on_one_core(self):
         """Return the same for pictures that are computed beside each other, each on its core."""
@@ -92,6 +92,14 @@ class Tiled:
         ]
         target = [slice(start * scale, stop * scale) for start, stop in (rows, columns)]
         return *target, result[:, inner[0], inner[1]]
+
+
+def _margin(step):
+    """Return a margin in pixels: with two levels, a step of 4, all that reaches a tile's pixels.
+
+    There nothing farther than 28 pixels does. More levels see farther, and the margin is cut.
+    """
+    return -(-min(8 * step, MARGIN) // step) * step
 
 
 def has_parts(model):

@@ -5,7 +5,7 @@ import importlib
 from neid_tf.enhance import enhance
 from neid_tf.pretrained import load_pretrained
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = ["__version__", "enhance", "load_pretrained", "models"]
 
 

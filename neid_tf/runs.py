@@ -26,7 +26,13 @@ def start(config):
         A ``tf.distribute`` strategy, or on other backends a stand-in with its ``scope``.
     """
     keras.utils.set_random_seed(config.seed)
+    strategy = _strategy(config)
+    # Not sooner: asking for the devices starts TensorFlow, and workers must have joined by then.
     keras.mixed_precision.set_global_policy(policy(config.mixed_precision))
+    return strategy
+
+
+def _strategy(config):
     if keras.backend.backend() != "tensorflow":
         if config.strategy != "none":
             raise ValueError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
@@ -49,13 +55,8 @@ def policy(mixed):
     """
     if not mixed:
         return "float32"
-    return "mixed_float16" if _has_gpu() else "mixed_bfloat16"
-
-
-def _has_gpu():
-    """Tell whether the backend sees a graphics card."""
-    kinds = (device.partition(":")[0] for device in keras.distribution.list_devices())
-    return any(kind in ("gpu", "cuda") for kind in kinds)
+    has_gpu = keras.distribution.list_devices()[0].startswith("gpu")  # Of one kind, the best.
+    return "mixed_float16" if has_gpu else "mixed_bfloat16"
 
 
 class _OneDevice:

@@ -13,17 +13,18 @@ import pytest
 SCRIPT = """
 import sys
 from neid_tf import pairs, training
-root, workdir, strategy, epochs = sys.argv[1:]
+root, workdir, strategy, epochs, mixed = sys.argv[1:]
 config = training.TrainConfig(crop=32, batch_size=4, epochs=int(epochs), learning_rate=1e-3,
-    validate_every=2, strategy=strategy)
+    validate_every=2, strategy=strategy, mixed_precision=mixed == "True")
 loaded = pairs.load_pairs(root)
 training.train(config, "neid", {"filters": 4, "depth": 2, "initializer": "he_normal"},
     loaded, loaded.select(lambda name: name == "6"), workdir)
 """
 
 
-def start(root, workdir, strategy, epochs=2, **environment):
-    command = [sys.executable, "-c", SCRIPT, str(root), str(workdir), strategy, str(epochs)]
+def start(root, workdir, strategy, epochs=2, mixed=False, **environment):
+    arguments = map(str, (root, workdir, strategy, epochs, mixed))
+    command = [sys.executable, "-c", SCRIPT, *arguments]
     return subprocess.Popen(
         command,
         env=os.environ | environment,
@@ -68,11 +69,13 @@ def assert_same(one, other):
     assert np.abs(differences).mean() < 1e-5
 
 
-def start_workers(root, workdir, epochs=2):
+def start_workers(root, workdir, epochs=2, mixed=False):
     """Start two workers that train as one."""
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     tasks = [{"cluster": cluster, "task": {"type": "worker", "index": n}} for n in range(2)]
-    return [start(root, workdir, "multiworker", epochs, TF_CONFIG=json.dumps(t)) for t in tasks]
+    return [
+        start(root, workdir, "multiworker", epochs, mixed, TF_CONFIG=json.dumps(t)) for t in tasks
+    ]
 
 
 def test_two_workers_and_one_mirrored_device(alone, pairs_folder, tmp_path):
@@ -81,6 +84,12 @@ def test_two_workers_and_one_mirrored_device(alone, pairs_folder, tmp_path):
     assert_same(alone, results(tmp_path / "workers"))
     finish(start(pairs_folder, tmp_path / "mirrored", "mirrored"))
     assert_same(alone, results(tmp_path / "mirrored"))
+
+
+def test_two_workers_in_half_precision(pairs_folder, tmp_path):
+    for worker in start_workers(pairs_folder, tmp_path, epochs=1, mixed=True):
+        finish(worker)
+    assert rows(tmp_path) == 1
 
 
 def rows(workdir):

@@ -1,7 +1,7 @@
 """Put trained weights into the package, with a card that says how they do on the held-out scenes.
 
     python -m experiments.package_weights --data=DIR --weights=runs/neid_all/last.npz \
-        --scored=runs/neid_wide/last.npz --output=neid
+        --scored=runs/neid_l/last.npz --output=neid
 
 Writes neid_tf/weights/NAME.npz (half precision), NAME.onnx beside it (the same weights, for
 ONNX Runtime) and experiments/quality/NAME.json, the report of the scores. The scores are those of

@@ -20,19 +20,12 @@ class NonFiniteLoss(FloatingPointError):
 
 
 def start(config):
-    """Seed everything and set precision, determinism and devices of a run.
+    """Seed everything and set determinism and devices of a run.
 
     Returns:
         A ``tf.distribute`` strategy, or on other backends a stand-in with its ``scope``.
     """
     keras.utils.set_random_seed(config.seed)
-    strategy = _strategy(config)
-    # Not sooner: asking for the devices starts TensorFlow, and workers must have joined by then.
-    keras.mixed_precision.set_global_policy(policy(config.mixed_precision))
-    return strategy
-
-
-def _strategy(config):
     if keras.backend.backend() != "tensorflow":
         if config.strategy != "none":
             raise ValueError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
@@ -46,17 +39,6 @@ def _strategy(config):
         "mirrored": tf.distribute.MirroredStrategy,
         "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
     }[config.strategy]()
-
-
-def policy(mixed):
-    """Return the name of Keras's precision policy for this machine.
-
-    CPUs compute in bfloat16, if in any half precision, and graphics cards of every age in float16.
-    """
-    if not mixed:
-        return "float32"
-    has_gpu = keras.distribution.list_devices()[0].startswith("gpu")  # Of one kind, the best.
-    return "mixed_float16" if has_gpu else "mixed_bfloat16"
 
 
 class _OneDevice:

@@ -11,6 +11,7 @@ from neid_tf import augment, data, models, pretrained, runs
 from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import THUMBNAIL
 from neid_tf.models.tone import ToneCurve
+from neid_tf.precision import precision
 from neid_tf.train_config import TrainConfig
 
 __all__ = ["TrainConfig", "Trainer", "train"]
@@ -145,7 +146,8 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
         command: the command line, for the card of the weights.
 
     Returns:
-        The trained :class:`neid_tf.models.NEID`, part ``inference``.
+        The trained :class:`neid_tf.models.NEID`, part ``inference``, in the precision that Keras
+        is set to; what is validated is so too.
 
     Raises:
         NonFiniteLoss: where a loss term is not a number any more.
@@ -154,7 +156,7 @@ def train(config, model_name, model_fields, pairs, validation, workdir, command=
     """
     run = runs.Run(Path(workdir), config, model_name, model_fields, command)
     strategy = runs.start(config)
-    with strategy.scope():
+    with strategy.scope(), precision(config.mixed_precision):
         network = models.build(model_name, **model_fields)
         if config.init:
             models.adopt(pretrained.load_pretrained(config.init), network)

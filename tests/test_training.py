@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from neid_tf import data, models, pairs, pretrained, runs, training
+from neid_tf import data, evaluation, models, pairs, precision, pretrained, runs, training
+from neid_tf.enhance import Enhancement
 
 SMALL = {"filters": 4, "depth": 2}
 
@@ -257,8 +258,8 @@ def test_xla_computes_the_same(loaded):
 def test_half_precision_is_float16_with_a_gpu_alone(monkeypatch):
     for devices, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
         monkeypatch.setattr(keras.distribution, "list_devices", lambda devices=devices: devices)
-        assert runs.policy(True) == policy
-        assert runs.policy(False) == "float32"
+        assert precision.policy(True) == policy
+        assert precision.policy(False) == "float32"
 
 
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])
@@ -280,6 +281,19 @@ def test_mixed_precision_scales_the_loss(loaded, half):
     np.testing.assert_array_equal(averaged[0], made.network.trainable_variables[0])
     # Adam's first step is the learning rate, whatever the scale, if the scale is undone.
     assert max(moved) == pytest.approx(1e-3, rel=0.05)
+
+
+def test_half_precision_trains_and_single_precision_validates(loaded, tmp_path, monkeypatch):
+    made, make = [], training.Trainer
+    monkeypatch.setattr(training, "Trainer", lambda *args: made.append(make(*args)) or made[-1])
+    model = run(config(mixed_precision=True), loaded, tmp_path)
+    assert "float16" in made[0].network.get_layer("ff_squeeze").compute_dtype
+    assert model.get_layer("ff_squeeze").compute_dtype == "float32"
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+    held = loaded.select(lambda name: name == "6")
+    rows = zip(held.names, held.low, held.high, strict=True)
+    report = evaluation.evaluate(rows, Enhancement(model))
+    assert history(tmp_path)[-1]["validation_psnr"] == report["mean"]["psnr"]
 
 
 def test_average_of_the_weights_is_what_is_kept(loaded):

@@ -1,6 +1,5 @@
 """Training: what the input pipeline, the step, and both together do a second."""
 
-import contextlib
 import dataclasses
 import itertools
 
@@ -87,26 +86,13 @@ def _calls(settings, name, model, fields, make, steps):
 
 def _trainer(settings, model, fields):
     from neid_tf import models, training
+    from neid_tf.precision import precision
 
-    with _precision(settings.mixed_precision):
+    with precision(settings.mixed_precision):
         network = models.rebuild(models.build(model, **fields), "training")
         trainer = training.Trainer(network, settings.objective(), settings.exposure)
     trainer.compile(optimizer=settings.optimizer(1000), jit_compile=settings.jit_compile)
     return trainer
-
-
-@contextlib.contextmanager
-def _precision(mixed):
-    import keras
-
-    from neid_tf import runs
-
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(runs.policy(mixed))
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
 
 
 def _generated_pairs(count=16):

@@ -97,12 +97,28 @@ def test_context_and_body_make_the_whole(fusion):
 
 def test_training_part_takes_the_thumbnail_from_outside():
     model = small("neid_tone")
-    x, training = batch(), models.rebuild(model, "training")
+    half, training = batch(), models.rebuild(model, "training")
+    x = np.concatenate([half, half[:, :, ::-1]], axis=2)  # its own mirror image
     thumbnail = np.asarray(model.get_layer("thumbnail")(x))
     told = training({"image": x, "thumbnail": thumbnail})
     np.testing.assert_allclose(told["le"], model(x)["le"], atol=1e-5)
     other = training({"image": x, "thumbnail": thumbnail[::-1]})
     assert np.abs(np.asarray(other["tone"]) - np.asarray(told["tone"])).max() > 1e-3
+
+
+def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
+    model = small("neid_tone")
+    x, training = batch(), models.rebuild(model, "training")
+    thumbnail = np.asarray(model.get_layer("thumbnail")(x))
+    sides = [
+        np.asarray(training({"image": x, "thumbnail": side})["tone_parameters"])
+        for side in (thumbnail, thumbnail[:, :, ::-1])
+    ]
+    read = models.rebuild(model, "context")
+    np.testing.assert_allclose(read(x)["tone_parameters"], np.mean(sides, axis=0), atol=1e-5)
+    mirrored = read(x[:, :, ::-1])["tone_parameters"]
+    np.testing.assert_allclose(mirrored, read(x)["tone_parameters"], atol=1e-5)
+    assert np.abs(sides[0] - sides[1]).max() > 1e-4
 
 
 def test_every_weight_gets_a_gradient():

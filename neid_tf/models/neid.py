@@ -133,7 +133,8 @@ class _Graph:
             parameters, thumbnail = self._told("tone_parameters", tone.PARAMETERS), None
         else:
             thumbnail = self._thumbnail()
-            parameters = tone.tone_parameters(thumbnail)
+            # In training both sides are seen in turn.
+            parameters = tone.tone_parameters(thumbnail, mirrored=self.part != "training")
             parameters = self._unless_told("tone_parameters", parameters)
         toned = tone.ToneCurve(name="toned", dtype="float32")([self.image, parameters])
         features = layers.Concatenate(name="dark_and_toned")([self.image, toned])

@@ -62,7 +62,31 @@ class ToneAround(layers.Layer):
         return input_shapes[0]
 
 
-def tone_parameters(thumbnail, hidden=128, dropout=0.3):
+@keras.saving.register_keras_serializable("neid_tf")
+class WithMirrored(layers.Layer):
+    """Put the mirror images of N pictures behind them: N×h×w×C to 2N×h×w×C."""
+
+    def call(self, images):
+        return ops.concatenate([images, images[:, :, ::-1]], axis=0)
+
+    def compute_output_shape(self, input_shape):
+        batch = input_shape[0]
+        return (None if batch is None else 2 * batch, *input_shape[1:])
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class MeanOfHalves(layers.Layer):
+    """Average the first half of the rows with the second, as :class:`WithMirrored` orders them."""
+
+    def call(self, vectors):
+        return ops.mean(ops.reshape(vectors, (2, -1, vectors.shape[-1])), axis=0)
+
+    def compute_output_shape(self, input_shape):
+        batch, size = input_shape
+        return (None if batch is None else batch // 2, size)
+
+
+def tone_parameters(thumbnail, hidden=128, dropout=0.3, mirrored=False):
     """Read the 15 parameters of :class:`ToneCurve` off a thumbnail.
 
     Frozen features say what the picture shows (:mod:`neid_tf.models.backbone`); two dense layers
@@ -72,10 +96,14 @@ def tone_parameters(thumbnail, hidden=128, dropout=0.3):
         thumbnail: N×128×128×3 in [0, 1].
         hidden: units of the first dense layer.
         dropout: share of the features, and of the units, that training drops.
+        mirrored: whether the result is the mean for the thumbnail and its mirror image: what a
+            picture shows does not depend on its side, but what is read off it does a little.
 
     Returns:
         N×15.
     """
+    if mirrored:
+        thumbnail = WithMirrored(name="tone_with_mirrored", dtype="float32")(thumbnail)
     features, log_gain = backbone.features(thumbnail)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
@@ -83,4 +111,5 @@ def tone_parameters(thumbnail, hidden=128, dropout=0.3):
     small = keras.initializers.RandomNormal(stddev=0.01)
     head = layers.Dense(PARAMETERS, kernel_initializer=small, dtype="float32", name="tone_head")
     around = ToneAround(name="tone_parameters", dtype="float32")
-    return around([head(features), log_gain])
+    parameters = around([head(features), log_gain])
+    return MeanOfHalves(name="tone_mean", dtype="float32")(parameters) if mirrored else parameters

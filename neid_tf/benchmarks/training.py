@@ -16,7 +16,7 @@ VARIANTS = {
 """How a step can be computed: fields of :class:`neid_tf.train_config.TrainConfig`."""
 
 
-def rates(settings, model, fields, runs, variants=("float32",), steps=4):
+def rates(settings, model, fields, runs, variants=("float32",), steps=16):
     """Compare the input pipeline alone, the training step alone, and both together.
 
     The pairs are generated, of LoL's size; the step alone computes on one batch again and again.
@@ -27,7 +27,8 @@ def rates(settings, model, fields, runs, variants=("float32",), steps=4):
         fields: fields that differ from the variant's.
         runs: counted turns.
         variants: of :data:`VARIANTS`; all are timed in turns.
-        steps: batches in a turn.
+        steps: batches in a turn, so many that starting the pipeline, which a run does once, is
+            little of it.
 
     Returns:
         Dictionary with ``images_per_second`` of the ``pipeline`` and, for each variant, of its

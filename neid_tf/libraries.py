@@ -2,23 +2,28 @@
 
 import contextlib
 
+_EXPORT = "'neid_tf[export]'"
 INSTALL = {
-    "tensorflow": "tensorflow keras",
-    "keras": "tensorflow keras",
-    "tensorboard": "tensorboard",
-    "skimage": "scikit-image",
-    "scipy": "scipy",
-    "onnxruntime": "onnxruntime",
+    "PIL": "pillow",
+    "absl": "absl-py",
     "ai_edge_litert": "ai-edge-litert",
+    "ai_edge_quantizer": _EXPORT,
+    "cv2": "opencv-python-headless",
+    "keras": "tensorflow keras",
+    "onnx": _EXPORT,
+    "skimage": "scikit-image",
+    "tensorflow": "tensorflow keras",
+    "tf2onnx": _EXPORT,
 }
-"""Modules, and what pip calls the packages that they take."""
+"""Modules, and what pip calls the packages that they take, where that is another name."""
 
 
 class MissingLibraryError(ValueError):
     """A library that is not installed; the message names it and says what installs it."""
 
     def __init__(self, purpose, library):
-        package = INSTALL.get(library.partition(".")[0], "'neid_tf[export]'")
+        module = library.partition(".")[0]
+        package = INSTALL.get(module, module)
         super().__init__(f"{purpose} needs {library}: pip install {package}")
 
 

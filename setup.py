@@ -24,7 +24,9 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["neid_tf", "neid_tf.*"]),
     package_data={
-        "neid_tf": ["weights/*", "models/*.npz", "lol_validation.txt", "niqe_model.txt"],
+        "neid_tf.models": ["weights/*", "*.npz"],
+        "neid_tf.data": ["lol_validation.txt"],
+        "neid_tf.evaluation": ["niqe_model.txt"],
     },
     python_requires=">=3.10,<3.14",
     install_requires=REQUIREMENTS,

@@ -13,8 +13,11 @@ from pathlib import Path
 from absl import flags
 
 from experiments import run
-from neid_tf import pairs, panels, pictures
-from neid_tf.commands import common, compare, quiet
+from neid_tf import pictures
+from neid_tf.commands import common, compare
+from neid_tf.data import pairs
+from neid_tf.evaluation import panels
+from neid_tf.support import keras_start
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 FOLDERS = {"5": ("low", "high"), "9": ("input", "expertC"), "samples": ("low", "high")}
@@ -88,7 +91,7 @@ def main(arguments):
     samples = figure == "samples" and not common.DATA.value
     root = SAMPLES if samples else common.required(common.DATA)
     rows = chosen(sources(figure, root), _ONLY.value)
-    quiet.load_keras()
+    keras_start.load_keras()
     names = dict.fromkeys(["lime", "mf", *_ALSO.value, "neid"])
     write(figure, rows, compare.load(names, common.WEIGHTS.value), output)
 

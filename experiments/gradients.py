@@ -18,9 +18,12 @@ import numpy as np
 from absl import flags
 
 from experiments import run
-from neid_tf import data, files, models, pairs
-from neid_tf.commands import common, quiet
-from neid_tf.environment import environment
+from neid_tf import models
+from neid_tf.commands import common
+from neid_tf.data import pairs
+from neid_tf.data.batches import Sampling, training_batches
+from neid_tf.support import files, keras_start
+from neid_tf.support.environment import environment
 
 _RUN = flags.DEFINE_string("run", None, "Folder of the run.")
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches to average over.", lower_bound=1)
@@ -33,7 +36,7 @@ def trainer_of(workdir, **other):
         workdir: folder of the run.
         other: fields of ``ModelConfig`` that are to differ from the run's.
     """
-    from neid_tf.training import TrainConfig, Trainer
+    from neid_tf.training.trainer import TrainConfig, Trainer
 
     settings = json.loads((workdir / "settings.json").read_text("utf-8"))
     own = {field.name for field in dataclasses.fields(TrainConfig)}
@@ -89,8 +92,8 @@ def measure(workdir, root, count, output):
     training = pairs.hold_out(pairs.load_pairs(root), "lol")[0]
     trainer, config = trainer_of(workdir)
     model = trainer.network.config
-    sampling = data.Sampling(config.crop, config.batch_size, config.seed, model.tone)
-    batches = list(data.batches(training, sampling, 0, count))
+    sampling = Sampling(config.crop, config.batch_size, config.seed, model.tone)
+    batches = list(training_batches(training, sampling, 0, count))
     sizes, found = kernels(trainer, batches), {}
     for target in ("toned",) if model.tone else ("low", "reference"):
         report = norms(trainer_of(workdir, detail_target=target)[0], batches)
@@ -114,7 +117,7 @@ def main(arguments):
     """Read the flags, measure, write and print."""
     del arguments
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
-    quiet.load_keras()
+    keras_start.load_keras()
     report = measure(Path(common.required(_RUN)), root, _BATCHES.value, output)
     text = json.dumps(report, indent=2) + "\n"
     files.write_whole(Path(output), text.encode())

@@ -16,11 +16,13 @@ import keras
 from absl import app
 from keras import layers
 
-from neid_tf import evaluation, files, pretrained
-from neid_tf import pairs as pair_files
+from neid_tf import evaluation
 from neid_tf.commands import common
-from neid_tf.enhance import enhance
-from neid_tf.environment import environment
+from neid_tf.data import pairs as pair_files
+from neid_tf.inference.enhance import enhance
+from neid_tf.models import pretrained
+from neid_tf.support import files
+from neid_tf.support.environment import environment
 
 SIDES = (4, 6, 8, 12, 16)
 """Sides of the windows, in cells of the bottleneck; training crops of 128 pixels have 4."""

@@ -3,7 +3,7 @@
     python -m experiments.package_weights --data=DIR --weights=runs/neid_all/last.npz \
         --scored=runs/neid_l/last.npz --output=neid
 
-Writes neid_tf/weights/NAME.npz (half precision), NAME.onnx beside it (the same weights, for
+Writes neid_tf/models/weights/NAME.npz (half precision), NAME.onnx beside it (the same weights, for
 ONNX Runtime) and experiments/quality/NAME.json, the report of the scores. The scores are those of
 the packaged file, by the path that users take; or, where the packaged weights were trained on the
 held-out scenes too in the end, those of --scored, the weights before that. With --onnx_only only
@@ -16,11 +16,14 @@ from pathlib import Path
 from absl import flags
 
 from experiments import run
-from neid_tf import evaluation, export, files, pretrained
-from neid_tf import pairs as pair_files
-from neid_tf.commands import common, evaluate, methods
-from neid_tf.environment import environment
-from neid_tf.profiling import count_operations
+from neid_tf import evaluation, export
+from neid_tf.benchmarks.costs import count_operations
+from neid_tf.commands import common, evaluate
+from neid_tf.data import pairs as pair_files
+from neid_tf.inference import methods
+from neid_tf.models import pretrained
+from neid_tf.support import files
+from neid_tf.support.environment import environment
 
 _SCORED = flags.DEFINE_string(
     "scored", "", "The weights to score, if the packaged ones have seen the held-out scenes."
@@ -31,7 +34,7 @@ HOME = Path(__file__).resolve().parent.parent
 
 def package(data, weights, name, scored=""):
     """Save the weights under a name, score them or those of ``scored``, write card and report."""
-    target = HOME / "neid_tf" / "weights" / f"{name}.npz"
+    target = HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
     model = pretrained.load_pretrained(weights)
     made_with = environment()  # before the new file is there: of the commit, not of a change to it
     training = model.card.get("training", model.card)
@@ -69,7 +72,7 @@ def package(data, weights, name, scored=""):
 
 def package_onnx(name):
     """Write the ONNX file of packaged weights; a halved weight is a halved weight in both."""
-    target = HOME / "neid_tf" / "weights" / f"{name}.npz"
+    target = HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
     model = pretrained.load_pretrained(str(target))
     return export.to_onnx(model, target.with_suffix(".onnx"), overwrite=True, compact=True)
 

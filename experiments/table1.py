@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from experiments import run
-from neid_tf.commands import common, compare, methods
+from neid_tf.commands import common, compare
+from neid_tf.inference import methods
 
 RECORDS = Path(__file__).resolve().parent / "table1"
 NEID = RECORDS.parent / "quality" / "neid.json"

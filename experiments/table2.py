@@ -22,10 +22,11 @@ import numpy as np
 from absl import flags
 
 from experiments import chart, run
-from neid_tf import evaluation, files, pictures
-from neid_tf.commands import common, quiet
-from neid_tf.model_config import ModelConfig
-from neid_tf.train_config import TrainConfig
+from neid_tf import evaluation, pictures
+from neid_tf.commands import common
+from neid_tf.models.config import ModelConfig
+from neid_tf.support import files, keras_start
+from neid_tf.training.config import TrainConfig
 
 RECORDS = Path(__file__).resolve().parent / "table2"
 PAPER = {
@@ -52,9 +53,10 @@ def record(runs, data, target=RECORDS):
     found = sorted(Path(runs).glob("*/last.npz"))
     if not found:
         raise ValueError(f"{runs}: no runs (NAME-SEED/last.npz)")
-    quiet.load_keras()
-    from neid_tf import pairs, pretrained
+    keras_start.load_keras()
     from neid_tf.commands.evaluate import rows_of
+    from neid_tf.data import pairs
+    from neid_tf.models import pretrained
 
     held = pairs.hold_out(pairs.load_pairs(data, smallest=11), "lol")[1]
     written = []
@@ -72,9 +74,9 @@ def record(runs, data, target=RECORDS):
 
 
 def _report(weights, card, rows):
-    from neid_tf.enhance import enhance
-    from neid_tf.pretrained import load_pretrained
-    from neid_tf.profiling import count_operations
+    from neid_tf.benchmarks.costs import count_operations
+    from neid_tf.inference.enhance import enhance
+    from neid_tf.models.pretrained import load_pretrained
 
     model = load_pretrained(weights)
     small = 2 // model.config.scale  # the input of a 600×400 picture is halved, but for unet's

@@ -51,7 +51,8 @@ def small_model():
 
 @pytest.fixture
 def weights_file(small_model, tmp_path):
-    from neid_tf import models, pretrained
+    from neid_tf import models
+    from neid_tf.models import pretrained
 
     path = tmp_path / "weights.npz"
     pretrained.save(models.inference_model(small_model), path, {"epochs_trained": 0})

@@ -12,7 +12,8 @@ import pytest
 
 SCRIPT = """
 import sys
-from neid_tf import pairs, training
+from neid_tf import training
+from neid_tf.data import pairs
 root, workdir, strategy, epochs, mixed = sys.argv[1:]
 config = training.TrainConfig(crop=32, batch_size=4, epochs=int(epochs), learning_rate=1e-3,
     validate_every=2, strategy=strategy, mixed_precision=mixed == "True")

@@ -52,8 +52,9 @@ def test_the_papers_schedule_for_each_architecture(at_home, name):
 
 
 def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
-    from neid_tf import pairs, pretrained
     from neid_tf.commands import main
+    from neid_tf.data import pairs
+    from neid_tf.models import pretrained
 
     monkeypatch.setattr(pairs, "validation_names", lambda: frozenset("56"))
     workdir, records = tmp_path / "runs" / "le_dr-1", tmp_path / "records"

@@ -21,10 +21,13 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from neid_tf import files, folders, pictures, tiles
+from neid_tf import pictures
 from neid_tf.benchmarks.timing import interleaved, ratios, spread
-from neid_tf.commands import common, methods, quiet
-from neid_tf.enhance import Enhancement
+from neid_tf.commands import common
+from neid_tf.inference import methods, tiles
+from neid_tf.inference.enhance import Enhancement
+from neid_tf.jobs import plan as folders
+from neid_tf.support import files, keras_start
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
 SUFFIXES = (".jpg", ".png", ".jpg", ".webp", ".jpg", ".png", ".jpg", ".tif")
@@ -231,8 +234,8 @@ def publish(report):
 
 def main(_):
     """Measure, print, write."""
-    quiet.load_keras()
-    from neid_tf.environment import environment
+    keras_start.load_keras()
+    from neid_tf.support.environment import environment
 
     started = time.time()
     with tempfile.TemporaryDirectory() as root:

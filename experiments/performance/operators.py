@@ -16,11 +16,12 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.performance.folders import command_line, publish
-from neid_tf import pretrained
+from neid_tf.benchmarks.costs import count_operations
 from neid_tf.benchmarks.timing import batch, interleaved, spread
-from neid_tf.commands import common, quiet
-from neid_tf.profiling import count_operations
-from neid_tf.runtimes import INPUT, OUTPUT
+from neid_tf.commands import common
+from neid_tf.inference.runtimes import INPUT, OUTPUT
+from neid_tf.models import pretrained
+from neid_tf.support import keras_start
 
 _PASSES = flags.DEFINE_integer("passes", 20, "Forward passes.", lower_bound=5)
 _PIXELS = (200, 300)  # Of the network's input: 600×400 come out.
@@ -90,8 +91,8 @@ def measure(weights, passes):
 
 def main(_):
     """Measure, print, write."""
-    quiet.load_keras()
-    from neid_tf.environment import environment
+    keras_start.load_keras()
+    from neid_tf.support.environment import environment
 
     started = time.time()
     report = {"environment": environment(), "weights": common.WEIGHTS.value}

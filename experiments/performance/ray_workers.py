@@ -15,9 +15,12 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.performance import folders
-from neid_tf import cluster, remote
 from neid_tf.benchmarks.timing import ratios, spread
-from neid_tf.commands import common, methods, quiet
+from neid_tf.commands import common
+from neid_tf.inference import methods
+from neid_tf.jobs import cluster
+from neid_tf.jobs import storage as remote
+from neid_tf.support import keras_start
 
 _COUNT = flags.DEFINE_integer("ray_pictures", 320, "Pictures in the folder.", lower_bound=64)
 _TURNS = flags.DEFINE_integer("ray_turns", 3, "Turns.", lower_bound=1)
@@ -42,10 +45,10 @@ def run(source, output, workers):
 
 def main(_):
     """Measure, print, write."""
-    quiet.load_keras()
+    keras_start.load_keras()
     import ray
 
-    from neid_tf.environment import environment
+    from neid_tf.support.environment import environment
 
     counts, started = (1, _MOST.value), time.time()
     starts, rates = ({count: [] for count in counts} for _ in range(2))

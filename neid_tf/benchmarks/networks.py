@@ -1,6 +1,6 @@
 """NEID against the U-net that the paper starts from."""
 
-from neid_tf.benchmarks.child import in_fresh_process
+from neid_tf.benchmarks.fresh_process import in_fresh_process
 from neid_tf.benchmarks.timing import batch, interleaved, ratios, spread
 
 
@@ -22,7 +22,7 @@ def against_unet(filters, depth, height, width, runs):
         ``ratio`` of the times.
     """
     from neid_tf import models
-    from neid_tf.profiling import count_operations
+    from neid_tf.benchmarks.costs import count_operations
 
     sizes = {"neid": (height // 2, width // 2), "unet": (height, width)}
     nets, calls, report = {}, {}, {}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf import export, pictures, pretrained, runtimes
+from neid_tf import export, pictures
+from neid_tf.benchmarks.costs import count_operations
 from neid_tf.benchmarks.networks import compiled
 from neid_tf.benchmarks.timing import batch, interleaved, ratios, scene, spread
-from neid_tf.profiling import count_operations
+from neid_tf.inference import runtimes
+from neid_tf.models import pretrained
 
 _LIBRARIES = {"onnx": ("onnxruntime",), "litert": ("ai_edge_litert",)}
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from neid_tf import pictures
-from neid_tf.benchmarks.child import in_fresh_process, loaded
+from neid_tf.benchmarks.fresh_process import in_fresh_process, loaded
 from neid_tf.benchmarks.timing import scene
 
 MEGAPIXELS = (0.1, 0.3, 1.0, 3.0, 10.0, 24.0, 50.0, 100.0)

@@ -13,7 +13,7 @@ VARIANTS = {
     "mixed": {"mixed_precision": True},
     "xla_mixed": {"jit_compile": True, "mixed_precision": True},
 }
-"""How a step can be computed: fields of :class:`neid_tf.train_config.TrainConfig`."""
+"""How a step can be computed: fields of :class:`neid_tf.training.config.TrainConfig`."""
 
 
 def rates(settings, model, fields, runs, variants=("float32",), steps=16):
@@ -22,7 +22,7 @@ def rates(settings, model, fields, runs, variants=("float32",), steps=16):
     The pairs are generated, of LoL's size; the step alone computes on one batch again and again.
 
     Args:
-        settings: :class:`neid_tf.train_config.TrainConfig`.
+        settings: :class:`neid_tf.training.config.TrainConfig`.
         model: name of the model.
         fields: fields that differ from the variant's.
         runs: counted turns.
@@ -60,11 +60,12 @@ def rates(settings, model, fields, runs, variants=("float32",), steps=16):
 
 def _pipeline(settings, model, fields, most):
     """Return the function from a number of batches to them."""
-    from neid_tf import data, model_config
+    from neid_tf.data import batches
+    from neid_tf.models import config as model_config
 
     tone = model_config.describe(model, **fields).tone
-    sampling = data.Sampling(settings.crop, settings.batch_size, thumbnail=tone)
-    dataset = data.training_dataset(_generated_pairs(), sampling, 0, most)
+    sampling = batches.Sampling(settings.crop, settings.batch_size, thumbnail=tone)
+    dataset = batches.training_dataset(_generated_pairs(), sampling, 0, most)
     return lambda count: itertools.islice(dataset, count)
 
 
@@ -86,8 +87,9 @@ def _calls(settings, name, model, fields, make, steps):
 
 
 def _trainer(settings, model, fields):
-    from neid_tf import models, training
-    from neid_tf.precision import precision
+    from neid_tf import models
+    from neid_tf.training import trainer as training
+    from neid_tf.training.precision import precision
 
     with precision(settings.mixed_precision):
         network = models.rebuild(models.build(model, **fields), "training")
@@ -97,7 +99,7 @@ def _trainer(settings, model, fields):
 
 
 def _generated_pairs(count=16):
-    from neid_tf.pairs import Pairs
+    from neid_tf.data.pairs import Pairs
 
     rng = np.random.default_rng(0)
     high = tuple(rng.integers(0, 256, (400, 600, 3), np.uint8) for _ in range(count))

@@ -24,7 +24,9 @@ import tempfile
 
 from absl import flags
 
-from neid_tf.commands import common, methods, quiet
+from neid_tf.commands import common
+from neid_tf.inference import methods
+from neid_tf.support import keras_start
 
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
 VARIANTS = ("float32", "xla", "mixed", "xla_mixed")
@@ -65,9 +67,9 @@ def main(arguments):
     if _PLOT.value and "growth" not in _SECTIONS.value:
         raise flags.ValidationError("--plot needs the section growth")
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
-    quiet.load_keras()
+    keras_start.load_keras()
     from neid_tf.benchmarks import plot, text
-    from neid_tf.files import write_whole
+    from neid_tf.support.files import write_whole
 
     report = measure()
     print(text.table(report))
@@ -92,7 +94,7 @@ def threads():
 def measure():
     """Return the report of the sections that are asked for."""
     from neid_tf.benchmarks import runtimes
-    from neid_tf.environment import environment
+    from neid_tf.support.environment import environment
 
     wanted = [name for name in SECTIONS if name in _SECTIONS.value]
     report = {"environment": environment()}
@@ -115,7 +117,7 @@ def _unet(found):
 
 def _training(found):
     from neid_tf.benchmarks import training
-    from neid_tf.train_config import TrainConfig
+    from neid_tf.training.config import TrainConfig
 
     del found
     fields = {"filters": _FILTERS.value, "depth": _DEPTH.value, "initializer": "he_normal"}

@@ -15,8 +15,9 @@ import numpy as np
 from absl import flags
 
 from neid_tf import pictures
-from neid_tf.commands import common, methods
-from neid_tf.picture_raster import to_type
+from neid_tf.commands import common
+from neid_tf.inference import methods
+from neid_tf.pictures.raster import to_type
 
 ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
 
@@ -35,7 +36,7 @@ def main(arguments):
     """Draw the figure of one picture."""
     if len(arguments) != 1:
         raise flags.ValidationError(f"one input picture is compared, not {len(arguments)}")
-    from neid_tf import panels
+    from neid_tf.evaluation import panels
 
     source, output = Path(arguments[0]), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
@@ -56,7 +57,7 @@ def crop_of(text):
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise flags.ValidationError(f"--zoom is top,left,height,width in pixels, not {text!r}")
-    from neid_tf.panels import Crop
+    from neid_tf.evaluation.panels import Crop
 
     return Crop(*map(int, parts))
 

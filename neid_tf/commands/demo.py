@@ -20,7 +20,8 @@ from pathlib import Path
 from absl import flags
 
 from neid_tf import demo
-from neid_tf.commands import common, quiet
+from neid_tf.commands import common
+from neid_tf.support import keras_start
 
 _SAMPLES_OF_A_CHECKOUT = Path("data/samples/low")
 
@@ -97,8 +98,9 @@ def _sample_pictures():
 
 def _model():
     """Return the model, which does large pictures in tiles."""
-    quiet.load_keras()
-    from neid_tf import pretrained, tiles
+    keras_start.load_keras()
+    from neid_tf.inference import tiles
+    from neid_tf.models import pretrained
 
     return tiles.Tiled(pretrained.load_pretrained(common.WEIGHTS.value))
 

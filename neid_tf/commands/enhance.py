@@ -22,8 +22,11 @@ import sys
 from absl import flags
 from tqdm import tqdm
 
-from neid_tf import folders, pictures, remote, video
-from neid_tf.commands import common, methods, on_ray
+from neid_tf import pictures, video
+from neid_tf.commands import common, on_ray
+from neid_tf.inference import methods
+from neid_tf.jobs import plan as folders
+from neid_tf.jobs import storage as remote
 
 _SCALE = flags.DEFINE_enum(
     "scale", "1", ["1", "2"], "1: an output of the input's size; 2: of twice its size."
@@ -64,10 +67,7 @@ def main(inputs):
     for item in [*inputs, output]:
         if remote.is_address(item):
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
-    try:
-        jobs, failures = folders.plan(inputs, output, _SUFFIX.value)
-    except folders.UsageError as error:
-        raise flags.ValidationError(str(error)) from error
+    jobs, failures = folders.plan(inputs, output, _SUFFIX.value)
     for name, reason in failures:
         _report(f"{name}: {reason}")
     failed = len(failures)

@@ -20,10 +20,12 @@ from pathlib import Path
 
 from absl import flags
 
-from neid_tf import evaluation, files, pictures
-from neid_tf import pairs as pair_files
-from neid_tf.commands import common, methods
-from neid_tf.environment import environment
+from neid_tf import evaluation, pictures
+from neid_tf.commands import common
+from neid_tf.data import pairs as pair_files
+from neid_tf.inference import methods
+from neid_tf.support import files
+from neid_tf.support.environment import environment
 
 _ONLY = flags.DEFINE_string(
     "only", None, "'lol' for the held-out scenes of our485, or a text file of names; else all."
@@ -105,7 +107,7 @@ def _chosen(root):
 
 
 def rows_of(pairs):
-    """Return the rows of :class:`neid_tf.pairs.Pairs`."""
+    """Return the rows of :class:`neid_tf.data.pairs.Pairs`."""
     table = {name: sides for name, *sides in zip(*dataclasses.astuple(pairs), strict=True)}
     return Rows(pairs.names, table.__getitem__)
 

@@ -22,8 +22,10 @@ from pathlib import Path
 
 from absl import flags
 
-from neid_tf import pictures, runtimes
-from neid_tf.commands import common, quiet
+from neid_tf import pictures
+from neid_tf.commands import common
+from neid_tf.inference import runtimes
+from neid_tf.support import keras_start
 
 _REPRESENTATIVE_PICTURES = 32
 
@@ -57,8 +59,9 @@ def main(arguments):
     if format == "litert":
         options["size"] = (_HEIGHT.value, _WIDTH.value)
         options["representative"] = _representative()
-    quiet.load_keras()
-    from neid_tf import export, pretrained
+    keras_start.load_keras()
+    from neid_tf import export
+    from neid_tf.models import pretrained
 
     model = pretrained.load_pretrained(common.WEIGHTS.value)
     write = {

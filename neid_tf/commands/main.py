@@ -7,7 +7,8 @@ import sys
 from absl import flags
 
 from neid_tf import __version__
-from neid_tf.libraries import MissingLibraryError
+from neid_tf.support.errors import UsageError
+from neid_tf.support.libraries import MissingLibraryError
 
 COMMANDS = {
     "enhance": "brighten pictures and folders of pictures",
@@ -57,7 +58,7 @@ def run(command, argv):
             return OK
         arguments = flags.FLAGS(argv)[1:]
         return module.main(arguments) or OK
-    except flags.Error as error:
+    except (flags.Error, UsageError) as error:
         return _complain(f"{command}: {error} (neid {command} --help)", USAGE)
     except (Failure, ValueError, OSError, FloatingPointError) as error:
         return _complain(f"{command}: {error}", FAILED)

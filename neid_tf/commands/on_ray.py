@@ -27,15 +27,14 @@ def enhance(inputs, output, make, weights, suffix="", **options):
     """Enhance the inputs on the cluster that the flags name; return the exit code.
 
     Args:
-        inputs, output, suffix: as for :func:`neid_tf.remote.plan`.
-        make, weights, **options: fields of :class:`neid_tf.cluster.Work`.
+        inputs, output, suffix: as for :func:`neid_tf.jobs.storage.plan`.
+        make, weights, **options: fields of :class:`neid_tf.jobs.cluster.Work`.
     """
-    from neid_tf import cluster, folders, remote
+    from neid_tf.jobs import cluster
+    from neid_tf.jobs import storage as remote
 
     try:
         jobs, sources, failures = remote.plan(inputs, output, suffix)
-    except folders.UsageError as error:
-        raise flags.ValidationError(str(error)) from error
     except ImportError as error:
         raise cluster.ClusterError(f"addresses need {error.name}: {cluster.INSTALL}") from error
     rows = [_failure(name, None, reason) for name, reason in failures]

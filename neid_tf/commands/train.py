@@ -8,9 +8,11 @@ best.npz by validation, and last.npz.
 
 from absl import flags
 
-from neid_tf import model_config, pairs
-from neid_tf.commands import common, quiet
-from neid_tf.train_config import TrainConfig
+from neid_tf.commands import common
+from neid_tf.data import pairs
+from neid_tf.models import config as model_config
+from neid_tf.support import keras_start
+from neid_tf.training.config import TrainConfig
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _MODEL = flags.DEFINE_enum("model", "neid", list(model_config.VARIANTS), "The model to train.")
@@ -50,7 +52,7 @@ def main(arguments):
     training, validation = pairs.hold_out(decoded, _VALIDATION.value)
     print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
     command = common.command_line("train", leave_out=("data", "workdir", "flagfile"))
-    quiet.load_keras()
-    from neid_tf.training import train
+    keras_start.load_keras()
+    from neid_tf.training.trainer import train
 
     train(config, name, fields, training, validation, workdir, command)

@@ -1,10 +1,19 @@
-"""The models of the paper and the variants beyond it."""
+"""The models of the paper and the variants beyond it; Keras is imported when one is asked for."""
 
 import dataclasses
+import importlib
 
-from neid_tf.model_config import ARCHITECTURES, VARIANTS, ModelConfig, describe
-from neid_tf.models.layers import area_resize
-from neid_tf.models.neid import NEID, adopt, inference_model, rebuild, transfer
+from neid_tf.models.config import ARCHITECTURES, VARIANTS, ModelConfig, describe
+
+_HOMES = {
+    "NEID": "neid",
+    "adopt": "neid",
+    "area_resize": "layers",
+    "inference_model": "neid",
+    "rebuild": "neid",
+    "transfer": "neid",
+}
+"""The modules, all with Keras, of the names that are imported when they are asked for."""
 
 
 def build(name="neid", **fields):
@@ -21,7 +30,15 @@ def build(name="neid", **fields):
     Raises:
         ValueError: for an unknown name, an unknown field or a bad value.
     """
+    from neid_tf.models.neid import NEID
+
     return NEID(name=name, **dataclasses.asdict(describe(name, **fields)))
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'neid_tf.models' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"neid_tf.models.{_HOMES[name]}"), name)
 
 
 __all__ = [

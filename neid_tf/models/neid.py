@@ -14,8 +14,8 @@ import functools
 import keras
 from keras import layers
 
-from neid_tf.model_config import ModelConfig
 from neid_tf.models import backbone, tone, unet
+from neid_tf.models.config import ModelConfig
 from neid_tf.models.layers import (
     BilinearUpsampling,
     FeatureFusing,

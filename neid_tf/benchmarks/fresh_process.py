@@ -1,0 +1,93 @@
+"""What is measured in a process of its own.
+
+``python -m neid_tf.benchmarks.fresh_process WHAT ARGUMENTS`` is how it is started.
+
+Prints one line of JSON.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from neid_tf.benchmarks.costs import Memory
+from neid_tf.inference import runtimes, tiles
+from neid_tf.inference.enhance import Enhancement
+from neid_tf.jobs import plan as folders
+from neid_tf.models import pretrained
+
+
+def in_fresh_process(what, *arguments):
+    """Measure in a new process.
+
+    Args:
+        what: one of :data:`MEASUREMENTS`.
+        *arguments: of that function.
+
+    Returns:
+        The dictionary that it returns.
+    """
+    command = [sys.executable, "-m", "neid_tf.benchmarks.fresh_process", what, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RuntimeError(f"measuring {what} {' '.join(command[4:])} failed: {reason}")
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def forward(name, filters, depth, height, width):
+    """Return the ``peak_bytes`` that a forward pass of an untrained model adds.
+
+    The model is run once on a small picture first, so that what is loaded once does not count.
+    """
+    from neid_tf import models
+    from neid_tf.benchmarks.networks import compiled
+
+    net = models.build(name, filters=int(filters), depth=int(depth), initializer="he_normal")
+    call = compiled(models.inference_model(net))
+    call(np.zeros((1, 16, 16, 3), np.float32)).numpy()
+    memory = Memory()
+    call(np.zeros((1, int(height), int(width), 3), np.float32)).numpy()
+    return {"peak_bytes": memory.added()}
+
+
+def picture(runtime, weights, source, target):
+    """Enhance a picture file, as ``neid enhance`` does, in tiles where it is large.
+
+    Returns:
+        ``seconds``, and the ``peak_bytes`` that it adds to the process with the runtime loaded.
+    """
+    function = loaded(runtime, weights)
+    # Whole and in tiles, two sizes of each: what is compiled once does not count.
+    for size in [(64, 64), (80, 96), (64, 2 * tiles.TILE + 64), (80, 2 * tiles.TILE + 96)]:
+        function(np.zeros((*size, 3), np.uint8))
+    memory, started = Memory(), time.perf_counter()
+    job = folders.Job(Path(source), Path(target))
+    [(_, error)] = folders.enhance_pictures([job], function, overwrite=True)
+    if error:
+        raise error
+    return {"seconds": time.perf_counter() - started, "peak_bytes": memory.added()}
+
+
+def loaded(runtime, weights, tile=tiles.TILE):
+    """Return the function from pixels to enhanced pixels of a network in a runtime.
+
+    Args:
+        runtime: ``tensorflow``, or one of :data:`neid_tf.inference.runtimes.SUFFIXES`.
+        weights: name or path of weights, or the path of an export.
+        tile: as for :class:`neid_tf.inference.tiles.Tiled`.
+    """
+    if runtime == "tensorflow":
+        model = pretrained.load_pretrained(weights)
+    else:
+        model = runtimes.load(weights, runtime)
+    return Enhancement(tiles.Tiled(model, tile))
+
+
+MEASUREMENTS = {"forward": forward, "picture": picture}
+
+if __name__ == "__main__":
+    print(json.dumps(MEASUREMENTS[sys.argv[1]](*sys.argv[2:])))

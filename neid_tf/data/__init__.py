@@ -1,0 +1,1 @@
+"""Pairs of pictures, and the batches that training is fed."""

@@ -1,0 +1,97 @@
+"""What is done to a whole batch on the training device: flips, quarter turns, halving.
+
+Pure functions of ``keras.ops``; the draws come with the batch, so a run that goes on after an
+interruption sees the same pictures.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from neid_tf.pixels.resample import bicubic_taps
+
+
+def to_float(images):
+    """Turn pictures of 8 or 16 bit into float32 in [0, 1]; float pictures stay as they are."""
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    white = {"uint8": 255.0, "uint16": 65535.0}.get(dtype)
+    return ops.cast(images, "float32") / white if white else images
+
+
+def expose(images, draws, extent):
+    """Make pictures brighter or darker by ``exp(±extent)`` at most, clipped to [0, 1].
+
+    Args:
+        images: N×H×W×C in [0, 1].
+        draws: N uniform draws in [0, 1).
+        extent: 0 leaves the pictures alone.
+    """
+    if not extent:
+        return images
+    gain = ops.exp((2.0 * draws - 1.0) * extent)
+    return ops.minimum(images * ops.reshape(gain, (-1, 1, 1, 1)), 1.0)
+
+
+def mirror(images, mirrored):
+    """Flip pictures horizontally, each or not (N booleans)."""
+    return _where(mirrored, ops.flip(images, axis=2), images)
+
+
+def flip_and_turn(images, flips, turns):
+    """Flip pictures vertically, then turn them by quarter turns (section 3.2).
+
+    Args:
+        images: N×S×S×C, square.
+        flips: N booleans: whether a picture is turned upside down first.
+        turns: N whole numbers: quarter turns counter-clockwise, as ``numpy.rot90`` counts.
+
+    Returns:
+        N×S×S×C.
+    """
+    turns = ops.cast(turns, "int32") % 4
+    images = _where(flips, ops.flip(images, axis=1), images)
+    odd = turns % 2 == 1
+    images = _where(odd, ops.transpose(images, (0, 2, 1, 3)), images)
+    # A quarter turn is a transposition and an upside-down flip, a half turn both flips.
+    images = _where((turns == 1) | (turns == 2), ops.flip(images, axis=1), images)
+    return _where((turns == 2) | (turns == 3), ops.flip(images, axis=2), images)
+
+
+def _where(condition, yes, no):
+    return ops.where(ops.reshape(condition, (-1, 1, 1, 1)), yes, no)
+
+
+def halve(images):
+    """Downsample pictures by 2, bicubically and antialiased (section 3.2).
+
+    One fixed strided convolution a direction, equal to ``tf.image.resize(method="bicubic",
+    antialias=True)``. Like it, it leaves out what lies beyond the border.
+
+    Args:
+        images: float N×H×W×3, H and W even.
+
+    Returns:
+        N×H/2×W/2×3, clipped to [0, 1].
+
+    Raises:
+        ValueError: for an odd height or width.
+    """
+    for side in images.shape[1:3]:
+        if side is not None and side % 2:
+            raise ValueError(f"only even sizes can be halved, not {tuple(images.shape[1:3])}")
+    halved = _filter_rows(_filter_rows(images, axis=1), axis=2)
+    return ops.clip(halved, 0.0, 1.0)
+
+
+def _filter_rows(images, axis):
+    taps = bicubic_taps().astype("float32")
+    shape = (8, 1) if axis == 1 else (1, 8)
+    kernel = ops.convert_to_tensor(taps.reshape(*shape, 1, 1) * np.eye(3, dtype="float32"))
+    strides = (2, 1) if axis == 1 else (1, 2)
+    padding = [(0, 0), (0, 0), (0, 0), (0, 0)]
+    padding[axis] = (3, 3)
+    kernel = ops.cast(kernel, images.dtype)
+    padded = ops.pad(images, padding)
+    inside = ops.pad(ops.ones_like(images[:1, :, :1] if axis == 1 else images[:1, :1]), padding)
+    weight = ops.conv(inside, kernel, strides, "valid")
+    return ops.conv(padded, kernel, strides, "valid") / weight

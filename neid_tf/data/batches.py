@@ -1,0 +1,192 @@
+"""The pipelines that feed training: crops cut from decoded pairs.
+
+``tf.data`` cuts them, or :class:`ArrayBatches` on backends other than TensorFlow. The n-th
+sample of a run depends on the seed and n alone, so a run that goes on from a checkpoint sees
+what it would have seen without the interruption.
+"""
+
+import concurrent.futures
+import dataclasses
+
+import cv2
+import keras
+import numpy as np
+
+MINIATURE = 192
+"""Cells along each side of the stored miniatures that thumbnails are cut from."""
+
+
+def miniature(picture):
+    """Average a picture over a square grid of :data:`MINIATURE` cells, float16 in [0, 1].
+
+    By whole-pixel boxes of the enlarged picture (OpenCV's area resampling), on the CPU.
+    """
+    white = np.float32(np.iinfo(picture.dtype).max)
+    size = (MINIATURE, MINIATURE)
+    return cv2.resize(
+        picture.astype(np.float32) / white, size, interpolation=cv2.INTER_AREA
+    ).astype(np.float16)
+
+
+def _miniatures(pairs):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return [np.stack(list(pool.map(miniature, side))) for side in (pairs.low, pairs.high)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn from pairs.
+
+    Attributes:
+        crop: side of the square crops, in pixels of the full-size pictures.
+        batch_size: samples in a batch.
+        seed: of every draw.
+        thumbnail: whether miniatures of the whole pictures come with the crops.
+        smallest_view: the least share of each side of the picture that a thumbnail shows.
+    """
+
+    crop: int = 256
+    batch_size: int = 8
+    seed: int = 0
+    thumbnail: bool = False
+    smallest_view: float = 0.7
+
+    def steps_per_epoch(self, pairs):
+        """Return the batches that show every picture about once."""
+        return -(-len(pairs) // self.batch_size)
+
+
+def training_batches(pairs, sampling, first_step, steps):
+    """Make the batches of a training run for the Keras backend in use."""
+    if keras.backend.backend() == "tensorflow":
+        return training_dataset(pairs, sampling, first_step, steps)
+    return ArrayBatches(pairs, sampling, first_step, steps)
+
+
+def training_dataset(pairs, sampling, first_step, steps):
+    """Make the ``tf.data`` pipeline of a training run.
+
+    Args:
+        pairs: :class:`neid_tf.data.pairs.Pairs`.
+        sampling: :class:`Sampling`.
+        first_step: the step of the run that the first batch is for.
+        steps: the number of batches.
+
+    Returns:
+        A data set of dictionaries: ``low`` and ``high`` (B×crop×crop×3, as stored, cut at the
+        same place), the draws ``flip`` and ``mirror`` (B booleans), ``turns`` (B, 0 to 3) and
+        ``exposure`` (B in [0, 1)); with thumbnails also
+        ``low_mini`` and ``high_mini`` (B×192×192×3 float16) and ``view`` (B×4 shares).
+    """
+    import tensorflow as tf
+
+    sample = _tf_sampler(pairs, sampling)
+    first, last = (step * sampling.batch_size for step in (first_step, first_step + steps))
+    dataset = tf.data.Dataset.range(first, last)
+    dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.deterministic = True
+    dataset = dataset.batch(sampling.batch_size, drop_remainder=True).prefetch(4)
+    return dataset.with_options(options)
+
+
+def _tf_sampler(pairs, sampling):
+    """Return the function from a sample's number to the sample."""
+    import tensorflow as tf
+
+    sides = {"low": _Joined(pairs.low), "high": _Joined(pairs.high)}
+    minis = [tf.constant(side) for side in _miniatures(pairs)] if sampling.thumbnail else None
+    count, seed, crop = len(pairs), sampling.seed, sampling.crop
+
+    def sample(number):
+        epoch = tf.cast(number // count, tf.int32)
+        index = tf.random.experimental.index_shuffle(
+            tf.cast(number % count, tf.int32), [seed, epoch], count - 1
+        )
+        draws = tf.random.stateless_uniform([10], [seed, tf.cast(number, tf.int32)])
+        record = {side: joined.crop(index, draws, crop) for side, joined in sides.items()}
+        record |= {"turns": tf.cast(draws[3] * 4.0, tf.int32), "exposure": draws[9]}
+        record |= {"flip": draws[2] < 0.5, "mirror": draws[8] < 0.5}
+        if minis:
+            record |= {"low_mini": minis[0][index], "high_mini": minis[1][index]}
+            extent = sampling.smallest_view + (1.0 - sampling.smallest_view) * draws[4:6]
+            record["view"] = tf.concat([draws[6:8] * (1.0 - extent), extent], axis=0)
+        return record
+
+    return sample
+
+
+class _Joined:
+    """Pictures of any sizes end to end in one tensor, so that TensorFlow can pick one."""
+
+    def __init__(self, arrays):
+        import tensorflow as tf
+
+        if len({array.dtype for array in arrays}) > 1:
+            arrays = [_to_16_bit(array) for array in arrays]
+        sizes = np.array([array.size for array in arrays], np.int64)
+        self.pixels = tf.constant(np.concatenate([array.reshape(-1) for array in arrays]))
+        self.starts = tf.constant(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
+        self.shapes = tf.constant([array.shape for array in arrays], tf.int32)
+
+    def crop(self, index, draws, crop):
+        """Cut a crop at the place that the first two draws name."""
+        import tensorflow as tf
+
+        height, width = self.shapes[index, 0], self.shapes[index, 1]
+        size = tf.cast(height, tf.int64) * tf.cast(width, tf.int64) * 3
+        # One slice with both ends: a slice to the end would copy all pictures behind it.
+        flat = tf.slice(self.pixels, [self.starts[index]], [size])
+        picture = tf.reshape(flat, (height, width, 3))
+        top = tf.cast(draws[0] * tf.cast(height - crop + 1, tf.float32), tf.int32)
+        left = tf.cast(draws[1] * tf.cast(width - crop + 1, tf.float32), tf.int32)
+        return tf.ensure_shape(picture[top : top + crop, left : left + crop], (crop, crop, 3))
+
+
+def _to_16_bit(array):
+    return array if array.dtype == np.uint16 else array.astype(np.uint16) * np.uint16(257)
+
+
+class ArrayBatches(keras.utils.PyDataset):
+    """The same batches from arrays in memory, without TensorFlow, for Keras's other backends.
+
+    Args:
+        pairs, sampling, first_step, steps: as for :func:`training_dataset`. The draws come
+            from NumPy, so a run's crops differ from those of the ``tf.data`` pipeline.
+    """
+
+    def __init__(self, pairs, sampling, first_step, steps):
+        super().__init__(workers=4)
+        self.pairs, self.sampling = pairs, sampling
+        self.first_step, self.steps = first_step, steps
+        self.minis = _miniatures(pairs) if sampling.thumbnail else None
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, step):
+        size = self.sampling.batch_size
+        first = (self.first_step + step) * size
+        records = [self._sample(number) for number in range(first, first + size)]
+        batch = {key: np.stack([record[key] for record in records]) for key in records[0]}
+        return (batch,)
+
+    def _sample(self, number):
+        sampling, count = self.sampling, len(self.pairs)
+        epoch, position = divmod(number, count)
+        index = np.random.default_rng([sampling.seed, epoch, 0]).permutation(count)[position]
+        draws = np.random.default_rng([sampling.seed, number, 1]).random(10, np.float32)
+        low, high = self.pairs.low[index], self.pairs.high[index]
+        top, left = (
+            int(d * (s - sampling.crop + 1)) for d, s in zip(draws, low.shape[:2], strict=False)
+        )
+        window = np.s_[top : top + sampling.crop, left : left + sampling.crop]
+        record = {"low": low[window], "high": high[window]}
+        record |= {"turns": np.int32(draws[3] * 4.0), "exposure": draws[9]}
+        record |= {"flip": draws[2] < 0.5, "mirror": draws[8] < 0.5}
+        if self.minis:
+            record |= {"low_mini": self.minis[0][index], "high_mini": self.minis[1][index]}
+            extent = sampling.smallest_view + (1.0 - sampling.smallest_view) * draws[4:6]
+            record["view"] = np.concatenate([draws[6:8] * (1.0 - extent), extent])
+        return record

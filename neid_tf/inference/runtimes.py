@@ -1,0 +1,230 @@
+"""Running exported models: ONNX Runtime and LiteRT without TensorFlow and Keras, and SavedModels.
+
+``neid_tf.enhance(image, runtimes.load("neid.onnx"))`` works as with a Keras model.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from neid_tf.support.libraries import MissingLibraryError, needed_by
+
+SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
+"""The runtimes, and how the names of their models end; a SavedModel is a folder."""
+
+INPUT, OUTPUT = "image", "enhanced"
+"""Names of a picture batch, and of what is made of it, in every exported model."""
+
+TOLD, STEP = "told_", "neid_tf_step"
+"""In ONNX files, what the names of the vectors that may be told begin with, and the name of the
+number of pixels that tiles are to begin at multiples of."""
+
+# Its warnings are about what is meant to be: inputs that have a default.
+_ONNX_ERRORS = 3
+
+
+class ModelFileError(ValueError):
+    """An exported model that is missing, damaged or not one of ours; the message names it."""
+
+
+def load(path, runtime=None, threads=None):
+    """Load an exported model.
+
+    Args:
+        path: what :mod:`neid_tf.export` wrote: a folder, a ``.onnx`` or a ``.tflite`` file.
+        runtime: one of :data:`SUFFIXES`: ``saved_model`` (needs TensorFlow), ``onnx``
+            (onnxruntime) or ``litert`` (ai-edge-litert); None goes by the path
+            (:func:`runtime_of`).
+        threads: CPU threads of ONNX Runtime (None: its own choice) or LiteRT (None: one a core).
+
+    Returns:
+        A callable from float32 N×h×w×3 in [0, 1] to N×2h×2w×3 in [0, 1], h and w from 1 up;
+        see :class:`LiteRT` for its sizes. Its ``scale`` is 2, or 1 for the ``unet`` baseline.
+
+    Raises:
+        ModelFileError: for a path that is no export for this runtime.
+        MissingLibraryError: where the runtime is not installed.
+        ValueError: for an unknown runtime.
+    """
+    runtime = runtime_of(path) if runtime is None else runtime
+    if runtime not in SUFFIXES:
+        raise ValueError(f"runtime must be one of {', '.join(SUFFIXES)}, not {runtime!r}")
+    try:
+        with needed_by(f"runtime {runtime!r}"):
+            return _load(path, runtime, threads)
+    except MissingLibraryError:
+        raise
+    except Exception as error:
+        # Each runtime has errors of its own for files that it cannot read.
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        raise ModelFileError(f"{path}: cannot be run as {runtime}: {reason}") from error
+
+
+def _load(path, runtime, threads):
+    if runtime == "saved_model":
+        return SavedModel(path)
+    content = Path(path).read_bytes()
+    return Onnx(content, threads) if runtime == "onnx" else LiteRT(content, threads)
+
+
+def runtime_of(path):
+    """Tell a model's runtime by its path: a folder, ``.onnx`` or ``.tflite``.
+
+    Raises:
+        ModelFileError: for another path.
+    """
+    if Path(path).is_dir():
+        return "saved_model"
+    runtime = {suffix: name for name, suffix in SUFFIXES.items()}.get(Path(path).suffix)
+    if runtime in (None, "saved_model"):
+        raise ModelFileError(f"{path}: not a folder, .onnx or .tflite file: name its runtime")
+    return runtime
+
+
+class _Runner:
+    """Checks batches; a runtime fills in ``_run``."""
+
+    def __call__(self, batch):
+        batch = np.asarray(batch, np.float32)
+        if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+            raise ValueError(f"a batch has the shape (N, height, width, 3), not {batch.shape}")
+        return self._run(batch)
+
+    def _measured_scale(self):
+        """Return how many times larger the output is, by trying it."""
+        trial = np.zeros((1, 16, 24, 3), np.float32)
+        return _scale_of(trial.shape, self(trial).shape)
+
+
+def _scale_of(before, after):
+    """Return how many times larger a batch's shape has become."""
+    for scale in (1, 2):
+        if tuple(after) == (before[0], before[1] * scale, before[2] * scale, 3):
+            return scale
+    raise ValueError(f"not a NEID model: it makes {tuple(after)} of {tuple(before)}")
+
+
+class Onnx(_Runner):
+    """A model in ONNX Runtime, for pictures of any size.
+
+    :class:`neid_tf.inference.tiles.Tiled` takes it.
+
+    Args:
+        content: the bytes of the file.
+        threads: CPU threads; None for the runtime's choice.
+
+    Attributes:
+        step: tiles begin at multiples of so many pixels.
+        context: names of the vectors that the network reads off the whole picture.
+    """
+
+    def __init__(self, content, threads=None):
+        import onnxruntime
+
+        self._content, self._threads = content, threads
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = _ONNX_ERRORS
+        # Barely active channels make denormals, and those make convolutions many times slower.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # A thread that waits for work would keep a core from those that read and write pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Otherwise a plan of the memory is kept for every size of picture that has been there.
+        options.enable_mem_pattern = False
+        installed = onnxruntime.get_available_providers()
+        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        self._session = onnxruntime.InferenceSession(
+            content, options, providers=[name for name in wanted if name in installed]
+        )
+        told = [value.name for value in self._session.get_overridable_initializers()]
+        self.context = tuple(name[len(TOLD) :] for name in told if name.startswith(TOLD))
+        self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
+        self.scale = self._measured_scale()
+
+    def _run(self, batch):
+        return self._session.run([OUTPUT], {INPUT: batch})[0]
+
+    def on_one_core(self):
+        """Return the same model with one thread, for batches that are run beside each other."""
+        return self if self._threads == 1 else Onnx(self._content, 1)
+
+    def read_context(self, batch):
+        """Return the vectors read off a batch, N×size each, by name."""
+        values = self._session.run(list(self.context), {INPUT: batch}) if self.context else ()
+        return dict(zip(self.context, values, strict=True))
+
+    def run_told(self, batch, context):
+        """Enhance a batch as a call does, but with these vectors, by name, for the whole."""
+        told = {f"{TOLD}{name}": vector for name, vector in context.items()}
+        return self._session.run([OUTPUT], {INPUT: batch} | told)[0]
+
+
+class LiteRT(_Runner):
+    """A model in LiteRT. It takes pictures of the one size that it was exported for.
+
+    A smaller picture is continued by its mirror image to that size, and the result cut. What the
+    network reads off the whole picture then sees the mirror image as well, so the result differs
+    a little from the Keras model's; at the exact size it is the same.
+
+    Args:
+        content: the bytes of the file.
+        threads: CPU threads; None for one a core.
+
+    Attributes:
+        size: height and width of the network's input, in pixels.
+    """
+
+    def __init__(self, content, threads=None):
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
+        interpreter.allocate_tensors()
+        self._interpreter, self._lock = interpreter, threading.Lock()
+        self._input, self._output = (
+            details[0]
+            for details in (interpreter.get_input_details(), interpreter.get_output_details())
+        )
+        self.size = tuple(int(side) for side in self._input["shape"][1:3])
+        self.scale = _scale_of(self._input["shape"], self._output["shape"])
+
+    def _run(self, batch):
+        height, width = batch.shape[1:3]
+        if height > self.size[0] or width > self.size[1]:
+            most, given = "×".join(map(str, self.size)), f"{height}×{width}"
+            raise ValueError(
+                f"this LiteRT model takes {most} pixels (height×width) at most, not {given}: "
+                f"export one with --height={height} --width={width}"
+            )
+        rest = [(0, self.size[0] - height), (0, self.size[1] - width)]
+        padded = np.pad(batch, [(0, 0), *rest, (0, 0)], mode="symmetric")
+        enhanced = np.concatenate([self._run_one(padded[n : n + 1]) for n in range(len(batch))])
+        return enhanced[:, : height * self.scale, : width * self.scale]
+
+    def _run_one(self, picture):
+        with self._lock:  # It does one picture at a time.
+            self._interpreter.set_tensor(self._input["index"], picture)
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._output["index"])
+
+
+class SavedModel(_Runner):
+    """A SavedModel in TensorFlow, for pictures of any size.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path):
+        import tensorflow as tf
+
+        # The loaded object owns the variables that its signature uses.
+        self._loaded = tf.saved_model.load(str(path))
+        self._serve = self._loaded.signatures["serving_default"]
+        self.scale = self._measured_scale()
+
+    def _run(self, batch):
+        import tensorflow as tf
+
+        return self._serve(**{INPUT: tf.constant(batch)})[OUTPUT].numpy()

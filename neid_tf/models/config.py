@@ -1,0 +1,77 @@
+"""What a model is made of, and the named variants; without Keras."""
+
+import dataclasses
+
+from neid_tf.support.fields import check_fields, config_field
+
+ARCHITECTURES = ("unet", "le", "le_dr", "neid")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What a model is made of. The defaults are the paper's reading."""
+
+    architecture: str = config_field(
+        "neid",
+        "unet: same size in and out; le: sub-pixel x2 after it; le_dr: a detail branch beside "
+        "it in training; neid: and feature fusing.",
+        choices=ARCHITECTURES,
+    )
+    filters: int = config_field(
+        64, "Channels of the first level; they double with each level.", minimum=1
+    )
+    depth: int = config_field(4, "Levels of the encoder.", minimum=1)
+    initializer: str = config_field(
+        "normal",
+        "normal: N(0, 0.02), section 3.2; he_normal: for narrow models.",
+        choices=("normal", "he_normal"),
+    )
+    fusion: str = config_field(
+        "bottleneck",
+        "Fuse the streams at the bottleneck, or the skip connections as well.",
+        choices=("bottleneck", "all"),
+    )
+    detail_target: str = config_field(
+        "low",
+        "What the detail branch restores at full size: the low-light picture, the reference, "
+        "or the low-light picture as the tone brightens it.",
+        choices=("low", "reference", "toned"),
+    )
+    tone: bool = config_field(
+        False, "Read a brightness and colour curve off the whole picture (not in the paper)."
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+        if self.detail_target == "toned" and not self.tone:
+            raise ValueError("detail_target 'toned' needs tone=True")
+        if self.architecture == "unet" and self.tone:
+            raise ValueError("architecture 'unet' is the paper's baseline and has no tone")
+
+    @property
+    def scale(self):
+        """How many times larger the output is than the input."""
+        return 1 if self.architecture == "unet" else 2
+
+
+VARIANTS = {name: {"architecture": name} for name in ARCHITECTURES}
+"""Fields of every named variant; what is not named here has :class:`ModelConfig`'s default."""
+
+VARIANTS["paper"] = {"architecture": "neid"}
+VARIANTS["neid_tone"] = {
+    "architecture": "neid",
+    "filters": 16,
+    "initializer": "he_normal",
+    "detail_target": "toned",
+    "tone": True,
+}
+
+
+def describe(name="neid", **fields):
+    """Return the :class:`ModelConfig` that :func:`neid_tf.models.build` would build."""
+    if name not in VARIANTS:
+        raise ValueError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
+    unknown = set(fields) - set(ModelConfig.__dataclass_fields__)
+    if unknown:
+        raise ValueError(f"a model has no field {', '.join(sorted(unknown))}")
+    return ModelConfig(**(VARIANTS[name] | fields))

@@ -1,0 +1,1 @@
+"""Samples and sizes of pictures in memory."""

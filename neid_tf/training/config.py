@@ -1,0 +1,147 @@
+"""The configuration of a training run (section 3.2); Keras is imported only when it is used."""
+
+import dataclasses
+
+from neid_tf.support.fields import check_fields, config_field
+
+RECONSTRUCTIONS = ("huber", "mse", "charbonnier", "log_mse")
+"""The names of :data:`neid_tf.training.losses.RECONSTRUCTIONS`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The parameters of a training run; the defaults are the paper's (section 3.2)."""
+
+    epochs: int = config_field(
+        2000, "Epochs; in one, every picture is shown about once.", minimum=1
+    )
+    batch_size: int = config_field(8, "Pictures in a batch, over all devices together.", minimum=1)
+    crop: int = config_field(
+        256, "Side of the square crops, in pixels of the reference.", minimum=32
+    )
+    learning_rate: float = config_field(1e-4, "Learning rate at the start.", minimum=0.0)
+    schedule: str = config_field(
+        "piecewise",
+        "How the learning rate changes: by steps, or along a cosine to zero.",
+        choices=("piecewise", "cosine"),
+    )
+    boundaries: str = config_field(
+        "500,1000", "Epochs after which --schedule=piecewise lowers the rate, with commas."
+    )
+    decay: float = config_field(
+        0.1, "Factor of --schedule=piecewise at each boundary.", minimum=0.0
+    )
+    warmup: float = config_field(
+        0.0, "Epochs of linear warm-up for --schedule=cosine.", minimum=0.0
+    )
+    weight_decay: float = config_field(
+        0.0, "Decoupled weight decay (AdamW); 0 is Adam.", minimum=0.0
+    )
+    clip_norm: float = config_field(
+        0.0, "Global gradient norm to clip at; 0 for none.", minimum=0.0
+    )
+    epsilon: float = config_field(
+        1e-7,
+        "Adam's epsilon. Gradients much below it hardly move their weights; those of deep levels "
+        "and of the detail branch are.",
+        minimum=0.0,
+    )
+    ema: float = config_field(
+        0.0, "Momentum of the weights' moving average, which is what is scored; 0 for none."
+    )
+    reconstruction: str = config_field(
+        "huber", "Loss between LE's output and the reference.", choices=RECONSTRUCTIONS
+    )
+    delta: float = config_field(1.0, "Delta of the Huber loss, in units of white.", minimum=1e-6)
+    detail_weight: float = config_field(0.1, "Lambda 1, weight of DR's MSE loss.", minimum=0.0)
+    colour_weight: float = config_field(0.1, "Lambda 2, weight of the colour loss.", minimum=0.0)
+    aligned_weight: float = config_field(
+        0.0, "Weight of the absolute error at the reference's mean brightness.", minimum=0.0
+    )
+    structure_weight: float = config_field(0.0, "Weight of 1 - SSIM.", minimum=0.0)
+    tone_weight: float = config_field(1.0, "Weight of the toned thumbnail's error.", minimum=0.0)
+    exposure: float = config_field(
+        0.0, "Inputs are made up to exp(this) times brighter or darker at random.", minimum=0.0
+    )
+    train: str = config_field(
+        "all",
+        "What learns: the whole; the tone alone, without the streams; or the streams, on a tone "
+        "that stays as it is (see --init).",
+        choices=("all", "tone", "streams"),
+    )
+    init: str = config_field(
+        "",
+        "Weights to start from, a name of the package or a file: all layers that fit. A layer "
+        "that is a whole number of times as wide takes them among fresh channels. For layers "
+        "that do not fit, and without it, fresh weights.",
+    )
+    seed: int = config_field(0, "Seed of weights, order, crops, flips and turns.")
+    validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)
+    checkpoint_every: int = config_field(1, "Epochs from one checkpoint to the next.", minimum=1)
+    panel_every: int = config_field(100, "Epochs from one picture panel to the next.", minimum=1)
+    mixed_precision: bool = config_field(
+        False,
+        "Compute in half precision where that is safe: in float16 with a GPU, in bfloat16 without.",
+    )
+    jit_compile: bool = config_field(False, "Compile the step with XLA.")
+    deterministic: bool = config_field(False, "The same bits from run to run (slower).")
+    strategy: str = config_field(
+        "none",
+        "Devices: one; all of this machine; or all workers that TF_CONFIG names.",
+        choices=("none", "mirrored", "multiworker"),
+    )
+
+    def __post_init__(self):
+        check_fields(self)
+        if self.crop % 2:
+            raise ValueError(f"crop must be even, not {self.crop}")
+        if not 0.0 <= self.ema < 1.0:
+            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+        self.boundary_epochs()
+
+    def boundary_epochs(self):
+        """Return the boundaries of the piecewise schedule as whole numbers."""
+        try:
+            return [int(part) for part in self.boundaries.split(",") if part.strip()]
+        except ValueError:
+            raise ValueError(
+                f"boundaries are whole numbers with commas, not {self.boundaries!r}"
+            ) from None
+
+    def objective(self):
+        """Return the weighted loss, equation 7."""
+        from neid_tf.training.losses import Objective
+
+        names = [field.name for field in dataclasses.fields(Objective)]
+        return Objective(**{name: getattr(self, name) for name in names})
+
+    def optimizer(self, steps_per_epoch):
+        """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision."""
+        import keras
+
+        options = {"global_clipnorm": self.clip_norm or None, "epsilon": self.epsilon}
+        if self.ema:
+            options |= {"use_ema": True, "ema_momentum": self.ema, "ema_overwrite_frequency": None}
+        rate = self.rate(steps_per_epoch)
+        if self.weight_decay:
+            options["weight_decay"] = self.weight_decay
+        kind = keras.optimizers.AdamW if self.weight_decay else keras.optimizers.Adam
+        made = kind(rate, **options)
+        return keras.optimizers.LossScaleOptimizer(made) if self.mixed_precision else made
+
+    def rate(self, steps_per_epoch):
+        """Return the learning-rate schedule, by steps."""
+        from keras.optimizers import schedules
+
+        if self.schedule == "cosine":
+            warmup = int(self.warmup * steps_per_epoch)
+            return schedules.CosineDecay(
+                0.0 if warmup else self.learning_rate,
+                max(self.epochs * steps_per_epoch - warmup, 1),
+                warmup_target=self.learning_rate if warmup else None,
+                warmup_steps=warmup,
+            )
+        epochs = self.boundary_epochs()
+        rates = [self.learning_rate * self.decay**index for index in range(len(epochs) + 1)]
+        steps = [epoch * steps_per_epoch for epoch in epochs]
+        return schedules.PiecewiseConstantDecay(steps, rates)

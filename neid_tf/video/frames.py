@@ -1,0 +1,167 @@
+"""Enhancing the frames of a video so that they do not flicker.
+
+What the network reads off each whole frame (its *context*: the tone and the fusing vector)
+trembles with the noise, and the brightness with it. So the context is averaged over time.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from neid_tf.inference import tiles
+from neid_tf.inference.enhance import adjust
+from neid_tf.pixels.resample import halve, pad_to_even
+
+SMOOTHING = 0.5
+"""Time constant of the average over time, in seconds."""
+SCENE_CUT = 0.25
+"""The :func:`scene_change` from which on a frame begins a new scene."""
+
+_BATCH, _BATCH_PIXELS = 4, 2**20  # frames at a time, and pixels of the model's input
+
+
+@dataclasses.dataclass(eq=False)
+class Frame:
+    """A frame of a video.
+
+    Attributes:
+        pixels: H×W×3 RGB, uint8 or uint16.
+        pts: when it is shown, in units of the video's time base.
+        duration: for how long, in these units.
+        time: when it is shown, in seconds.
+    """
+
+    pixels: np.ndarray
+    pts: int
+    duration: int
+    time: float
+
+
+class Enhancer:
+    """Enhances frames batch by batch, with a context averaged over time where there is one.
+
+    Args:
+        model: as in :func:`neid_tf.enhance`.
+        scale: 1 or 2, as in :func:`neid_tf.enhance`.
+        strength: as in :func:`neid_tf.enhance`.
+        smoothing: time constant in seconds; 0 enhances each frame by itself.
+
+    Raises:
+        ValueError: for a scale, strength or smoothing out of range.
+    """
+
+    def __init__(self, model, scale=1, strength=1.0, smoothing=SMOOTHING):
+        keeps_size = getattr(getattr(model, "config", model), "scale", 2) == 1
+        _check(scale, strength, smoothing, keeps_size)
+        self.scale, self.strength = scale, strength
+        self.halves = scale == 1 and not keeps_size
+        self.predict = getattr(model, "predict_on_batch", model)
+        self.parts = tiles.parts(model) if smoothing and tiles.has_parts(model) else None
+        self.average = TimeAverage(smoothing) if self.parts and self.parts.context else None
+
+    @property
+    def cuts(self):
+        """Scene cuts so far; 0 where nothing is averaged."""
+        return self.average.cuts if self.average else 0
+
+    def batch_size(self, width, height):
+        """Return how many frames of this size go through the model at once."""
+        pixels = width * height // (4 if self.halves else 1)
+        return max(1, min(_BATCH, _BATCH_PIXELS // max(pixels, 1)))
+
+    def __call__(self, frames):
+        """Enhance :class:`Frame` s that follow each other and the ones of the last call.
+
+        Returns:
+            Their pixels, uint8 H×W×3 (2H×2W×3 for a scale of 2).
+
+        Raises:
+            ValueError: where the model gives another number of pictures or another size.
+        """
+        pixels = np.stack([frame.pixels for frame in frames])
+        pixels = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
+        count, height, width, _ = pixels.shape
+        expected = (count, height * self.scale, width * self.scale, 3)
+        output = np.asarray(self._predicted(images, frames))[:, : expected[1], : expected[2]]
+        if output.shape != expected:
+            raise ValueError(f"the model gave frames of shape {output.shape}, not {expected}")
+        return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
+
+    def _predicted(self, images, frames):
+        if not self.average:
+            return self.predict(images)
+        read = self.parts.read_context(images)
+        told = {name: np.empty_like(vectors) for name, vectors in read.items()}
+        for i, frame in enumerate(frames):
+            vectors = {name: read[name][i] for name in read}
+            for name, vector in self.average(vectors, thumbnail(images[i]), frame.time).items():
+                told[name][i] = vector
+        return self.parts.run_told(images, told)
+
+    def _finished(self, pixels, output):
+        output = np.clip(output, 0.0, 1.0)
+        if self.strength != 1.0:
+            output = adjust(pixels, output, self.strength)
+        return np.rint(output * 255.0).astype(np.uint8)
+
+
+def _check(scale, strength, smoothing, keeps_size):
+    if scale not in (1, 2):
+        raise ValueError(f"scale must be 1 or 2, not {scale!r}")
+    if scale == 2 and keeps_size:
+        raise ValueError("this model keeps the size of its input: scale 2 needs another")
+    for name, value in (("strength", strength), ("smoothing", smoothing)):
+        if not (np.isfinite(value) and value >= 0.0):
+            raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
+
+
+class TimeAverage:
+    """An exponential moving average of vectors over time, begun anew at each scene cut.
+
+    Args:
+        seconds: the time constant: a vector this old weighs 1/e of a new one.
+
+    Attributes:
+        cuts: how often it has begun anew.
+    """
+
+    def __init__(self, seconds):
+        self.seconds, self.cuts, self._last = seconds, 0, None
+
+    def __call__(self, vectors, small, time):
+        """Take in a frame's vectors and return the average.
+
+        Args:
+            vectors: dictionary of arrays, the same names and shapes each time.
+            small: the frame's :func:`thumbnail`.
+            time: the frame's, in seconds.
+        """
+        if self._last is not None:
+            old, small_before, time_before = self._last
+            if scene_change(small_before, small) < SCENE_CUT:
+                weight = -math.expm1(-max(time - time_before, 0.0) / self.seconds)
+                vectors = {name: old[name] + weight * (vectors[name] - old[name]) for name in old}
+            else:
+                self.cuts += 1
+        self._last = vectors, small, time
+        return vectors
+
+
+def thumbnail(image):
+    """Average a frame, H×W×3 in [0, 1], over 16×16 cells, where noise and motion count little."""
+    import cv2
+
+    return cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
+
+
+def scene_change(before, after):
+    """Return how much two thumbnails differ: mean absolute difference over mean brightness.
+
+    0 for equal frames. Measured on photographs, bright and down to a twelfth of that with noise:
+    noise stays below 0.05, a pan by 5 % of the width below 0.3, and of two unlike photographs
+    19 in 20 are above 0.25, half above 0.4. A lamp switched on counts as a new scene too.
+    """
+    brightness = (np.mean(before) + np.mean(after)) / 2.0
+    return float(np.mean(np.abs(before - after)) / (brightness + 1.0 / 255.0))

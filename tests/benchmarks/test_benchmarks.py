@@ -1,0 +1,154 @@
+"""The benchmark's measurements on tiny models and pictures: what they count, and their report."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neid_tf.benchmarks import (
+    costs,
+    fresh_process,
+    networks,
+    plot,
+    runtimes,
+    sizes,
+    text,
+    timing,
+    training,
+)
+from neid_tf.training.config import TrainConfig
+from tests.commands.test_commands import neid  # noqa: F401  a fixture
+from tests.conftest import darkened, picture, write
+
+
+def test_functions_are_timed_in_turns():
+    called = []
+    functions = {name: lambda name=name: called.append(name) for name in "ab"}
+    seconds = timing.interleaved(functions, runs=3, warmup=1)
+    assert "".join(called) == "ab" * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    assert timing.spread([3.0, 1.0, 2.0]) == {"min": 1.0, "median": 2.0, "max": 3.0}
+    assert timing.ratios([2.0, 9.0], [1.0, 3.0]) == {"min": 2.0, "median": 2.5, "max": 3.0}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 60), (1700, 1300)])
+def test_scenes_are_dark_pictures(size):
+    pixels = timing.scene(*size)
+    assert (pixels.shape, pixels.dtype) == ((*size, 3), np.uint8)
+    assert pixels.mean() < 60
+
+
+def test_memory_counts_what_is_added_at_the_peak():
+    memory = costs.Memory()
+    if memory.added() is None:
+        pytest.skip("no /proc here")
+    ones = np.ones(64 * 2**20, np.uint8)
+    del ones
+    assert 60 * 2**20 < memory.added() < 256 * 2**20
+
+
+def test_neid_costs_less_than_unet():
+    report = networks.against_unet(4, 2, 256, 384, runs=1)
+    assert 0 < report["ratio"]["operations"] < 0.5
+    assert report["neid"]["seconds"]["median"] > 0
+    assert report["unet"]["peak_bytes"] is None or report["unet"]["peak_bytes"] > 1e6
+
+
+def test_a_failed_measurement_gives_its_reason():
+    with pytest.raises(RuntimeError, match=r"measuring picture .*none\.npz: neither"):
+        fresh_process.in_fresh_process("picture", "tensorflow", "none.npz", "a.jpg", "b.jpg")
+
+
+@pytest.fixture(scope="module")
+def found(small_model, tmp_path_factory):
+    from neid_tf import models
+    from neid_tf.models import pretrained
+
+    folder = tmp_path_factory.mktemp("exports")
+    pretrained.save(models.inference_model(small_model), folder / "weights.npz")
+    return runtimes.exports(str(folder / "weights.npz"), folder, (32, 48))
+
+
+def test_runtimes_side_by_side(found):
+    report = runtimes.warm(found, 32, 48, runs=1, threads=1, side=100)
+    assert set(report["to_matmul"]) == {*found, "tensorflow_xla"}
+    assert set(report["seconds"]) == {*found, "tensorflow_xla", "matmul"}
+    assert report["largest_difference"]["tensorflow"] == 0.0
+    assert max(report["largest_difference"].values()) < 1e-3
+    assert report["fastest"] in report["to_matmul"]
+    assert report["to_tensorflow"]["tensorflow"]["median"] == 1.0
+    printed = text.table({"runtimes": report | {"auto": "onnx"}})
+    assert "48×32, 1 threads" in printed
+    assert "--runtime=auto takes onnx" in printed
+
+
+def test_cold_starts(found):
+    report = runtimes.cold(found, 64, 96, runs=1)
+    assert set(report["seconds"]) == {*found, "--help"}
+    assert "neid enhance of one PNG" in text.table({"cold_start": report})
+    assert all(values["min"] > 0.01 for values in report["seconds"].values())
+
+
+def test_growth_and_its_plot(found):
+    found = {"tensorflow": found["tensorflow"]}
+    report = sizes.growth(found, largest=0.3, runs=1)
+    assert [round(row["megapixels"], 1) for row in report["tensorflow"]] == [0.1, 0.3]
+    assert all(row["seconds_per_megapixel"] > 0 for row in report["tensorflow"])
+    assert "0.3" in text.table({"growth": report})
+    with Image.open(io.BytesIO(plot.growth(report))) as image:
+        assert image.size == plot.SIZE
+        colours = {colour for _, colour in image.getcolors(2**20)}
+    assert plot._COLOURS[0] in colours
+    unknown = {"onnx": [row | {"peak_bytes": None} for row in report["tensorflow"]]}
+    assert plot.growth(unknown) != plot.growth(report)
+
+
+def test_tiles_against_one_piece(found, tmp_path):
+    path = write(tmp_path / "dark.png", darkened(picture(300, 420)))
+    report = sizes.tiled_against_whole({"tensorflow": found["tensorflow"]}, path, tile=64)
+    assert report["size"] == [300, 420]
+    assert 0 <= report["tensorflow"]["mean"] <= report["tensorflow"]["largest"] < 30
+    whole = sizes.tiled_against_whole({"tensorflow": found["tensorflow"]}, path, tile=1024)
+    assert whole["tensorflow"] == {"mean": 0.0, "largest": 0.0}
+
+
+def test_training_rates():
+    settings = TrainConfig(crop=32, batch_size=2)
+    fields = {"filters": 2, "depth": 1, "initializer": "he_normal"}
+    report = training.rates(settings, "neid", fields, 1, ("float32", "mixed"), steps=1)
+    for name in ("float32", "mixed"):
+        assert report["images_per_second"][name]["step"]["median"] > 0
+        assert report["images_per_second"][name]["together"]["median"] > 0
+        assert report["pipeline_to_step"][name]["median"] > 0
+    assert report["step_to_float32"]["float32"]["median"] == 1.0
+    assert "mixed" in text.table({"training": report})
+    import keras
+
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+
+
+def test_command_writes_its_report(neid, tmp_path, weights_file):  # noqa: F811
+    code, out, err = neid(
+        "benchmark",
+        *[f"--output={tmp_path / 'b.json'}", f"--weights={weights_file}", "--runs=1"],
+        *["--output_height=64", "--output_width=96", "--sections=growth,unet", "--largest=0.1"],
+        *["--compared_filters=4", "--compared_depth=2", f"--plot={tmp_path / 'g.png'}"],
+    )
+    assert code == 0, err
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert list(report) == ["environment", "unet", "growth", "command"]
+    assert "--runs=1" in report["command"]
+    assert "neid against unet" in out
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sections=speed"], ["--step_variants=int4"], ["--sections=unet", "--plot=x.png"]],
+)
+def test_command_used_wrongly(neid, arguments):  # noqa: F811
+    code, out, err = neid("benchmark", *arguments)
+    assert (code, out) == (2, "")
+    assert arguments[-1].partition("=")[0] in err

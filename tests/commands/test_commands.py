@@ -1,0 +1,373 @@
+"""Every program's real main on tiny pictures, and what users see when they err."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from neid_tf import evaluation
+from neid_tf.commands import main as program
+from neid_tf.inference import methods
+from neid_tf.training import config as train_config
+from neid_tf.training import losses
+from neid_tf.training.config import TrainConfig
+from tests.conftest import darkened, picture, write
+
+
+@pytest.fixture
+def neid(capfd):
+    """Run ``neid`` in this process, with the flags as they were before."""
+    from absl import flags
+
+    def run(*arguments):
+        saved = flags.FLAGS.flag_values_dict() if flags.FLAGS.is_parsed() else None
+        capfd.readouterr()
+        code = program.main(["neid", *map(str, arguments)])
+        if flags.FLAGS.is_parsed():
+            flags.FLAGS.unparse_flags()
+            for name in list(flags.FLAGS):
+                flags.FLAGS[name].unparse()
+        del saved
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_enhance_one_file(neid, tmp_path, weights_file):
+    source = write(tmp_path / "dark.png", darkened(picture(21, 30)))
+    target = tmp_path / "new" / "bright.png"
+    code, _, err = neid("enhance", source, f"--output={target}", f"--weights={weights_file}")
+    assert (code, err) == (0, "")
+    assert cv2.imread(str(target)).shape == (21, 30, 3)
+    target = tmp_path / "large.jpg"
+    assert (
+        neid("enhance", source, f"--output={target}", "--scale=2", f"--weights={weights_file}")[0]
+        == 0
+    )
+    assert cv2.imread(str(target)).shape == (42, 60, 3)
+
+
+def test_enhance_goes_on_after_a_bad_file(neid, tmp_path, weights_file):
+    write(tmp_path / "in/sub/a.png", darkened(picture(20, 24)))
+    (tmp_path / "in" / "b.png").write_bytes(b"")
+    code, _, err = neid(
+        "enhance", tmp_path / "in", f"--output={tmp_path / 'out'}", f"--weights={weights_file}"
+    )
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "in/b.png" in err
+    files = [p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    assert [str(file) for file in files] == ["sub/a.png"]
+
+
+def test_enhance_strength_zero_is_the_input(neid, tmp_path, weights_file):
+    source = write(tmp_path / "dark.png", darkened(picture(20, 24)))
+    options = [f"--output={tmp_path / 'out'}", f"--weights={weights_file}", "--strength=0"]
+    assert neid("enhance", source, *options)[0] == 0
+    np.testing.assert_array_equal(
+        cv2.imread(str(tmp_path / "out/dark.png")), cv2.imread(str(source))
+    )
+
+
+@pytest.mark.parametrize("method", ["msr", "npe", "dong", "mf", "lime", "crm", "bimef"])
+def test_enhance_by_a_classical_method(neid, tmp_path, method):
+    dark = darkened(picture(25, 40))
+    source = write(tmp_path / "dark.png", dark)
+    assert neid("enhance", source, f"--output={tmp_path / 'out'}", f"--method={method}")[0] == 0
+    assert cv2.imread(str(tmp_path / "out/dark.png")).mean() > 1.3 * dark.mean()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, ""),
+        (["brighten"], 2, "'brighten'"),
+        (["enhance", "--output=x"], 2, "no input"),
+        (["enhance", "a.png"], 2, "--output is missing"),
+        (["enhance", "a.png", "--output=x", "--scale=3"], 2, "scale"),
+        (["enhance", "a.png", "--output=x", "--strength=-1"], 2, "strength"),
+        (["enhance", "a.png", "--output=x", "--bogus"], 2, "bogus"),
+        (["enhance", "a.png", "--output=x", "--tile=9"], 2, "--tile"),
+        (["enhance", "a.png", "--output=x", "--method=magic"], 2, "magic"),
+        (["enhance", "a.png", "--output=x", "--method=lime", "--scale=2"], 2, "--scale=2"),
+        (["enhance", "a.png", "b.png", "--output=x.png"], 2, "one file"),
+        (["enhance", "a.png", "--output=x", "--weights=none.npz"], 1, "none.npz"),
+        (["enhance", "*.nope", "--output=x"], 1, "nothing matches"),
+        (["evaluate", "--data=nowhere", "--output=r.json", "--method=lime"], 1, "nowhere"),
+        (["evaluate", "--output=r.json"], 2, "--data is missing"),
+        (["train", "--data=nowhere"], 2, "--workdir is missing"),
+        (["train", "--data=nowhere", "--workdir=w"], 1, "no such folder"),
+        (["train", "--data=x", "--workdir=w", "--crop=33"], 2, "crop"),
+        (["train", "--data=x", "--workdir=w", "--model=unet", "--tone"], 2, "unet"),
+        (["train", "--data=x", "--workdir=w", "--flagfile=none.flags"], 2, "none.flags"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(neid, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    got, _, err = neid(*arguments)
+    assert got == code, err
+    assert message in err
+    assert len(err.strip().splitlines()) <= 3
+    assert not [p for p in tmp_path.iterdir() if p.name != "w"]
+
+
+def test_evaluate(neid, tmp_path, pairs_folder, weights_file):
+    report_file, saved = tmp_path / "report.json", tmp_path / "saved"
+    code, out, _ = neid(
+        "evaluate",
+        f"--data={pairs_folder}",
+        f"--output={report_file}",
+        f"--weights={weights_file}",
+        f"--save={saved}",
+    )
+    assert code == 0
+    report = json.loads(report_file.read_text())
+    assert set(report) >= {"protocol", "mean", "images", "controls", "environment"}
+    assert report["command"].startswith("neid evaluate ")
+    assert f"--data={pairs_folder}" in report["command"]
+    assert set(report["mean"]) >= {"psnr", "ssim", "ssim_gray", "psnr_gt_mean"}
+    assert [image["name"] for image in report["images"]] == list("123456")
+    first = cv2.imread(str(saved / "1.png"))[..., ::-1]
+    expected = evaluation.score(picture(48, 64, 1), first)
+    assert report["images"][0]["psnr"] == pytest.approx(expected["psnr"])
+    assert report["controls"]["bicubic_half_and_back"]["psnr"] > report["controls"]["input"]["psnr"]
+    assert f"{report['mean']['psnr']:.2f}" in out
+
+
+def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):
+    (tmp_path / "names.txt").write_text("2 4")
+    options = [f"--only={tmp_path / 'names.txt'}", f"--output={tmp_path / 'r.json'}"]
+    assert neid("evaluate", f"--data={pairs_folder}", "--method=bimef", *options)[0] == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [image["name"] for image in report["images"]] == ["2", "4"]
+    assert report["method"] == {"name": "bimef"}
+
+
+def evaluated(neid, tmp_path, *options):
+    code, out, err = neid("evaluate", f"--output={tmp_path / 'r.json'}", *options)
+    assert code == 0, err
+    text = (tmp_path / "r.json").read_text()
+    assert "Infinity" not in text
+    return json.loads(text), out
+
+
+def test_evaluate_what_another_program_made(neid, tmp_path, pairs_folder):
+    by_lime, saved = tmp_path / "lime", f"--save={tmp_path / 'lime'}"
+    made, _ = evaluated(neid, tmp_path, f"--data={pairs_folder}", "--method=lime", saved)
+    scored, out = evaluated(neid, tmp_path, f"--data={pairs_folder}", f"--outputs={by_lime}")
+    assert scored["controls"]["input"] == made["controls"]["input"]
+    for first, second in zip(made["images"], scored["images"], strict=True):
+        assert first.pop("seconds") >= 0
+        assert first == second
+    assert "outputs" in out
+    equal, _ = evaluated(
+        neid, tmp_path, f"--data={pairs_folder}", f"--outputs={pairs_folder / 'high'}"
+    )
+    assert equal["mean"]["psnr"] is None  # infinite
+    assert equal["mean"]["ssim"] == pytest.approx(1)
+
+
+def test_evaluate_without_references(neid, tmp_path, pairs_folder):
+    low = pairs_folder / "low"
+    report, out = evaluated(neid, tmp_path, f"--data={low}", "--method=lime")
+    assert set(report["mean"]) == {"niqe", "brightness", "contrast", "seconds_per_megapixel"}
+    assert report["mean"]["brightness"] > 2 * report["controls"]["input"]["brightness"]
+    assert "NIQE" in out
+    options = [f"--data={low}", f"--outputs={pairs_folder / 'high'}"]
+    report, _ = evaluated(neid, tmp_path, *options)
+    assert [image["name"] for image in report["images"]] == list("123456")
+    expected = evaluation.luminance(picture(48, 64, 1)).mean()
+    assert report["images"][0]["brightness"] == pytest.approx(expected)
+
+
+def test_evaluate_names_what_does_not_match(neid, tmp_path, pairs_folder):
+    outputs, names = tmp_path / "outputs", tmp_path / "names.txt"
+    for number in (1, 2, 4, 6):
+        write(outputs / f"{number}.png", picture(48, 64))
+    options = [f"--data={pairs_folder}", f"--output={tmp_path / 'r.json'}"]
+    code, _, err = neid("evaluate", *options, f"--outputs={outputs}")
+    assert code == 1
+    assert "no picture of 3" in err
+    assert "no picture of 5" in err
+    names.write_text("1 2")
+    code, _, err = neid("evaluate", *options, f"--outputs={outputs}", f"--only={names}")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "outputs/2.png: 64×48, but the picture 2 is 56×48" in err
+    for method in ("--method=lime", "--weights=neid", f"--save={tmp_path / 's'}"):
+        code, _, err = neid("evaluate", *options, f"--outputs={outputs}", method)
+        assert code == 2
+        assert "--outputs does not go with" in err
+    names.write_text("1 99")
+    code, _, err = neid("evaluate", *options, "--method=lime", f"--only={names}")
+    assert code == 1
+    assert "'99'" in err
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_evaluate_of_outputs_needs_no_tensorflow(tmp_path, pairs_folder):
+    script = (
+        "import sys; from neid_tf.commands import main; code = main.main(sys.argv);"
+        "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    options = [f"--outputs={pairs_folder / 'low'}", f"--output={tmp_path / 'r.json'}"]
+    command = [sys.executable, "-c", script, "evaluate", f"--data={pairs_folder}", *options]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def train_arguments(pairs_folder, workdir):
+    return [
+        "train",
+        f"--data={pairs_folder}",
+        f"--workdir={workdir}",
+        *["--model=neid_tone", "--filters=4", "--depth=2", "--crop=32", "--epochs=2"],
+        *["--batch_size=4", "--validation=none", "--validate_every=1"],
+    ]
+
+
+def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
+    workdir = tmp_path / "run"
+    code, _, err = neid(*train_arguments(pairs_folder, workdir))
+    assert code == 0, err
+    settings = json.loads((workdir / "settings.json").read_text())
+    assert settings["command"][:2] == ["neid", "train"]
+    assert {"--filters=4", "--epochs=2", "--model=neid_tone"} <= set(settings["command"])
+    code, _, err = neid(
+        "enhance",
+        pairs_folder / "low" / "1.png",
+        f"--output={tmp_path / 'out.png'}",
+        f"--weights={workdir / 'last.npz'}",
+    )
+    assert code == 0, err
+    code, _, err = neid(*train_arguments(pairs_folder, workdir), "--learning_rate=0.5")
+    assert code == 1
+    assert "learning_rate was 0.0001, is 0.5" in err
+    # A run of a version that did not know a parameter yet is not another run.
+    del settings["epsilon"]
+    (workdir / "settings.json").write_text(json.dumps(settings))
+    code, _, err = neid(*train_arguments(pairs_folder, workdir))
+    assert code == 0, err
+
+
+def test_saved_flags_make_the_same_run(neid, tmp_path, pairs_folder):
+    assert neid(*train_arguments(pairs_folder, tmp_path / "one"))[0] == 0
+    flagfile = tmp_path / "one" / "flags.txt"
+    options = [f"--data={pairs_folder}", f"--workdir={tmp_path / 'two'}"]
+    assert neid("train", f"--flagfile={flagfile}", *options)[0] == 0
+    one, two = (json.loads((tmp_path / n / "settings.json").read_text()) for n in ("one", "two"))
+    assert one == two
+
+
+def test_every_field_has_a_flag_and_every_flag_is_read():
+    from neid_tf.commands import train
+    from neid_tf.models import ModelConfig
+
+    for config, holders in (
+        (TrainConfig, train._CONFIG_FLAGS),
+        (ModelConfig, train._MODEL_FLAGS),
+    ):
+        fields = {field.name: field for field in dataclasses.fields(config)}
+        assert set(holders) == set(fields)
+        for name, field in fields.items():
+            assert field.metadata["help"].endswith("."), name
+    assert train._CONFIG_FLAGS["epochs"].default == 2000
+    assert tuple(losses.RECONSTRUCTIONS) == train_config.RECONSTRUCTIONS
+
+
+def test_the_papers_flagfile_is_the_papers_run(neid):
+    from absl import flags
+
+    from neid_tf.commands import train
+    from neid_tf.models import ModelConfig
+
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "experiments", "paper.flags")
+    flags.FLAGS(["train", f"--flagfile={path}"])
+    try:
+        config, (model, fields) = train.config_from_flags(), train.model_from_flags()
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+    defaults = TrainConfig()
+    assert config == defaults
+    assert (config.epochs, config.batch_size, config.crop) == (2000, 8, 256)
+    assert (config.learning_rate, config.boundaries, config.decay) == (1e-4, "500,1000", 0.1)
+    assert (config.reconstruction, config.detail_weight, config.colour_weight) == (
+        "huber",
+        0.1,
+        0.1,
+    )
+    assert model == "paper"
+    assert ModelConfig(**fields) == ModelConfig(filters=64, depth=4, initializer="normal")
+
+
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_help_is_complete(neid, command):
+    code, out, _ = neid(command, "--help")
+    assert code == 0
+    assert f"neid {command}" in out
+    assert {"train": "--workdir", "demo": "--host"}.get(command, "--output") in out
+
+
+def test_help_of_train_lists_every_flag(neid):
+    from neid_tf.commands import train
+
+    _, out, _ = neid("train", "--help")
+    for name in [*train._CONFIG_FLAGS, *train._MODEL_FLAGS, "data", "workdir", "validation"]:
+        assert f"--{name}:" in out or f"--[no]{name}:" in out
+
+
+HEAVY = ("tensorflow", "keras", "cv2", "skimage", "scipy", "onnxruntime", "ai_edge_litert", "av")
+
+
+@pytest.mark.parametrize("arguments", [[], *([command] for command in program.COMMANDS)])
+def test_help_loads_no_large_library(arguments):
+    script = (
+        "import sys; from neid_tf.commands import main; code = main.main(['neid', *sys.argv[1:]]);"
+        f"sys.exit(code or ', '.join(sys.modules.keys() & {set(HEAVY)}) or None)"
+    )
+    command = [sys.executable, "-c", script, *arguments, "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("weights", "installed", "gpu", "runtime"),
+    [
+        ("m.onnx", (), False, "onnx"),
+        ("m.tflite", ("tensorflow",), True, "litert"),
+        ("folder", (), False, "saved_model"),
+        ("mine.npz", ("onnxruntime",), False, "tensorflow"),
+        ("neid", ("onnxruntime", "tensorflow"), False, "onnx"),
+        ("neid", ("onnxruntime", "tensorflow"), True, "tensorflow"),
+        ("neid", ("onnxruntime",), True, "onnx"),
+        ("neid", ("tensorflow",), False, "tensorflow"),
+        ("neid", (), False, "onnx"),
+    ],
+)
+def test_automatic_runtime(weights, installed, gpu, runtime, tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/x" if gpu else None)
+    assert methods.choose_runtime(weights) == runtime
+
+
+def test_module_is_a_program():
+    result = subprocess.run(
+        [sys.executable, "-m", "neid_tf.commands.main", "enhance"], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("neid: enhance: no input")
+
+
+def test_all_commands_can_be_loaded_together(neid):
+    """No two of them define the same flag."""
+    for command in program.COMMANDS:
+        assert neid(command, "--help")[0] == 0

@@ -1,0 +1,99 @@
+"""The ONNX file of a model does large pictures in tiles, and may hold weights in half precision."""
+
+import numpy as np
+import pytest
+
+import neid_tf
+from neid_tf import models
+from neid_tf.inference import runtimes, tiles
+from neid_tf.models import pretrained
+from neid_tf.video import frames
+from tests.conftest import darkened, picture
+from tests.export.test_export import EXACT, MODELS, expected, lively
+
+onnx_files = pytest.importorskip("neid_tf.export.onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("tf2onnx")
+
+
+@pytest.fixture(scope="module")
+def toned():
+    return lively("neid_tone", fusion="all")
+
+
+@pytest.fixture(scope="module")
+def runner(toned):
+    return runtimes.Onnx(onnx_files.onnx_bytes(toned))
+
+
+def large(height=150, width=330):
+    return darkened(picture(height, width))[None] / np.float32(255)
+
+
+@pytest.mark.parametrize(("name", "fields"), [*MODELS, ("unet", {})])
+def test_tiles_are_those_of_the_keras_model(name, fields):
+    model = lively(name, **fields)
+    runner = runtimes.Onnx(onnx_files.onnx_bytes(model))
+    assert (runner.scale, runner.step) == (model.config.scale, 4)
+    batch = large()
+    made = tiles.Tiled(runner, tile=96).predict_on_batch(batch)
+    reference = np.clip(tiles.Tiled(model, tile=96).predict_on_batch(batch), 0.0, 1.0)
+    np.testing.assert_allclose(made, reference, atol=EXACT)
+
+
+def test_tiles_told_the_context_make_the_whole_picture(runner, toned):
+    batch = large()
+    tiled = tiles.Tiled(runner, tile=96)
+    tiled._context = lambda _: runner.read_context(batch)
+    np.testing.assert_allclose(tiled.predict_on_batch(batch), expected(toned, batch), atol=EXACT)
+    # Without it each tile would read its own.
+    tiled._context = lambda _: {}
+    assert np.abs(tiled.predict_on_batch(batch) - expected(toned, batch)).max() > 10 * EXACT
+
+
+def test_context_is_read_and_told(runner, toned):
+    batch = np.concatenate([large(40, 50), large(40, 50)[:, ::-1] / 2])
+    read = runner.read_context(batch)
+    reference = models.rebuild(toned, "context")(batch)
+    assert set(read) == set(runner.context) == set(reference) == {"tone_parameters", "ff_squeeze"}
+    for name, vector in read.items():
+        np.testing.assert_allclose(vector, reference[name], atol=EXACT)
+    swapped = {name: vector[::-1] for name, vector in read.items()}
+    body = models.rebuild(toned, "body")({"image": batch} | swapped)
+    told = runner.run_told(batch, swapped)
+    np.testing.assert_allclose(told, np.clip(body, 0.0, 1.0), atol=EXACT)
+    np.testing.assert_array_equal(runner.run_told(batch, {}), runner(batch))
+
+
+def test_frames_of_a_video_are_averaged_as_with_the_keras_model(runner, toned):
+    frames = [
+        frames.Frame((factor * picture(40, 50)).astype(np.uint8), index, 1, index / 30)
+        for index, factor in enumerate([1.0, 0.85, 0.95])
+    ]
+    made, reference = (np.stack(frames.Enhancer(m)(frames)) for m in (runner, toned))
+    np.testing.assert_allclose(made.astype(int), reference, atol=1)
+    alone = np.stack(frames.Enhancer(runner, smoothing=0)(frames))
+    assert np.abs(alone.astype(int) - made).max() > 1
+
+
+def test_half_precision_only_where_it_is_exact(toned):
+    arrays = [weight.astype(np.float16).astype(np.float32) for weight in toned.get_weights()]
+    halved = models.rebuild(toned, "inference")
+    halved.set_weights(arrays)
+    full, compact = (onnx_files.onnx_bytes(halved, compact) for compact in (False, True))
+    assert len(full) - len(compact) > 1.5 * sum(a.size for a in arrays if a.size >= 1000)
+    batch = large(40, 50)
+    np.testing.assert_array_equal(runtimes.Onnx(compact)(batch), runtimes.Onnx(full)(batch))
+    inexact = onnx_files.onnx_bytes(toned, compact=True)
+    np.testing.assert_allclose(runtimes.Onnx(inexact)(batch), expected(toned, batch), atol=EXACT)
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_packaged_file_makes_the_picture_of_the_packaged_weights(name):
+    path, model = pretrained.onnx_file(name), neid_tf.load_pretrained(name)
+    assert path.stat().st_size < 1.3 * path.with_suffix(".npz").stat().st_size
+    runner, batch = runtimes.load(path), large(200, 300)
+    assert np.abs(runner(batch) - expected(model, batch)).max() <= 1 / 255
+    assert runner.step == 2**model.config.depth
+    for key, vector in models.rebuild(model, "context")(batch).items():
+        np.testing.assert_allclose(runner.read_context(batch)[key], vector, atol=1e-3)

@@ -1,0 +1,166 @@
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import neid_tf
+from neid_tf import models
+from neid_tf.data import augment
+from neid_tf.inference import tiles
+from neid_tf.inference.enhance import Enhancement, adjust, enhance
+from tests.conftest import darkened, picture
+
+
+def double(batch):
+    """A model that repeats each pixel."""
+    return np.asarray(batch).repeat(2, axis=1).repeat(2, axis=2)
+
+
+@pytest.fixture(scope="module")
+def model(small_model):
+    return models.inference_model(small_model)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (37, 50), (48, 33)])
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_sizes_and_types(model, size, scale, dtype):
+    image = darkened(picture(*size)).astype(dtype) * (257 if dtype == np.uint16 else 1)
+    result = enhance(image, model, scale=scale)
+    assert result.dtype == dtype
+    assert result.shape == (size[0] * scale, size[1] * scale, 3)
+
+
+def test_the_path_is_halve_predict_clip(model):
+    image = darkened(picture(36, 50))
+    half = augment.halve(image[None].astype(np.float32) / 255)
+    expected = np.rint(np.clip(model(half), 0, 1) * 255)[0]
+    np.testing.assert_allclose(enhance(image, model), expected, atol=1)
+    assert neid_tf.enhance is enhance
+
+
+def test_odd_sizes_repeat_the_last_row_and_column():
+    image = picture(11, 13)
+    padded = np.pad(image, [(0, 1), (0, 1), (0, 0)], mode="edge")
+    np.testing.assert_array_equal(enhance(image, double), enhance(padded, double)[:11, :13])
+
+
+def test_scale_2_is_the_model_itself():
+    image = picture(6, 9)
+    np.testing.assert_array_equal(enhance(image, double, scale=2), double(image[None])[0])
+
+
+def test_results_are_clipped():
+    image = picture(8, 8)
+    assert enhance(image, lambda batch: double(batch) + 2.0).min() == 255
+    assert enhance(image, lambda batch: double(batch) - 2.0).max() == 0
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_strength(scale):
+    image = darkened(picture(24, 30))
+    brighter = lambda batch: 1 - (1 - double(batch)) ** 3  # noqa: E731
+    means = [
+        enhance(image, brighter, scale=scale, strength=strength).mean()
+        for strength in (0.0, 0.25, 0.5, 1.0, 1.5, 3.0)
+    ]
+    assert (np.diff(means) > 0.5).all()
+    full = enhance(image, brighter, scale=scale)
+    np.testing.assert_array_equal(enhance(image, brighter, scale=scale, strength=1.0), full)
+    if scale == 1:
+        np.testing.assert_array_equal(enhance(image, brighter, strength=0.0), image)
+
+
+def test_more_strength_does_not_clip():
+    output = np.linspace(0, 1, 11)
+    more = adjust(output, output, 3.0)
+    assert (np.diff(more) > 0).all()
+    assert more[-1] == 1
+
+
+def test_unet_keeps_the_size():
+    unet = models.inference_model(models.build("unet", filters=4, depth=2))
+    assert enhance(picture(17, 22), unet).shape == (17, 22, 3)
+    with pytest.raises(ValueError, match="scale 2"):
+        enhance(picture(17, 22), unet, scale=2)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), {}, r"\(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), {}, r"\(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), {}, r"\(0, 4, 3\)"),
+        (np.zeros((4, 4, 3), np.float32), {}, "float32"),
+        (np.zeros((4, 4, 3), np.uint8), {"scale": 3}, "3"),
+        (np.zeros((4, 4, 3), np.uint8), {"strength": -1.0}, "-1"),
+        (np.zeros((4, 4, 3), np.uint8), {"strength": float("nan")}, "nan"),
+    ],
+)
+def test_bad_arguments(image, options, message):
+    with pytest.raises(ValueError, match=message):
+        enhance(image, double, **options)
+
+
+@pytest.mark.parametrize("name", ["le", "neid", "neid_tone"])
+def test_tiles_make_the_same_picture(name):
+    model = models.inference_model(models.build(name, filters=4, depth=2, initializer="he_normal"))
+    batch = picture(150, 330)[None] / np.float32(255)
+    tiled = tiles.Tiled(model, tile=96)
+    if name != "le":
+        whole_context = models.rebuild(model, "context").predict_on_batch(batch)
+        tiled._context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
+    np.testing.assert_allclose(
+        tiled.predict_on_batch(batch), model.predict_on_batch(batch), atol=1e-4
+    )
+
+
+def test_small_pictures_are_not_tiled(model):
+    batch = picture(40, 60)[None] / np.float32(255)
+    tiled = tiles.Tiled(model, tile=64)
+    np.testing.assert_array_equal(tiled.predict_on_batch(batch), model.predict_on_batch(batch))
+
+
+def test_tiled_context_is_near_the_whole_pictures(model):
+    batch = darkened(picture(700, 500))[None] / np.float32(255)
+    tiled = tiles.Tiled(model, tile=64)
+    whole = models.rebuild(model, "context").predict_on_batch(batch)
+    for name, vector in tiled._context(batch).items():
+        np.testing.assert_allclose(vector, whole[name], atol=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.4, 1.0, 1.7])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_finishing_tile_by_tile_changes_nothing(model, scale, strength):
+    image = darkened(picture(151, 118))
+    steps = Enhancement(tiles.Tiled(model, tile=32), scale, strength)
+    expected = steps.finish(image, steps.predict(steps.prepare(image)))
+    np.testing.assert_array_equal(steps(image), expected)
+
+
+class Repeating:
+    """Stands for a network, and needs hardly any memory."""
+
+    scale, step, context = 2, 1, ()
+
+    @staticmethod
+    def read_context(batch):
+        return {}
+
+    @staticmethod
+    def run_told(batch, context):
+        return batch.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def test_a_large_picture_is_never_in_floating_point_whole():
+    image = np.full((1500, 2000, 3), 40, np.uint8)
+    steps = Enhancement(tiles.Tiled(Repeating(), tile=100))
+    batch = steps.prepare(image)
+    tracemalloc.start()
+    try:
+        enhanced = steps.compute(image, batch)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(enhanced, image)
+    assert enhanced.nbytes <= peak < 2 * enhanced.nbytes  # In float32 it is four times as much.

@@ -1,0 +1,178 @@
+"""Running exports: without TensorFlow and Keras, and with errors that name the file."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from neid_tf import export
+from neid_tf.inference import runtimes, tiles
+from neid_tf.inference.enhance import enhance
+from neid_tf.support.libraries import MissingLibraryError
+from tests.conftest import darkened, picture
+from tests.export.test_export import EXACT, expected, lively
+
+
+@pytest.fixture(scope="module")
+def toned():
+    return lively("neid_tone")
+
+
+@pytest.fixture(scope="module")
+def onnx_file(toned, tmp_path_factory):
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path_factory.mktemp("onnx") / "m.onnx"
+    export.to_onnx(toned, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def litert_file(toned, tmp_path_factory):
+    pytest.importorskip("ai_edge_litert")
+    path = tmp_path_factory.mktemp("litert") / "m.tflite"
+    export.to_litert(toned, path, size=(24, 30))
+    return path
+
+
+ALONE = """
+import sys
+sys.modules.update(dict.fromkeys(("tensorflow", "keras")))
+import numpy as np
+import neid_tf
+from neid_tf.inference import runtimes
+
+model, given, made = sys.argv[1:]
+np.save(made, neid_tf.enhance(np.load(given), runtimes.load(model)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "litert_file"])
+def test_enhances_without_tensorflow(kind, toned, tmp_path, request):
+    path, pixels = request.getfixturevalue(kind), darkened(picture(47, 60))
+    np.save(tmp_path / "given.npy", pixels)
+    paths = [path, tmp_path / "given.npy", tmp_path / "made.npy"]
+    subprocess.run([sys.executable, "-c", ALONE, *map(str, paths)], check=True)
+    made = np.load(tmp_path / "made.npy").astype(int)
+    np.testing.assert_allclose(made, enhance(pixels, toned), atol=1)
+
+
+@pytest.mark.parametrize("size", [(24, 30), (61, 97), (200, 150)])
+def test_onnx_on_one_core_gives_the_same_bits(onnx_file, size):
+    pixels = darkened(picture(*size))[None] / np.float32(255)
+    model = tiles.Tiled(runtimes.load(onnx_file, threads=3), tile=128)
+    alone = model.on_one_core()
+    assert alone.tile == model.tile
+    made = model.predict_on_batch(pixels)
+    np.testing.assert_array_equal(alone.predict_on_batch(pixels), made)
+    assert alone.parts.on_one_core() is alone.parts
+
+
+def test_litert_continues_a_smaller_picture(toned, litert_file):
+    runner = runtimes.load(litert_file, threads=1)
+    batch = np.stack([darkened(picture(21, 30, seed)) for seed in (1, 2)]) / np.float32(255)
+    mirrored = np.concatenate([batch, batch[:, :17:-1]], axis=1)
+    assert mirrored.shape == (2, 24, 30, 3)
+    result = runner(batch)
+    np.testing.assert_allclose(result, expected(toned, mirrored)[:, :42], atol=EXACT)
+
+
+def test_litert_names_the_size_it_would_need(litert_file):
+    runner = runtimes.load(litert_file)
+    with pytest.raises(ValueError, match=r"24×30 .* not 25×30: .* --height=25 --width=30"):
+        runner(np.zeros((1, 25, 30, 3), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["onnx_file", "litert_file"])
+def test_batches_are_checked(kind, request):
+    runner = runtimes.load(request.getfixturevalue(kind))
+    assert runner.scale == 2
+    for shape in [(24, 30, 3), (1, 24, 30, 4), (0, 24, 30, 3), (1, 0, 30, 3)]:
+        with pytest.raises(ValueError, match="N, height, width, 3"):
+            runner(np.zeros(shape, np.float32))
+    doubles = np.full((1, 24, 30, 3), 0.1)
+    np.testing.assert_array_equal(runner(doubles), runner(doubles.astype(np.float32)))
+
+
+def onnx_model(path, *steps):
+    """Write an ONNX model from ``steps[0]``'s input to ``enhanced``: (operator, inputs, fields)."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    names = [f"step{index}" for index in range(len(steps) - 1)] + ["enhanced"]
+    nodes = [
+        onnx.helper.make_node(operator, inputs, [name], **fields)
+        for (operator, inputs, fields), name in zip(steps, names, strict=True)
+    ]
+    small = onnx.helper.make_tensor("small", onnx.TensorProto.FLOAT, [1], [1e-20])
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", "h", "w", 3])
+        for name in (steps[0][1][0], "enhanced")
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [small])
+    opset = [onnx.helper.make_opsetid("", 15)]
+    onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=opset), path)
+    return path
+
+
+def test_onnx_flushes_denormals(tmp_path):
+    """They make convolutions many times slower. TensorFlow would flush them in this process."""
+    steps = [("Mul", ["image", "small"], {}), ("Mul", ["step0", "small"], {})]
+    path = onnx_model(tmp_path / "m.onnx", *steps)
+    code = "import sys, numpy; from neid_tf.inference import runtimes as r; "
+    code += "x = numpy.ones((1, 8, 8, 3), 'float32'); "
+    code += "print(r.load(sys.argv[1])(x).max() == 0.0)"
+    command = [sys.executable, "-c", code, str(path)]
+    assert subprocess.run(command, check=True, capture_output=True).stdout.strip() == b"True"
+
+
+@pytest.mark.parametrize(
+    "step", [("AveragePool", ["image"], {"kernel_shape": [2, 2]}), ("Identity", ["pixels"], {})]
+)
+def test_models_of_others_are_refused(step, tmp_path):
+    path = onnx_model(tmp_path / "m.onnx", step)
+    with pytest.raises(runtimes.ModelFileError, match=r"m\.onnx: cannot be run as onnx"):
+        runtimes.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "library"), [("m.onnx", "onnxruntime"), ("m.tflite", "ai_edge_litert")]
+)
+def test_damaged_and_missing_files_are_named(name, library, tmp_path):
+    pytest.importorskip(library)
+    path = tmp_path / name
+    with pytest.raises(runtimes.ModelFileError, match=f"{name}: cannot be run"):
+        runtimes.load(path)
+    for content in (b"", b"not a model" * 50):
+        path.write_bytes(content)
+        with pytest.raises(runtimes.ModelFileError, match=f"{name}: cannot be run"):
+            runtimes.load(path)
+
+
+def test_other_paths_and_runtimes_are_named(tmp_path):
+    with pytest.raises(runtimes.ModelFileError, match="cannot be run as saved_model"):
+        runtimes.load(tmp_path)
+    with pytest.raises(runtimes.ModelFileError, match=r"m\.npz: not a folder"):
+        runtimes.load(tmp_path / "m.npz")
+    with pytest.raises(ValueError, match="not 'tensorrt'"):
+        runtimes.load(tmp_path, runtime="tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "package"),
+    [
+        ("m.onnx", "onnxruntime", "onnxruntime"),
+        ("m.tflite", "ai_edge_litert", "ai-edge-litert"),
+        ("m", "tensorflow", "tensorflow keras"),
+    ],
+)
+def test_a_missing_runtime_is_named(name, library, package, tmp_path, monkeypatch):
+    if name == "m":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_bytes(b"x")
+    for module in [module for module in sys.modules if module.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingLibraryError, match=rf"needs {library}.*: pip install {package}$"):
+        runtimes.load(tmp_path / name)

@@ -1,0 +1,330 @@
+"""Pictures on a Ray cluster of two nodes on this machine, each with one CPU."""
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neid_tf import pictures
+from neid_tf.commands import main
+from neid_tf.inference import methods
+from neid_tf.jobs import cluster
+from neid_tf.jobs import storage as remote
+from neid_tf.support.errors import UsageError
+from tests.conftest import darkened, picture, write
+
+# Ray reads these when it is imported. The token is this cluster's own.
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
+pytest.importorskip("ray.data", reason="needs the extra 'ray'")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own.
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A cluster with one node."""
+    # For the object store of a test, which takes anything.
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    from ray.cluster_utils import Cluster
+
+    options = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 10**8}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in keys.items():
+            patch.setenv(name, value)
+        made = Cluster(initialize_head=True, head_node_args=options)
+        yield made
+        made.shutdown()
+
+
+def start(*arguments, **environment):
+    command = [sys.executable, "-m", "neid_tf.commands.main", "enhance", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"} | environment,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out.strip(), err.strip()
+
+
+def here(*arguments):
+    """Run ``neid enhance`` in this process; return its exit code."""
+    from absl import flags
+
+    try:
+        return main.main(["neid", "enhance", *map(str, arguments)])
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+
+
+def on_ray(nodes, *arguments):
+    return finish(start(*arguments, "--engine=ray", f"--ray_address={nodes.address}"))
+
+
+def files(root):
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Pictures of several sizes and formats in a tree."""
+    for n in range(10):
+        pixels = pictures.Picture(darkened(picture(30 + 6 * n, 90 - 5 * n, seed=n)))
+        path = tmp_path / "in" / ("sub" if n % 3 else "") / f"{n}{['.png', '.jpg', '.tif'][n % 3]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pictures.write(path, pixels)
+    return tmp_path / "in"
+
+
+def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_file):
+    (mixed / "bad.png").write_text("text")
+    options = [f"--weights={weights_file}", "--strength=0.7", "--scale=2", "--suffix=_new"]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    # One thread here as in a worker: with more, TensorFlow sums in another order.
+    one = start(mixed, f"--output={alone}", *options, TF_NUM_INTRAOP_THREADS="1")
+    code, _, told = finish(one)
+    assert code == 1
+    options.append("--ray_cpus=1")
+    code, out, err = on_ray(nodes, f"{mixed}/**", f"--output={together}", *options)
+    assert code == 1
+    assert err == told
+    assert out == f"10 written to {together}, 0 there already, 1 failed"
+    written = files(together)
+    [line] = written.pop("failures.jsonl").decode().splitlines()
+    failure = json.loads(line)
+    assert (failure["input"], failure["output"]) == (
+        str(mixed / "bad.png"),
+        str(together / "bad_new.png"),
+    )
+    assert "known format" in failure["reason"]
+    assert written == files(alone)
+
+    write(mixed / "bad.png", darkened(picture(20, 30)))
+    removed = sorted(written)[2]
+    (together / removed).unlink()
+    kept = {name: (together / name).stat().st_mtime_ns for name in written if name != removed}
+    code, out, err = on_ray(nodes, mixed, f"--output={together}", *options)
+    assert (code, err) == (0, "")
+    assert out == f"2 written to {together}, 9 there already, 0 failed"
+    assert set(files(together)) == {*written, "bad_new.png"}
+    assert (together / removed).read_bytes() == written[removed]
+    assert {name: (together / name).stat().st_mtime_ns for name in kept} == kept
+
+
+def expected(mixed, tmp_path):
+    assert here(mixed, f"--output={tmp_path / 'alone'}", "--method=msr") == 0
+    return files(tmp_path / "alone")
+
+
+def test_addresses_of_files(nodes, mixed, tmp_path):
+    output = (tmp_path / "out").as_uri()
+    code, out, err = on_ray(nodes, mixed.as_uri(), f"--output={output}", "--method=msr")
+    assert (code, err) == (0, "")
+    assert out.startswith("10 written")
+    assert files(tmp_path / "out") == expected(mixed, tmp_path)
+
+
+def test_an_object_store(nodes, mixed, tmp_path):
+    server = pytest.importorskip("moto.server", reason="needs moto[server]")
+    import boto3
+
+    running = server.ThreadedMotoServer(port=0)
+    running.start()
+    try:
+        host, port = running.get_host_and_port()
+        s3 = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+        s3.create_bucket(Bucket="bucket")
+        for name, data in files(mixed).items():
+            s3.put_object(Bucket="bucket", Key=f"in/{name}", Body=data)
+        s3.put_object(Bucket="bucket", Key="in/broken.jpg", Body=b"text")
+        where = f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+        source, output = f"s3://bucket/in/**{where}", f"--output=s3://bucket/out{where}"
+        code, out, err = on_ray(nodes, source, output, "--method=msr")
+        assert code == 1
+        assert err.startswith("neid: s3://bucket/in/broken.jpg: not a picture")
+        assert out.endswith("0 there already, 1 failed")
+        found = s3.list_objects_v2(Bucket="bucket", Prefix="out/")["Contents"]
+        keys = [entry["Key"] for entry in found if not entry["Key"].endswith("/")]
+        written = {
+            key.removeprefix("out/"): s3.get_object(Bucket="bucket", Key=key)["Body"].read()
+            for key in keys
+        }
+        assert json.loads(written.pop("failures.jsonl"))["input"] == "s3://bucket/in/broken.jpg"
+        assert written == expected(mixed, tmp_path)
+    finally:
+        running.stop()
+
+
+def test_a_node_that_is_killed_costs_no_picture(nodes, tmp_path):
+    for n in range(40):
+        write(tmp_path / "in" / f"{n}.png", darkened(picture(150, 200 + n, seed=n)))
+    second = nodes.add_node(num_cpus=1, object_store_memory=10**8)
+    output = tmp_path / "out"
+    process = start(
+        *[tmp_path / "in", f"--output={output}", "--method=lime"],
+        *["--engine=ray", f"--ray_address={nodes.address}"],
+    )
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        while len(list(output.glob("*.png"))) < 6:
+            process.wait(0.02)
+    assert len(list(output.glob("*.png"))) < 40
+    nodes.remove_node(second, allow_graceful=False)
+    code, out, err = finish(process)
+    assert (code, err) == (0, "")
+    assert out == f"40 written to {output}, 0 there already, 0 failed"
+    written = files(output)
+    assert set(written) == {f"{n}.png" for n in range(40)}
+    lime = methods.load("lime", "")
+    for n in (0, 11, 39):
+        pixels = lime(darkened(picture(150, 200 + n, seed=n)))
+        np.testing.assert_array_equal(pictures.decode("x", written[f"{n}.png"]).pixels, pixels)
+
+
+@pytest.fixture
+def connected(nodes):
+    import ray
+
+    ray.init(nodes.address, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def work_of(make, root, **options):
+    jobs, sources, failures = remote.plan([str(root / "in")], str(root / "out"))
+    assert failures == []
+    return jobs, cluster.Work(make, "neid", sources, str(root / "out"), **options)
+
+
+def deadly(log, _):
+    """Note that a worker has begun; make a function that ends its process at a red picture."""
+    with open(log, "a") as file:
+        file.write(f"{os.getpid()}\n")
+
+    def function(pixels):
+        if pixels[..., 0].min() == 255:
+            os._exit(1)
+        return 255 - pixels
+
+    return function
+
+
+def test_pictures_that_kill_their_worker_are_named(connected, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    for n in range(9):
+        pixels = picture(20, 30, seed=n)
+        pixels[..., 0] = 255 if n in (4, 5) else pixels[..., 0] // 2
+        write(tmp_path / "in" / f"{n}.png", pixels)
+    jobs, work = work_of(functools.partial(deadly, tmp_path / "log"), tmp_path)
+    outcomes = {Path(job.source).name: reason for job, _, reason in cluster.enhance(jobs, work)}
+    for name in ("4.png", "5.png"):
+        assert outcomes.pop(name) == f"{tmp_path / 'in' / name}: its worker died, several times"
+    assert outcomes == {f"{n}.png": "" for n in range(9) if n not in (4, 5)}
+    assert set(files(tmp_path / "out")) == set(outcomes)
+
+
+def test_a_worker_loads_the_model_once(connected, tmp_path):
+    for n in range(20):
+        write(tmp_path / "in" / f"{n}.png", picture(20, 30, seed=n) // 2)
+    jobs, work = work_of(functools.partial(deadly, tmp_path / "log"), tmp_path)
+    outcomes = list(cluster.enhance(jobs, work, cluster.Cluster(workers=1)))
+    assert [reason for _, _, reason in outcomes] == [""] * 20
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def refusing(_):
+    raise ValueError("no such device")
+
+
+def test_a_worker_that_cannot_work_ends_it(connected, tmp_path):
+    write(tmp_path / "in" / "1.png", picture(20, 30))
+    jobs, work = work_of(refusing, tmp_path)
+    with pytest.raises(cluster.ClusterError, match="no such device"):
+        list(cluster.enhance(jobs, work))
+    with pytest.raises(cluster.ClusterError, match="no machine for a worker of 99 CPUs"):
+        list(cluster.enhance(jobs, work, cluster.Cluster(cpus=99)))
+
+
+def test_mistakes_need_no_cluster(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mistakes = [
+        (["a.png", "--output=o", "--method=magic"], 2, "magic"),
+        (["a.png", "--output=o", "--weights=none.npz"], 1, "none.npz"),
+        (["a.png", "--output=o.png"], 2, "name a folder"),
+        (["nope://x/y", "--output=o"], 1, "nope://x/y"),
+        (["*.nope", "--output=o"], 1, "nothing matches"),
+        (["a.mp4", "--output=o"], 1, "is a video"),
+    ]
+    for arguments, code, message in mistakes:
+        capsys.readouterr()
+        assert here(*arguments, "--engine=ray") == code
+        err = capsys.readouterr().err
+        assert message in err
+        assert len(err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["o"]
+    assert len((tmp_path / "o" / "failures.jsonl").read_text().splitlines()) == 1
+
+
+def test_globs_and_trees_of_addresses(tmp_path):
+    for name in ("a.png", "b.txt", "sub/c.jpg", "sub/d e.png", ".hidden.png", "sub/[1].png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    root = tmp_path.as_uri()
+
+    def planned(*inputs):
+        jobs, _, failures = remote.plan(inputs, "gs://bucket/out", "_x")
+        return {job.source.removeprefix(root): job.target for job in jobs}, failures
+
+    tree = {
+        "/a.png": "gs://bucket/out/a_x.png",
+        "/sub/c.jpg": "gs://bucket/out/sub/c_x.jpg",
+        "/sub/d e.png": "gs://bucket/out/sub/d e_x.png",
+        "/sub/[1].png": "gs://bucket/out/sub/[1]_x.png",
+    }
+    assert planned(root) == planned(f"{root}/") == planned(f"{root}/**") == (tree, [])
+    found, _ = planned(f"{root}/*/*.png")
+    assert set(found) == {"/sub/d e.png", "/sub/[1].png"}
+    assert planned(f"{root}/none")[1][0][0] == f"{root}/none"
+    assert planned(f"{root}/none*")[1] == [(f"{root}/none*", "nothing matches this pattern")]
+
+
+def test_a_place_writes_whole_files(tmp_path):
+    place = remote.place_of(tmp_path.as_uri())
+    address = f"{tmp_path.as_uri()}/new/a b.png"
+    place.write(address, b"one", "label-")
+    place.write(address, b"two", "label-")
+    assert files(tmp_path) == {"new/a b.png": b"two"}
+    assert place.exists(address)
+    (tmp_path / "new" / ".neid-label-0.tmp").write_bytes(b"")
+    (tmp_path / "new" / ".neid-other-0.tmp").write_bytes(b"")
+    place.remove_leftovers(tmp_path.as_uri(), "label-")
+    assert set(files(tmp_path)) == {"new/a b.png", "new/.neid-other-0.tmp"}
+    place.remove(address)
+    place.remove(address)
+    assert not place.exists(address)
+    (tmp_path / "full").write_bytes(b"")
+    with pytest.raises(pictures.PictureError, match="full/a"):
+        place.write(f"{tmp_path.as_uri()}/full/a", b"", "")
+
+
+def test_an_address_needs_the_engine(capsys):
+    with pytest.raises(UsageError):
+        remote.plan(["a.png"], "s3://bucket/x.png")
+    assert here("s3://b/x.png", "--output=o") == 2
+    assert "--engine=ray" in capsys.readouterr().err

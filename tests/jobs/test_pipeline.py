@@ -1,0 +1,268 @@
+"""Reading and writing beside the computing: order, errors, bounds, interruptions."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from neid_tf import models, pictures
+from neid_tf.inference import tiles
+from neid_tf.inference.enhance import Enhancement
+from neid_tf.jobs import pipeline
+from neid_tf.jobs import plan as folders
+from neid_tf.pictures import PictureError
+from tests.conftest import darkened, picture, write
+
+
+class Memory:
+    """Files of a dictionary that notes what is going on."""
+
+    def __init__(self, sizes):
+        self.sizes, self.written, self.events = sizes, {}, []
+        self.lock, self.under_way, self.most = threading.Lock(), 0, 0
+
+    def check(self, job):
+        if job.source.name.startswith("there"):
+            raise PictureError(job.target, "is there already")
+
+    def read(self, job):
+        self.events.append(("read", job.source.name))
+        data = pictures.encode("x.bmp", pictures.Picture(picture(*self.sizes[job.source.name])))
+        with self.lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        return data
+
+    def write(self, job, data):
+        if job.source.name.startswith("full"):
+            raise PictureError(job.target, "no space left on device")
+        self.written[job.source.name] = data
+        self.events.append(("write", job.source.name))
+        with self.lock:
+            self.under_way -= 1
+
+
+def jobs_of(names, root):
+    return [folders.Job(root / name, root / "out" / name) for name in names]
+
+
+def invert(pixels):
+    return 255 - pixels
+
+
+def test_order_and_errors_of_every_stage(tmp_path):
+    names = [f"{n}.bmp" for n in range(20)]
+    names[3], names[7], names[11] = "there.bmp", "full.bmp", "refused.bmp"
+    sizes = {name: (8, 10 + n) for n, name in enumerate(names)}
+    memory = Memory(sizes)
+
+    def function(pixels):
+        if pixels.shape[1] == 21:
+            raise ValueError("too large for this model")
+        return invert(pixels)
+
+    outcomes = list(pipeline.enhance_files(jobs_of(names, tmp_path), function, memory))
+    assert [job.source.name for job, _ in outcomes] == names
+    failed = {job.source.name: error.reason for job, error in outcomes if error}
+    assert failed == {
+        "there.bmp": "is there already",
+        "full.bmp": "no space left on device",
+        "refused.bmp": "too large for this model",
+    }
+    assert all(isinstance(error, PictureError) for _, error in outcomes if error)
+    assert set(memory.written) == set(names) - set(failed)
+    for name, data in memory.written.items():
+        expected = 255 - picture(*sizes[name])
+        np.testing.assert_array_equal(pictures.decode(name, data).pixels, expected)
+
+
+def test_files_are_read_and_written_while_another_is_computed(tmp_path):
+    memory = Memory({f"{n}.bmp": (8, 10 + n) for n in range(6)})
+    ahead, behind = threading.Event(), threading.Event()
+
+    def function(pixels):
+        if pixels.shape[1] == 12:
+            # While the third is computed, the last is read and the first written.
+            wait_for(lambda: ("read", "5.bmp") in memory.events, ahead)
+            wait_for(lambda: ("write", "0.bmp") in memory.events, behind)
+        return invert(pixels)
+
+    list(pipeline.enhance_files(jobs_of(memory.sizes, tmp_path), function, memory))
+    assert ahead.is_set()
+    assert behind.is_set()
+
+
+def wait_for(condition, event, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    if condition():
+        event.set()
+
+
+@pytest.mark.parametrize(("most", "together"), [(80, 1), (100, 1), (250, 2), (10**6, 12)])
+def test_pictures_under_way_are_bounded_by_their_pixels(tmp_path, monkeypatch, most, together):
+    monkeypatch.setattr(pipeline, "MOST_PIXELS", most)
+    monkeypatch.setattr(pipeline, "_LEAST_PIXELS", 10)
+    memory = Memory({f"{n}.bmp": (10, 10) for n in range(12)})
+
+    def slow(pixels):
+        time.sleep(0.02)
+        return invert(pixels)
+
+    outcomes = list(pipeline.enhance_files(jobs_of(memory.sizes, tmp_path), slow, memory))
+    assert [error for _, error in outcomes] == [None] * 12
+    # One more has been read, and waits to be decoded.
+    assert memory.most <= together + 1
+    assert memory.under_way == 0
+
+
+def test_small_pictures_are_computed_together_and_large_ones_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_LEAST_PIXELS", 100)
+    sizes = {f"{n}.bmp": (20, 30) if n in (5, 9) else (10, 10 - n % 2) for n in range(16)}
+    lock, computed, beside = threading.Lock(), [], []
+
+    def function(pixels):
+        with lock:
+            computed.append(pixels.shape[0])
+            beside.append(list(computed))
+        time.sleep(0.05)
+        with lock:
+            beside.append(list(computed))
+            computed.remove(pixels.shape[0])
+        return invert(pixels)
+
+    memory = Memory(sizes)
+    outcomes = list(pipeline.enhance_files(jobs_of(sizes, tmp_path), function, memory, threads=3))
+    assert [error for _, error in outcomes] == [None] * 16
+    assert beside[:2] == [[10], [10]]
+    assert max(map(len, beside)) == 3
+    assert all(heights == [20] for heights in beside if 20 in heights)
+
+
+class Counting:
+    """Tells which of its two forms computed which heights."""
+
+    def __init__(self, noted, one_core=False):
+        self.noted, self.one_core = noted, one_core
+
+    def on_one_core(self):
+        return Counting(self.noted, one_core=True)
+
+    def prepare(self, pixels):
+        return pixels
+
+    def compute(self, pixels, _):
+        self.noted.append((pixels.shape[0], self.one_core))
+        return invert(pixels)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_small_pictures_take_one_core_each(tmp_path, monkeypatch, threads):
+    monkeypatch.setattr(pipeline, "_LEAST_PIXELS", 100)
+    sizes = {f"{n}.bmp": (20, 30) if n in (5, 9) else (10, 10) for n in range(16)}
+    noted, memory = [], Memory(sizes)
+    jobs = jobs_of(sizes, tmp_path)
+    outcomes = list(pipeline.enhance_files(jobs, Counting(noted), memory, threads=threads))
+    assert [error for _, error in outcomes] == [None] * 16
+    assert noted[0] == (10, False)  # It is computed alone.
+    expected = [(10, threads > 1)] * 13 + [(20, False)] * 2
+    assert sorted(noted[1:]) == sorted(expected)
+
+
+@pytest.mark.parametrize("format", ["bmp", "jpg", "png", "tif", "webp"])
+def test_pixels_are_counted_without_decoding(format):
+    data = pictures.encode(f"x.{format}", pictures.Picture(picture(30, 41)))
+    assert pictures.count_pixels(data) == 30 * 41
+    assert pictures.count_pixels(data[:20]) == 0
+    assert pictures.count_pixels(b"text") == 0
+
+
+def test_a_job_that_reads_what_another_writes_comes_after_it(tmp_path):
+    write(tmp_path / "a.png", picture(20, 30))
+    jobs = [
+        folders.Job(tmp_path / "a.png", tmp_path / "b.png"),
+        folders.Job(tmp_path / "b.png", tmp_path / "c.png"),
+    ]
+    assert [error for _, error in folders.enhance_pictures(jobs, invert)] == [None, None]
+    np.testing.assert_array_equal(pictures.read(tmp_path / "c.png").pixels, picture(20, 30))
+
+
+def test_closing_ends_what_is_being_written_and_leaves_out_the_rest(tmp_path):
+    names = [f"{n}.png" for n in range(30)]
+    for name in names:
+        write(tmp_path / name, picture(40, 60))
+    outcomes = folders.enhance_pictures(jobs_of(names, tmp_path), invert)
+    next(outcomes)
+    outcomes.close()
+    assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+    written = sorted((tmp_path / "out").iterdir())
+    assert 0 < len(written) < 30
+    for path in written:
+        np.testing.assert_array_equal(pictures.read(path).pixels, 255 - picture(40, 60))
+
+
+def test_an_unforeseen_error_ends_it(tmp_path):
+    write(tmp_path / "a.png", picture(8, 8))
+
+    def broken(_):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(folders.enhance_pictures(jobs_of(["a.png", "b.png"], tmp_path), broken))
+    assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+
+
+def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
+    tiled = tiles.Tiled(models.inference_model(small_model), tile=64)
+    # The first, done alone, is two equal tiles; no two have a height or a width in common.
+    sizes = [(256, 90), *((20 + 7 * n, 90 - 3 * n) for n in range(1, 24))]
+    names = [f"{n}.png" for n in range(24)]
+    for name, size in zip(names, sizes, strict=True):
+        write(tmp_path / name, darkened(picture(*size)))
+    jobs = jobs_of(names, tmp_path)
+    outcomes = folders.enhance_pictures(jobs, Enhancement(tiled), threads=2)
+    assert [error for _, error in outcomes] == [None] * 24
+    for model in (tiled.parts._model, tiled.parts._reader, tiled.parts._body):
+        # The first size, and then all sizes.
+        assert model.predict_function.experimental_get_tracing_count() == 2
+        assert model.jit_compile is False
+
+
+INTERRUPTED = """
+import signal, sys, time
+from neid_tf import folders
+from neid_tf.commands import enhance, main
+# What is started in a shell's background has it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+enhance._function = lambda: lambda pixels: time.sleep(0.05) or 255 - pixels
+print("ready", flush=True)
+sys.exit(main.main(["neid", "enhance", sys.argv[1], f"--output={sys.argv[2]}"]))
+"""
+
+
+def test_an_interruption_leaves_whole_files_only(tmp_path):
+    for n in range(60):
+        write(tmp_path / "in" / f"{n:02}.png", picture(200, 300))
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "in"), str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    wait_for(lambda: out.exists() and len(list(out.iterdir())) > 3, threading.Event(), 120)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "neid: enhance: interrupted\n")
+    written = sorted(out.iterdir())
+    assert 3 < len(written) < 60
+    assert all(path.suffix == ".png" for path in written)
+    for path in written:
+        np.testing.assert_array_equal(pictures.read(path).pixels, 255 - picture(200, 300))

@@ -1,0 +1,220 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from neid_tf import models
+from tests.conftest import picture
+
+
+def batch(height=24, width=40, count=2):
+    return np.stack([picture(height, width, seed) for seed in range(count)]) / np.float32(255)
+
+
+def small(name, **fields):
+    defaults = {"filters": 4, "depth": 2, "initializer": "he_normal"}
+    return models.build(name, **(defaults | fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "scale"),
+    [
+        ("unet", {"le"}, 1),
+        ("le", {"le"}, 2),
+        ("le_dr", {"le", "dr"}, 2),
+        ("neid", {"le", "dr"}, 2),
+        ("neid_tone", {"le", "dr", "tone"}, 2),
+    ],
+)
+@pytest.mark.parametrize("size", [(16, 24), (17, 23), (1, 1), (3, 5)])
+def test_outputs_of_any_size(name, outputs, scale, size):
+    result = small(name)(batch(*size))
+    assert set(result) == outputs
+    for key in outputs - {"tone"}:
+        assert result[key].shape == (2, size[0] * scale, size[1] * scale, 3)
+        assert np.isfinite(result[key]).all()
+
+
+def test_parameter_counts_of_the_paper():
+    assert models.build("paper").count_params() == 53_197_784
+    assert models.inference_model(models.build("paper")).count_params() == 41_002_380
+    # The classic U-net of 64 filters with RGB in and out.
+    assert models.build("unet").count_params() == 31_031_875
+
+
+def test_pruned_model_is_the_light_stream_bit_for_bit():
+    for name, fields in [("le_dr", {}), ("neid", {}), ("neid_tone", {"fusion": "all"})]:
+        model = small(name, **fields)
+        pruned = models.inference_model(model)
+        x = batch(21, 34)
+        np.testing.assert_array_equal(pruned(x), model(x)["le"])
+        assert not [layer.name for layer in pruned.layers if layer.name.startswith("dr_decoder")]
+
+
+def operations(model, size=64):
+    """Count the floating-point operations of a forward pass."""
+    from neid_tf.benchmarks.costs import count_operations
+
+    return count_operations(model, size, size)
+
+
+def test_pruning_saves_the_detail_decoder():
+    model = small("neid", filters=8, depth=3)
+    pruned = models.inference_model(model)
+    saved = model.count_params() - pruned.count_params()
+    decoder = sum(
+        layer.count_params()
+        for layer in model.layers
+        if layer.name.startswith(("dr_decoder", "dr_head"))
+    )
+    assert saved == decoder == 48_084
+    assert operations(pruned) < 0.70 * operations(model)
+    # Without fusing, the whole detail branch goes: what is left costs what LE alone costs.
+    without = models.inference_model(small("le_dr", filters=8, depth=3))
+    assert operations(without) == operations(small("le", filters=8, depth=3))
+
+
+@pytest.mark.parametrize("name", ["unet", "le", "le_dr", "neid", "neid_tone"])
+def test_keras_file_round_trip(name, tmp_path):
+    model, x = small(name), batch()
+    for part in (model, models.inference_model(model)):
+        part.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+        a, b = (m(x) if m.part == "inference" else m(x)["le"] for m in (part, loaded))
+        np.testing.assert_array_equal(a, b)
+        assert loaded.config == part.config
+
+
+@pytest.mark.parametrize("fusion", ["bottleneck", "all"])
+def test_context_and_body_make_the_whole(fusion):
+    model = small("neid_tone", fusion=fusion)
+    x = batch(20, 28)
+    context, body = models.rebuild(model, "context"), models.rebuild(model, "body")
+    vectors = {name: np.asarray(v) for name, v in context(x).items()}
+    assert set(vectors) == {"tone_parameters", "ff_squeeze"}
+    np.testing.assert_allclose(body({"image": x} | vectors), model(x)["le"], atol=1e-6)
+
+
+def test_training_part_takes_the_thumbnail_from_outside():
+    model = small("neid_tone")
+    half, training = batch(), models.rebuild(model, "training")
+    x = np.concatenate([half, half[:, :, ::-1]], axis=2)  # its own mirror image
+    thumbnail = np.asarray(model.get_layer("thumbnail")(x))
+    told = training({"image": x, "thumbnail": thumbnail})
+    np.testing.assert_allclose(told["le"], model(x)["le"], atol=1e-5)
+    other = training({"image": x, "thumbnail": thumbnail[::-1]})
+    assert np.abs(np.asarray(other["tone"]) - np.asarray(told["tone"])).max() > 1e-3
+
+
+def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
+    model = small("neid_tone")
+    x, training = batch(), models.rebuild(model, "training")
+    thumbnail = np.asarray(model.get_layer("thumbnail")(x))
+    sides = [
+        np.asarray(training({"image": x, "thumbnail": side})["tone_parameters"])
+        for side in (thumbnail, thumbnail[:, :, ::-1])
+    ]
+    read = models.rebuild(model, "context")
+    np.testing.assert_allclose(read(x)["tone_parameters"], np.mean(sides, axis=0), atol=1e-5)
+    mirrored = read(x[:, :, ::-1])["tone_parameters"]
+    np.testing.assert_allclose(mirrored, read(x)["tone_parameters"], atol=1e-5)
+    assert np.abs(sides[0] - sides[1]).max() > 1e-4
+
+
+def test_every_weight_gets_a_gradient():
+    # By chance all units of the fusing vector may be dead.
+    keras.utils.set_random_seed(0)
+    for name in ("unet", "le", "le_dr", "neid", "neid_tone"):
+        model = small(name, fusion="all") if name.startswith("neid") else small(name)
+        x = tf.constant(batch(32, 32))
+        with tf.GradientTape() as tape:
+            loss = sum(tf.reduce_mean(tf.square(y - 0.3)) for y in model(x).values())
+        for weight, gradient in zip(
+            model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+        ):
+            assert gradient is not None, f"{name}: {weight.path}"
+            assert np.isfinite(gradient).all(), f"{name}: {weight.path}"
+            assert np.abs(gradient).max() > 0, f"{name}: {weight.path}"
+
+
+def test_fusing_follows_the_detail_features():
+    """LE's output depends on DR's features in `neid`, and not in `le_dr`."""
+    for name, depends in [("le_dr", False), ("neid", True)]:
+        model, x = small(name), batch()
+        before = np.asarray(model(x)["le"])
+        layer = model.get_layer("dr_features")
+        layer.set_weights([weight + 0.1 for weight in layer.get_weights()])
+        assert (np.abs(np.asarray(model(x)["le"]) - before).max() > 1e-6) == depends
+
+
+def test_paper_initialiser():
+    kernel = models.build("paper").get_layer("encoder_bottleneck_conv2").kernel
+    assert abs(float(np.std(kernel)) - 0.02) < 2e-4
+    assert not np.any(models.build("le", filters=4).get_layer("encoder1_conv1").bias)
+
+
+@pytest.mark.parametrize("name", ["neid", "neid_tone"])
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_mixed_precision(name, half):
+    keras.mixed_precision.set_global_policy(f"mixed_{half}")
+    try:
+        model = small(name)
+        outputs = model(batch())
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert model.get_layer("encoder1_conv1").compute_dtype == half
+    assert {keras.backend.standardize_dtype(y.dtype) for y in outputs.values()} == {"float32"}
+    assert all(np.isfinite(y).all() for y in outputs.values())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"filters": 0}, "filters"),
+        ({"fusion": "none"}, "fusion"),
+        ({"detail_target": "toned"}, "tone"),
+        ({"architecture": "unet", "tone": True}, "unet"),
+        ({"width": 3}, "width"),
+    ],
+)
+def test_bad_fields(fields, message):
+    with pytest.raises(ValueError, match=message):
+        models.build("neid", **fields)
+
+
+def test_unknown_model():
+    with pytest.raises(ValueError, match="'nide'"):
+        models.build("nide")
+
+
+def test_unknown_part():
+    with pytest.raises(ValueError, match="'half'"):
+        models.rebuild(small("le"), "half")
+
+
+@pytest.mark.parametrize("fusion", ["bottleneck", "all"])
+def test_adopt_into_a_wider_network_changes_nothing_yet(fusion):
+    source = small("neid_tone", filters=8, fusion=fusion)
+    target = small("neid_tone", filters=24, fusion=fusion)
+    models.adopt(source, target)
+    images = np.random.default_rng(0).random((1, 21, 30, 3)).astype("float32")
+    one, other = (model.predict_on_batch(images) for model in (source, target))
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+    fresh = target.get_layer("encoder1_conv2").get_weights()[0]
+    assert (fresh[:, :, :, 1::3] != 0).any()
+
+
+def test_adopt_takes_what_fits():
+    source, target = small("neid_tone", filters=6), small("neid_tone", fusion="all")
+    before = target.get_layer("encoder1_conv1").get_weights()
+    models.adopt(source, target)
+    for name in ("tone_dense", "tone_head"):
+        for a, b in zip(
+            source.get_layer(name).get_weights(), target.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+    for a, b in zip(before, target.get_layer("encoder1_conv1").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="no layer of le fits neid_tone"):
+        models.adopt(small("le", filters=5), target)

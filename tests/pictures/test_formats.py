@@ -1,0 +1,127 @@
+"""JPEG, PNG, BMP and WebP files of every kind are read as what they show."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neid_tf.pictures import Picture, formats, read, write
+from neid_tf.pictures.raster import Raster
+from tests.pictures.picture_files import PNG_START, chunk, noise, saved, smooth
+
+IEND = chunk(b"IEND", b"")
+
+
+def png(rows, depth, kind, width, extra=b"", packed=None, height=None, end=IEND):
+    """A PNG file from its raw rows; `packed` replaces the compressed data."""
+    size = (width, len(rows) if height is None else height)
+    packed = zlib.compress(b"".join(b"\0" + row for row in rows)) if packed is None else packed
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0))
+    return PNG_START + header + extra + chunk(b"IDAT", packed) + end
+
+
+def read_bytes(tmp_path, data, name="picture.bin"):
+    """Read a file of these bytes."""
+    (tmp_path / name).write_bytes(data)
+    return read(tmp_path / name)
+
+
+def test_webp_follows_its_source(tmp_path):
+    for lossless in (True, False):
+        write(tmp_path / "a.webp", Picture(smooth(), lossless=lossless))
+        back = read(tmp_path / "a.webp")
+        assert back.lossless is lossless
+        assert np.array_equal(back.pixels, smooth()) is lossless
+        assert np.abs(back.pixels.astype(int) - smooth()).mean() < 3
+    clip = [Image.fromarray(noise(9, 9, 3, seed=seed)) for seed in range(3)]
+    for lossless in (True, False):
+        data = saved(clip[0], "WEBP", save_all=True, append_images=clip[1:], lossless=lossless)
+        assert read_bytes(tmp_path, data).lossless is lossless
+
+
+RGB16_ROWS = [row.astype(">u2").tobytes() for row in noise(20, 9, 3, np.uint16)]
+BMP = saved(Image.fromarray(noise(30, 40, 3)), "BMP")
+PALETTE_BMP = saved(Image.fromarray(smooth()).quantize(9), "BMP")
+SMALL_PNGS = {
+    "1 bit": (png([b"\xa0"], 1, 0, 4), [255, 0, 255, 0], None),
+    "2 bits": (png([b"\x1b"], 2, 0, 4), [0, 85, 170, 255], None),
+    "4 bits": (png([b"\x0f\xf0"], 4, 0, 4), [0, 255, 255, 0], None),
+    "gray with a transparent level": (
+        png([b"\1\2\3\4"], 8, 0, 4, chunk(b"tRNS", b"\0\2")),
+        [1, 2, 3, 4],
+        [255, 0, 255, 255],
+    ),
+    "16-bit gray with a transparent level": (
+        png([b"\1\2\3\4"], 16, 0, 2, chunk(b"tRNS", b"\1\2")),
+        [0x102, 0x304],
+        [0, 65535],
+    ),
+    "16-bit gray and alpha": (png([bytes(range(8))], 16, 4, 2), [1, 0x405], [0x203, 0x607]),
+    "text that is damaged": (png([b"\1\2"], 8, 0, 2, chunk(b"tEXt", b"a\0b", 7)), [1, 2], None),
+    "gamma": (png([b"\1\2"], 8, 0, 2, chunk(b"gAMA", b"\0\1\x86\xa0")), [1, 2], None),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_PNGS)
+def test_gray_pngs(name, tmp_path, capfd):
+    data, levels, alpha = SMALL_PNGS[name]
+    back = read_bytes(tmp_path, data)
+    assert back.gray
+    assert back.pixels.dtype == (np.uint16 if "16-bit" in name else np.uint8)
+    for channel in range(3):
+        assert back.pixels[0, :, channel].tolist() == levels
+    assert (None if back.alpha is None else back.alpha[0].tolist()) == alpha
+    assert capfd.readouterr() == ("", "")
+
+
+def test_colour_pngs(tmp_path):
+    palette = chunk(b"PLTE", bytes(range(6)))
+    plain = read_bytes(tmp_path, png([b"\0\1\1"], 8, 3, 3, palette))
+    assert plain.pixels[0].tolist() == [[0, 1, 2], [3, 4, 5], [3, 4, 5]]
+    assert (plain.alpha, plain.gray) == (None, False)
+    seen = read_bytes(tmp_path, png([b"\0\1\1"], 8, 3, 3, palette + chunk(b"tRNS", b"\x09")))
+    assert seen.alpha[0].tolist() == [9, 255, 255]
+    key = chunk(b"tRNS", RGB16_ROWS[3][:6])
+    keyed = read_bytes(tmp_path, png(RGB16_ROWS, 16, 2, 9, key))
+    assert keyed.alpha[3, 0] == 0
+    assert keyed.alpha.sum() == 65535 * (20 * 9 - 1)
+    np.testing.assert_array_equal(keyed.pixels, noise(20, 9, 3, np.uint16))
+
+
+def test_interlaced_png_as_another_library_writes_it(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    samples = noise(13, 11, 4, np.uint16)
+    data = cv2.imencode(".png", samples[..., [2, 1, 0, 3]])[1].tobytes()
+    back = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(np.dstack([back.pixels, back.alpha]), samples)
+
+
+def test_bmp_kinds(tmp_path):
+    one = Image.fromarray(smooth()).convert("1")
+    back = read_bytes(tmp_path, saved(one, "BMP"))
+    np.testing.assert_array_equal(back.pixels[..., 0], np.asarray(one) * np.uint8(255))
+    assert back.gray
+    back = read_bytes(tmp_path, PALETTE_BMP)
+    np.testing.assert_array_equal(
+        back.pixels, np.asarray(Image.open(io.BytesIO(PALETTE_BMP)).convert("RGB"))
+    )
+    top_down = BMP[:22] + struct.pack("<i", -30) + BMP[26:]
+    np.testing.assert_array_equal(read_bytes(tmp_path, top_down).pixels, noise(30, 40, 3)[::-1])
+    with Image.open(io.BytesIO(formats.encode_bmp(Raster(noise(5, 6, 4))))) as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image), noise(5, 6, 4))
+
+
+def test_first_picture_of_several(tmp_path):
+    frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(3)]
+    several = {"save_all": True, "append_images": frames[1:]}
+    for name, options in {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "MPO": {}}.items():
+        back = read_bytes(tmp_path, saved(frames[0], name, **several, **options))
+        expected = np.asarray(frames[0])
+        if name == "MPO":
+            expected = np.asarray(Image.open(io.BytesIO(saved(frames[0], "JPEG"))))
+            assert back.format == "JPEG"
+        np.testing.assert_array_equal(back.pixels, expected)

@@ -1,0 +1,351 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from neid_tf import evaluation, models
+from neid_tf.data import batches, pairs
+from neid_tf.inference.enhance import Enhancement
+from neid_tf.models import pretrained
+from neid_tf.training import precision
+from neid_tf.training import trainer as training
+from neid_tf.training import workdir as runs
+
+SMALL = {"filters": 4, "depth": 2}
+
+
+def config(**fields):
+    defaults = {"crop": 32, "batch_size": 4, "epochs": 3, "learning_rate": 1e-3}
+    return training.TrainConfig(**(defaults | {"validate_every": 2, "panel_every": 2} | fields))
+
+
+@pytest.fixture
+def loaded(pairs_folder):
+    return pairs.load_pairs(pairs_folder)
+
+
+def run(settings, loaded, workdir, model="neid_tone", **fields):
+    held = loaded.select(lambda name: name == "6")
+    rest = loaded.select(lambda name: name != "6")
+    return training.train(settings, model, SMALL | fields, rest, held, workdir, ["neid", "train"])
+
+
+def history(workdir):
+    return [json.loads(line) for line in (workdir / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_run_and_its_files(loaded, tmp_path):
+    settings = config(ema=0.9, structure_weight=0.1, clip_norm=1.0, weight_decay=1e-4)
+    model = run(settings, loaded, tmp_path / "run")
+    rows = history(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    terms = {"huber", "colour", "structure", "detail", "tone"}
+    for row in rows:
+        assert row["loss"] == pytest.approx(sum(row[term] for term in terms), rel=1e-4)
+        assert row["images_per_second"] > 0
+    assert ["validation_psnr" in row for row in rows] == [False, True, True]
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["keras"] == keras.__version__
+    loaded_back = pretrained.load_pretrained(str(tmp_path / "run" / "last.npz"))
+    x = loaded.low[0][None] / np.float32(255)
+    np.testing.assert_allclose(loaded_back(x), model(x), atol=5e-3)
+    card = loaded_back.card
+    assert card["epochs_trained"] == 3
+    assert card["validation"]["psnr"] == rows[-1]["validation_psnr"]
+    assert card["settings"]["filters"] == 4
+
+
+def test_a_smaller_epsilon_moves_weights_of_small_gradients():
+    moved = []
+    for epsilon in (1e-7, 1e-12):
+        weight = keras.Variable(np.zeros(1, np.float32))
+        optimizer = config(learning_rate=0.1, epsilon=epsilon).optimizer(1)
+        optimizer.apply([ops.convert_to_tensor(np.float32([1e-9]))], [weight])
+        moved.append(abs(float(np.asarray(weight)[0])))
+    assert moved[0] < 0.01
+    assert moved[1] == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("train", ["tone", "streams"])
+def test_a_part_is_trained_alone(loaded, tmp_path, train):
+    first = run(config(epochs=1), loaded, tmp_path / "first")
+    settings = config(epochs=1, train=train, init=str(tmp_path / "first" / "last.npz"))
+    second = run(settings, loaded, tmp_path / "second")
+    terms = {"tone"} if train == "tone" else {"huber", "colour", "detail"}
+    row = history(tmp_path / "second")[-1]
+    assert terms <= set(row)
+    assert not ({"tone", "huber"} - terms) & set(row)
+    for layer in second.layers:
+        if layer.trainable_weights:
+            before = first.get_layer(layer.name).get_weights()
+            same = all(
+                np.allclose(a, b, atol=2e-3 * np.abs(a).max())
+                for a, b in zip(before, layer.get_weights(), strict=True)
+            )
+            changes = layer.name.startswith("tone_") == (train == "tone")
+            assert not (changes and same and layer.name in ("tone_head", "le_head")), layer.name
+            assert changes or same, layer.name
+
+
+def test_a_tone_cannot_be_kept_where_there_is_none(loaded, tmp_path):
+    with pytest.raises(ValueError, match="needs a network with a tone"):
+        run(config(train="streams"), loaded, tmp_path / "run", "neid")
+
+
+def test_a_run_starts_from_weights(loaded, tmp_path):
+    first = run(config(epochs=1), loaded, tmp_path / "first")
+    init = str(tmp_path / "first" / "last.npz")
+    second = run(config(epochs=1, learning_rate=0.0, init=init), loaded, tmp_path / "second")
+    x = loaded.low[0][None] / np.float32(255)
+    np.testing.assert_allclose(second(x), first(x), atol=5e-3)
+    with pytest.raises(pretrained.WeightsError, match="nowhere"):
+        run(config(init="nowhere"), loaded, tmp_path / "third")
+
+
+def tensorboard_tags(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    return {tag: [e.step for e in events.Tensors(tag)] for tag in events.Tags()["tensors"]}
+
+
+def test_tensorboard(loaded, tmp_path):
+    run(config(), loaded, tmp_path / "run")
+    tags = tensorboard_tags(tmp_path / "run" / "tensorboard")
+    assert tags["panel"] == [2, 3]
+    for tag in ("huber", "colour", "detail", "tone", "learning_rate", "images_per_second"):
+        assert tags[tag] == [1, 2, 3]
+    assert tags["validation/psnr"] == tags["validation/ssim"] == [2, 3]
+
+
+@pytest.mark.parametrize("model", ["unet", "le", "le_dr", "neid"])
+def test_every_architecture_learns(loaded, tmp_path, model):
+    fields = {"initializer": "he_normal"}
+    settings = config(epochs=8, learning_rate=3e-3)
+    run(settings, loaded, tmp_path / "run", model, **fields)
+    rows = history(tmp_path / "run")
+    assert rows[-1]["huber"] < 0.8 * rows[0]["huber"]
+
+
+def weights_of(workdir):
+    with np.load(workdir / "checkpoint.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+SCRIPT = """
+import sys
+from neid_tf import training
+from neid_tf.data import pairs
+root, workdir, epochs = sys.argv[1:]
+config = training.TrainConfig(crop=32, batch_size=4, epochs=int(epochs), ema=0.9,
+    deterministic=True, boundaries="2,4", learning_rate=1e-3, validate_every=100)
+training.train(config, "neid_tone", {"filters": 4, "depth": 2},
+    pairs.load_pairs(root), pairs.Pairs((), (), ()), workdir)
+"""
+
+
+def start(pairs_folder, workdir):
+    command = [sys.executable, "-c", SCRIPT, str(pairs_folder), str(workdir), "15"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_a_killed_run_ends_as_one_that_was_not(pairs_folder, tmp_path):
+    whole, killed = (
+        start(pairs_folder, tmp_path / "whole"),
+        start(pairs_folder, tmp_path / "killed"),
+    )
+    log = tmp_path / "killed" / "history.jsonl"
+    deadline = time.monotonic() + 300
+    while not (log.exists() and len(log.read_text().splitlines()) >= 2):
+        assert killed.poll() is None, killed.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert whole.wait(300) == 0, whole.stdout.read()
+    whole.communicate()
+    done = int(weights_of(tmp_path / "killed")["epoch"])
+    assert 1 <= done < 15
+    again = start(pairs_folder, tmp_path / "killed")
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    assert f"Epoch {done}/15" not in output
+    a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert [row["epoch"] for row in history(tmp_path / "killed")] == list(range(1, 16))
+
+
+def test_another_run_in_the_same_folder_is_refused(loaded, tmp_path):
+    run(config(epochs=1), loaded, tmp_path)
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.001, is 0\.01"):
+        run(config(epochs=2, learning_rate=1e-2), loaded, tmp_path)
+    run(config(epochs=2), loaded, tmp_path)
+    assert [row["epoch"] for row in history(tmp_path)] == [1, 2]
+
+
+def test_a_bad_loss_stops_the_run_and_keeps_the_checkpoint(loaded, tmp_path, monkeypatch):
+    run(config(epochs=1), loaded, tmp_path)
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+
+    def broken(y_true, y_pred):
+        return 0.0 * y_pred[:, 0, 0, 0] / tf.zeros(())
+
+    monkeypatch.setattr("neid_tf.training.losses.colour", broken)
+    with pytest.raises(runs.NonFiniteLoss, match="step 3: the loss term 'colour' is nan"):
+        run(config(epochs=2), loaded, tmp_path)
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+
+
+def batch_of(loaded, **fields):
+    sampling = batches.Sampling(crop=32, batch_size=4, thumbnail=True, **fields)
+    return next(iter(batches.training_dataset(loaded, sampling, 0, 1)))
+
+
+def trainer(name="neid_tone", compile_fields=(), settings=None, **fields):
+    keras.utils.set_random_seed(3)
+    network = models.rebuild(models.build(name, **(SMALL | fields)), "training")
+    made = training.Trainer(network, config().objective())
+    made.compile(optimizer=(settings or config()).optimizer(2), **dict(compile_fields))
+    return made
+
+
+def test_prepare_makes_inputs_and_targets_that_fit(loaded):
+    low, inputs, targets = trainer().prepare(batch_of(loaded))
+    assert low.shape == targets["le"].shape == (4, 32, 32, 3)
+    assert inputs["image"].shape == (4, 16, 16, 3)
+    assert inputs["thumbnail"].shape == targets["tone"].shape == (4, 128, 128, 3)
+    halved = np.asarray(low).reshape(4, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(np.asarray(inputs["image"]) - halved).mean() < 0.01
+    # Reference and input show the same place: dark where the other is dark.
+    for a, b in zip(np.asarray(low), np.asarray(targets["le"]), strict=True):
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("target", ["low", "reference", "toned"])
+def test_detail_targets(loaded, target):
+    made = trainer(detail_target=target)
+    result = made(batch_of(loaded))
+    dr = np.asarray(result["targets"]["dr"])
+    low, _, targets = made.prepare(batch_of(loaded))
+    if target == "toned":
+        assert np.asarray(low).mean() * 1.5 < dr.mean()
+    else:
+        np.testing.assert_array_equal(dr, low if target == "low" else targets["le"])
+
+
+def test_one_step_moves_every_weight(loaded):
+    made = trainer(fusion="all")
+    before = [np.array(v) for v in made.network.trainable_variables]
+    made.train_on_batch(batch_of(loaded))
+    for old, new in zip(before, made.network.trainable_variables, strict=True):
+        assert np.abs(old - np.asarray(new)).max() > 0, new.path
+
+
+def test_xla_computes_the_same(loaded):
+    losses = []
+    for compiled in (False, True):
+        made = trainer("neid", {"jit_compile": compiled}, depth=1)
+        losses.append(made.train_on_batch(batch_of(loaded), return_dict=True))
+    for term, value in losses[0].items():
+        assert losses[1][term] == pytest.approx(value, rel=1e-3), term
+
+
+def test_half_precision_is_float16_with_a_gpu_alone(monkeypatch):
+    for devices, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda devices=devices: devices)
+        assert precision.policy(True) == policy
+        assert precision.policy(False) == "float32"
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_mixed_precision_scales_the_loss(loaded, half):
+    keras.mixed_precision.set_global_policy(f"mixed_{half}")
+    try:
+        made = trainer(settings=config(mixed_precision=True, ema=0.5))
+        before = [np.array(v) for v in made.network.trainable_variables]
+        made.train_on_batch(batch_of(loaded))
+        with runs.averaged(made):
+            averaged = [np.array(v) for v in made.network.trainable_variables]
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert isinstance(made.optimizer, keras.optimizers.LossScaleOptimizer)
+    moved = [
+        np.abs(a - np.asarray(b)).max()
+        for a, b in zip(before, made.network.trainable_variables, strict=True)
+    ]
+    np.testing.assert_array_equal(averaged[0], made.network.trainable_variables[0])
+    # Adam's first step is the learning rate, whatever the scale, if the scale is undone.
+    assert max(moved) == pytest.approx(1e-3, rel=0.05)
+
+
+def test_half_precision_trains_and_single_precision_validates(loaded, tmp_path, monkeypatch):
+    made, make = [], training.Trainer
+    monkeypatch.setattr(training, "Trainer", lambda *args: made.append(make(*args)) or made[-1])
+    model = run(config(mixed_precision=True), loaded, tmp_path)
+    assert "float16" in made[0].network.get_layer("ff_squeeze").compute_dtype
+    assert model.get_layer("ff_squeeze").compute_dtype == "float32"
+    assert keras.mixed_precision.dtype_policy().name == "float32"
+    held = loaded.select(lambda name: name == "6")
+    rows = zip(held.names, held.low, held.high, strict=True)
+    report = evaluation.evaluate(rows, Enhancement(model))
+    assert history(tmp_path)[-1]["validation_psnr"] == report["mean"]["psnr"]
+
+
+def test_average_of_the_weights_is_what_is_kept(loaded):
+    made = trainer()
+    made.optimizer = config(ema=0.5).optimizer(2)
+    made.optimizer.build(made.network.trainable_variables)
+    for _ in range(3):
+        made.train_on_batch(batch_of(loaded))
+    last = made.network.get_weights()
+    with runs.averaged(made):
+        averaged = made.network.get_weights()
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(last, averaged, strict=True))
+    for a, b in zip(last, made.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def rates(settings, epochs, steps=10):
+    schedule = settings.rate(steps)
+    return [float(schedule(epoch * steps)) for epoch in epochs]
+
+
+def test_piecewise_schedule_is_the_papers():
+    settings = training.TrainConfig()
+    np.testing.assert_allclose(
+        rates(settings, [0, 499.9, 501, 999, 1001, 1999]),
+        [1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6],
+        rtol=1e-5,
+    )
+
+
+def test_cosine_schedule():
+    settings = config(schedule="cosine", epochs=100, warmup=10.0, learning_rate=1.0)
+    np.testing.assert_allclose(rates(settings, [0, 5, 10, 55, 100]), [0, 0.5, 1, 0.5, 0], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"crop": 33}, "crop must be even, not 33"),
+        ({"schedule": "linear"}, "'linear'"),
+        ({"boundaries": "5,x"}, "'5,x'"),
+        ({"ema": 1.0}, "ema"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+    ],
+)
+def test_bad_settings(fields, message):
+    with pytest.raises(ValueError, match=message):
+        config(**fields)

@@ -1,0 +1,293 @@
+"""Videos: what is in a file comes out, brighter and without flicker, or nothing comes out."""
+
+import errno
+import os
+import resource
+import sys
+import threading
+import time
+import weakref
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from neid_tf import video  # noqa: E402
+from neid_tf.video import Frame, VideoError, enhance_video  # noqa: E402
+from tests.video.test_frames import double, grays, noisy, sensitive_model  # noqa: E402
+
+UNIT = Fraction(1, 30000)
+ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000  # swscale: bicubic, full chroma, accurate rounding
+QUARTER_TURN = [0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30]
+
+
+def make_clip(path, frames, times=None, codec="libx264", sound=None, matrix=None, **fields):
+    """Write pictures H×W×3 uint8 as a video, losslessly but for 4:2:0."""
+    frames = list(frames)
+    with av.open(str(path), "w") as file:
+        height, width = frames[0].shape[:2]
+        options = {"crf": "0"} if codec == "libx264" else {"lossless": "1"}
+        stream = file.add_stream(codec, rate=Fraction(30000, 1001), options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = UNIT
+        for name, value in fields.items():
+            setattr(stream.codec_context, name, value)
+        stream.set_display_matrix(matrix)
+        sound = sound and add_sine(file, sound, len(frames) / 30)
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels).reformat(
+                format="yuv420p",
+                dst_colorspace=fields.get("colorspace"),
+                dst_color_range=fields.get("color_range"),
+                interpolation=ACCURATE,
+            )
+            frame.pts, frame.time_base = times[i] if times else 1001 * i, UNIT
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+        if sound:
+            file.mux(sound)
+    return path
+
+
+def add_sine(file, codec, seconds):
+    """Return the packets of a tone of 440 Hz, for a new stream of the file."""
+    stream = file.add_stream(codec, rate=48000, layout="mono")
+    stream.metadata["language"] = "fra"
+    samples = np.sin(np.arange(int(48000 * seconds)) * (2 * np.pi * 440 / 48000))
+    frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
+    frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+    return stream.encode(frame) + stream.encode(None)
+
+
+def read(path):
+    """Return a video's stream values, frames and their pixels."""
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        frames = list(file.decode(stream))
+        shape, rate = stream.sample_aspect_ratio, stream.average_rate
+    pixels = [
+        frame.to_ndarray(format="rgb24", interpolation=ACCURATE).astype(np.float64)
+        for frame in frames
+    ]
+    return {"shape": shape, "rate": rate}, frames, np.stack(pixels)
+
+
+def packets(path, kind="audio"):
+    with av.open(str(path)) as file:
+        stream = file.streams.get({kind: 0})[0]
+        found = [p for p in file.demux(stream) if p.size]
+        return stream.name, [(p.pts * p.time_base, bytes(p)) for p in found], stream.metadata
+
+
+@pytest.mark.parametrize("matrix", [1, 6, 2])
+@pytest.mark.parametrize("extent", [1, 2])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_levels_and_colour_tags_are_kept(suffix, extent, matrix, tmp_path):
+    levels = (0, 1, 16, 40, 128, 235, 254, 255)
+    picture = np.kron([[[200, 40, 90], [20, 150, 60]]], np.ones((48, 32, 1))).astype(np.uint8)
+    frames = [*grays(levels), picture]
+    fields = {"color_range": extent, "colorspace": 5 if matrix == 6 else matrix}
+    source = make_clip(tmp_path / "in.mp4", frames, **fields)
+    target = tmp_path / f"out{suffix}"
+    enhance_video(source, target, double)
+    _, before, pixels = read(source)
+    _, after, result = read(target)
+    np.testing.assert_allclose(result.mean((1, 2, 3)), pixels.mean((1, 2, 3)), atol=1.0)
+    np.testing.assert_allclose(result[:8].mean((1, 2, 3)), levels, atol=1.0)
+    np.testing.assert_allclose(result[8, 8:40, 8:24], picture[8:40, 8:24], atol=4.0)
+    for frames in (before, after):  # H.264 leaves the usual range out
+        assert (frames[0].color_range or 1) == extent
+    assert after[0].colorspace == before[0].colorspace
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_times_rotation_rate_and_pixel_shape_are_kept(suffix, tmp_path):
+    times = [1001 * i + (i % 3) * 217 for i in range(20)]
+    fields = {"matrix": QUARTER_TURN, "sample_aspect_ratio": Fraction(4, 3)}
+    source = make_clip(tmp_path / "in.mp4", grays(range(40, 140, 5)), times, **fields)
+    target = tmp_path / f"out{suffix}"
+    seen = []
+    summary = enhance_video(source, target, double, progress=lambda *done: seen.append(done))
+    values, frames, pixels = read(target)
+    before, frames_before, _ = read(source)
+    exact = suffix in (".mp4", ".mov")
+    assert [f.rotation for f in frames] == [f.rotation for f in frames_before] == [-90] * 20
+    times = [float(t * UNIT) for t in times]
+    assert [f.time for f in frames] == pytest.approx(times, abs=1e-6 if exact else 6e-4)
+    assert float(values["rate"]) == pytest.approx(float(before["rate"]), rel=0.05)
+    assert suffix == ".webm" or values["shape"] == Fraction(4, 3)
+    assert len(summary.notes) == (suffix == ".webm")
+    np.testing.assert_allclose(pixels.mean((1, 2, 3)), range(40, 140, 5), atol=1.0)
+    assert seen == [(i + 1, 20) for i in range(20)]
+    assert (summary.frames, summary.width, summary.height) == (20, 64, 48)
+
+
+def test_sound_is_copied_to_the_bit(tmp_path):
+    source = make_clip(tmp_path / "in.mp4", grays([90] * 30), sound="aac")
+    for suffix in (".mp4", ".mov", ".mkv"):
+        target = tmp_path / f"out{suffix}"
+        assert enhance_video(source, target, double).notes == ()
+        (name, before, _), (new_name, after, metadata) = packets(source), packets(target)
+        assert name == new_name == "aac"
+        assert [data for _, data in after] == [data for _, data in before]
+        times = [[float(t - sound[0][0]) for t, _ in sound] for sound in (before, after)]
+        assert times[1] == pytest.approx(times[0], abs=1e-3)
+        lead, new_lead = (
+            packets(p, "video")[1][0][0] - s[0][0] for p, s in ((source, before), (target, after))
+        )
+        assert float(new_lead) == pytest.approx(float(lead), abs=2e-3)
+        assert metadata["language"] in ("fra", "fre")
+
+
+def test_sound_that_the_file_cannot_hold_is_encoded_anew(tmp_path):
+    source = make_clip(tmp_path / "in.mp4", grays([90] * 30), sound="aac")
+    summary = enhance_video(source, tmp_path / "out.webm", double)
+    assert packets(tmp_path / "out.webm")[0] == "opus"
+    assert any("encoded anew as libopus" in note for note in summary.notes)
+    with av.open(str(tmp_path / "out.webm")) as file:
+        frames = [f.to_ndarray()[0] for f in file.decode(audio=0)]
+    tone = np.concatenate(frames)
+    assert tone.size / 48000 == pytest.approx(1.0, abs=0.05)
+    peak = np.argmax(np.abs(np.fft.rfft(tone[4800:43200])))
+    assert peak * 48000 / 38400 == pytest.approx(440, abs=2)
+
+
+def test_odd_sizes_and_twice_the_size(tmp_path):
+    slope = np.add.outer(2 * np.arange(45), np.arange(55))[..., None] + [10, 40, 70]
+    frames = [(slope + shift).astype(np.uint8) for shift in (0, 5, 10)]
+    source = make_clip(tmp_path / "in.webm", frames, codec="libvpx-vp9", matrix=QUARTER_TURN)
+    for suffix, size in ((".mp4", (56, 46)), (".webm", (55, 45))):
+        target = tmp_path / f"out{suffix}"
+        summary = enhance_video(source, target, double)
+        assert (summary.width, summary.height) == size
+        assert bool(summary.notes) == (suffix == ".mp4")
+        assert np.abs(read(target)[2][:, :45, :55] - read(source)[2]).mean() < 2
+    summary = enhance_video(source, tmp_path / "large.mp4", double, scale=2)
+    assert (summary.width, summary.height, summary.notes) == (110, 90, ())
+    assert np.abs(read(tmp_path / "large.mp4")[2][:, ::2, ::2] - read(source)[2]).mean() < 2
+
+
+def flicker(pixels):
+    return np.abs(np.diff(pixels.mean((1, 2, 3)))).mean()
+
+
+def test_a_still_clip_does_not_flicker(tmp_path):
+    sensitive = sensitive_model()
+    source = make_clip(tmp_path / "in.mp4", noisy(40, 25))
+    results = {}
+    for smoothing in (0.0, 0.5):
+        target = tmp_path / f"{smoothing}.mp4"
+        assert enhance_video(source, target, sensitive, smoothing=smoothing).cuts == 0
+        results[smoothing] = flicker(read(target)[2])
+    assert results[0.0] > 0.5  # levels of 255: there is a flicker to remove
+    assert results[0.5] < results[0.0] / 3
+
+
+@pytest.mark.parametrize("content", [b"", b"no video\n" * 99, b"#EXTM3U\n#EXTINF:1,\nin.ts\n"])
+def test_what_is_no_video_is_named_in_one_line(content, tmp_path):
+    source = tmp_path / "in.mp4"
+    source.write_bytes(content)
+    with pytest.raises(VideoError) as error:
+        enhance_video(source, tmp_path / "out.mp4", double)
+    reason = "not a video, or a damaged one" if content else "empty file"
+    assert str(error.value) == f"{source}: {reason}"
+    assert os.listdir(tmp_path) == ["in.mp4"]
+
+
+def test_other_unreadable_sources_and_unwritable_targets(tmp_path):
+    source = make_clip(tmp_path / "in.mp4", noisy(5, 90))
+    (tmp_path / "cut.mp4").write_bytes(source.read_bytes()[:2000])
+    (tmp_path / "folder.mp4").mkdir()
+    with av.open(str(tmp_path / "sound.mp4"), "w") as file:
+        file.mux(add_sine(file, "aac", 0.5))
+    out = tmp_path / "out.mp4"
+    for name, target, reason in (
+        ("cut.mp4", out, "not a video, or a damaged one"),
+        ("folder.mp4", out, "not a regular file"),
+        ("none.mp4", out, "no such file"),
+        ("sound.mp4", out, "no video stream in it"),
+        ("in.mp4", tmp_path / "out.avi", "no video can be written with the suffix '.avi'"),
+        ("in.mp4", tmp_path / "none" / "out.mp4", "no such file or directory"),
+        ("in.mp4", tmp_path / "folder.mp4", "is a directory"),
+    ):
+        with pytest.raises(VideoError, match=reason) as error:
+            enhance_video(tmp_path / name, target, double)
+        assert error.value.path in (tmp_path / name, target)
+    assert sorted(os.listdir(tmp_path)) == ["cut.mp4", "folder.mp4", "in.mp4", "sound.mp4"]
+
+
+def test_every_video_has_a_suffix_to_be_written_with():
+    assert {video.written_suffix(f"a{suffix}") for suffix in video.SUFFIXES} == video.WRITABLE
+    assert video.written_suffix("A.MOV") == ".mov"
+    assert video.written_suffix("a.avi") == ".mp4"
+
+
+def test_a_damaged_file_gives_what_is_sound_and_says_so(tmp_path):
+    source = make_clip(tmp_path / "in.mp4", noisy(60, 60))
+    enhance_video(source, tmp_path / "whole.mp4", double)
+    content = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
+    summary = enhance_video(tmp_path / "cut.mp4", tmp_path / "out.mp4", double)
+    assert 10 < summary.frames < 50
+    assert len(read(tmp_path / "out.mp4")[1]) == summary.frames
+    # Whether the last packet is cut in two, or all behind it is gone, is the encoder's doing.
+    assert any(note.startswith(("damaged: ", "ends early: ")) for note in summary.notes)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken"), "disk full"])
+def test_an_interruption_leaves_nothing_behind(error, tmp_path):
+    source = make_clip(tmp_path / "in.mp4", noisy(40, 60), sound="aac")
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"precious")
+    calls = []
+
+    def model(batch):
+        calls.append(len(batch))
+        if len(calls) == 4 and error != "disk full":
+            raise error
+        return double(batch)
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        if error == "disk full":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+        with pytest.raises((KeyboardInterrupt, RuntimeError, VideoError)) as raised:
+            enhance_video(source, target, model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert target.read_bytes() == b"precious"
+    assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4"]
+    assert "neid-decode" not in [thread.name for thread in threading.enumerate()]
+    if error == "disk full":
+        reason = os.strerror(errno.EFBIG)
+        assert str(raised.value).lower() == f"{target}: {reason}".lower()
+    assert enhance_video(source, target, double).frames == 40
+    assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4"]
+
+
+def test_memory_does_not_grow_with_length(tmp_path, monkeypatch):
+    alive, peaks, create = weakref.WeakSet(), [], Frame.__init__
+
+    def register(frame, *fields):
+        create(frame, *fields)
+        alive.add(frame)
+
+    def model(batch):
+        time.sleep(0.02)  # so that decoding could run far ahead
+        peaks.append(len(alive))
+        return double(batch)
+
+    monkeypatch.setattr(Frame, "__init__", register)
+    for count in (60, 240):
+        source = make_clip(tmp_path / f"{count}.mp4", grays(range(count)))
+        assert enhance_video(source, tmp_path / "out.mp4", model).frames == count
+    assert len(peaks) == 75
+    assert max(peaks) <= 14  # a batch, twice that waiting, 2 in the thread
+
+
+def test_the_missing_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(VideoError, match=r"in\.mp4: .*pip install 'neid_tf\[video\]'"):
+        enhance_video(tmp_path / "in.mp4", tmp_path / "out.mp4", double)

@@ -1,0 +1,116 @@
+"""Frames of a video: enhanced as pictures are, but steady over time."""
+
+import keras
+import numpy as np
+import pytest
+
+from neid_tf import models
+from neid_tf.video import frames
+from neid_tf.video.frames import Enhancer, Frame, TimeAverage
+
+
+def double(batch):
+    """A model that gives back what it is given, at twice the size."""
+    return np.repeat(np.repeat(batch, 2, axis=1), 2, axis=2)
+
+
+def grays(levels, height=48, width=64):
+    return [np.full((height, width, 3), level, np.uint8) for level in levels]
+
+
+def sensitive_model(seed=7):
+    """Return a small NEID whose tone trembles with the noise of a frame."""
+    keras.utils.set_random_seed(seed)
+    model = models.inference_model(models.build("neid_tone", filters=8, depth=2))
+    layer = model.get_layer("tone_head")
+    kernel, bias = layer.get_weights()
+    layer.set_weights([kernel * 30.0, bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def sensitive():
+    return sensitive_model()
+
+
+def noisy(count, level, seed=0, height=48, width=64):
+    """A still, dark scene under noise."""
+    rng = np.random.default_rng(seed)
+    waves = np.add.outer(np.sin(np.arange(height) / 9), np.cos(np.arange(width) / 7))
+    scene = level * (1.0 + waves)
+    noise = rng.normal(0, 12, (count, height, width, 3))
+    return list(np.clip(scene[None, ..., None] + noise, 0, 255).astype(np.uint8))
+
+
+def as_frames(pictures, rate=30.0):
+    return [Frame(pixels, i, 1, i / rate) for i, pixels in enumerate(pictures)]
+
+
+def enhanced(enhancer, frames, batch=4):
+    groups = (frames[i : i + batch] for i in range(0, len(frames), batch))
+    return np.stack([pixels for group in groups for pixels in enhancer(group)]).astype(float)
+
+
+def test_a_scene_cut_begins_the_average_anew(sensitive):
+    dark, bright = noisy(8, 10), noisy(8, 70, seed=1)
+    smooth = Enhancer(sensitive)
+    result = enhanced(smooth, as_frames(dark + bright))
+    alone = enhanced(Enhancer(sensitive), as_frames(bright))
+    assert smooth.cuts == 1
+    np.testing.assert_allclose(result[8:], alone, atol=1)
+
+
+def test_frames_and_batches_of_an_unsmoothed_model_are_those_of_enhance(sensitive):
+    from neid_tf import enhance
+
+    frames = as_frames(noisy(5, 40, height=31, width=45))
+    for scale, strength in ((1, 1.0), (1, 0.5), (2, 1.7), (2, 0.3)):
+        expected = [enhance(f.pixels, sensitive, scale, strength) for f in frames]
+        results = enhanced(Enhancer(sensitive, scale, strength, smoothing=0), frames)
+        assert results.shape == (5, 31 * scale, 45 * scale, 3)
+        assert np.abs(results - np.stack(expected)).max() <= 1  # other kernels for a batch
+
+
+def test_frames_far_apart_are_not_averaged(sensitive):
+    frames = as_frames(noisy(4, 25), rate=0.001)
+    smooth, alone = Enhancer(sensitive), Enhancer(sensitive, smoothing=0)
+    np.testing.assert_allclose(enhanced(smooth, frames), enhanced(alone, frames), atol=1)
+
+
+def test_models_without_context_take_each_frame_by_itself():
+    model = models.inference_model(models.build("le", filters=4, depth=1))
+    frames = as_frames(noisy(6, 40))
+    enhancer = Enhancer(model)
+    assert enhancer.average is None
+    one_by_one = enhanced(enhancer, frames, batch=1)
+    np.testing.assert_allclose(enhanced(enhancer, frames), one_by_one, atol=1)
+
+
+def test_the_average_follows_time_whatever_the_frame_rate():
+    small = np.full((16, 16, 3), 0.2)
+    for rate in (5, 50):
+        average = TimeAverage(2.0)
+        average({"a": np.zeros(3)}, small, 0.0)
+        for i in range(2 * rate):
+            latest = average({"a": np.ones(3)}, small, (i + 1) / rate)
+        np.testing.assert_allclose(latest["a"], 1.0 - np.exp(-1.0), rtol=1e-9)
+
+
+def test_scene_change_is_blind_to_noise_and_sees_another_scene():
+    still = noisy(2, 12, height=240, width=320)
+    pictures = [np.float32(pixels) / 255 for pixels in (*still, still[0][:, ::-1])]
+    first, second, third = map(frames.thumbnail, pictures)
+    assert frames.scene_change(first, first) == 0.0
+    assert frames.scene_change(first, second) < 0.1
+    assert frames.scene_change(first, third) > frames.SCENE_CUT
+    assert frames.scene_change(first, 3 * first) > frames.SCENE_CUT  # a lamp
+
+
+def test_bad_values_are_named(tmp_path):
+    for fields in ({"scale": 3}, {"strength": -1.0}, {"smoothing": float("nan")}):
+        with pytest.raises(ValueError, match=str(next(iter(fields.values())))):
+            Enhancer(double, **fields)
+    with pytest.raises(ValueError, match="scale 2 needs another"):
+        Enhancer(models.inference_model(models.build("unet", filters=4, depth=1)), scale=2)
+    with pytest.raises(ValueError, match="shape"):
+        Enhancer(lambda batch: batch)(as_frames(grays([50])))

@@ -66,13 +66,13 @@ def test_context_is_read_and_told(runner, toned):
 
 
 def test_frames_of_a_video_are_averaged_as_with_the_keras_model(runner, toned):
-    frames = [
+    shown = [
         frames.Frame((factor * picture(40, 50)).astype(np.uint8), index, 1, index / 30)
         for index, factor in enumerate([1.0, 0.85, 0.95])
     ]
-    made, reference = (np.stack(frames.Enhancer(m)(frames)) for m in (runner, toned))
+    made, reference = (np.stack(frames.Enhancer(m)(shown)) for m in (runner, toned))
     np.testing.assert_allclose(made.astype(int), reference, atol=1)
-    alone = np.stack(frames.Enhancer(runner, smoothing=0)(frames))
+    alone = np.stack(frames.Enhancer(runner, smoothing=0)(shown))
     assert np.abs(alone.astype(int) - made).max() > 1
 
 

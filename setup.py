@@ -6,7 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "neid_tf/__init__.py").read_text("utf-8"))[1]
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "neid_tf/support/version.py").read_text("utf-8")
+)[1]
 REQUIREMENTS = [
     line
     for line in (HERE / "requirements.txt").read_text("utf-8").splitlines()

@@ -18,6 +18,7 @@ from neid_tf.commands import common, compare
 from neid_tf.data import pairs
 from neid_tf.evaluation import panels
 from neid_tf.support import keras_start
+from neid_tf.support.errors import NeidError
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 FOLDERS = {"5": ("low", "high"), "9": ("input", "expertC"), "samples": ("low", "high")}
@@ -42,7 +43,7 @@ def sources(figure, root):
         names = [name for name in names if name in pairs.validation_names()]
     missing = [name for name in names if name not in found[-1]]
     if missing or not names:
-        raise ValueError(f"{root}: {'no reference of ' + missing[0] if missing else 'no pictures'}")
+        raise NeidError(f"{root}: {'no reference of ' + missing[0] if missing else 'no pictures'}")
     return [(n, found[0][n], found[1][n] if len(sides) == 2 else None) for n in names]
 
 
@@ -56,7 +57,7 @@ def chosen(rows, names):
     by_name = {row[0]: row for row in rows}
     unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise ValueError(f"no picture {unknown[0]!r}; there are {', '.join(by_name)}")
+        raise NeidError(f"no picture {unknown[0]!r}; there are {', '.join(by_name)}")
     return [by_name[name] for name in names] or rows
 
 
@@ -91,7 +92,7 @@ def main(arguments):
     samples = figure == "samples" and not common.DATA.value
     root = SAMPLES if samples else common.required(common.DATA)
     rows = chosen(sources(figure, root), _ONLY.value)
-    keras_start.load_keras()
+    keras_start.import_keras()
     names = dict.fromkeys(["lime", "mf", *_ALSO.value, "neid"])
     write(figure, rows, compare.load(names, common.WEIGHTS.value), output)
 

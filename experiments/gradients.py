@@ -117,7 +117,7 @@ def main(arguments):
     """Read the flags, measure, write and print."""
     del arguments
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
-    keras_start.load_keras()
+    keras_start.import_keras()
     report = measure(Path(common.required(_RUN)), root, _BATCHES.value, output)
     text = json.dumps(report, indent=2) + "\n"
     files.write_whole(Path(output), text.encode())

@@ -26,6 +26,7 @@ from neid_tf import evaluation, pictures
 from neid_tf.commands import common
 from neid_tf.models.config import ModelConfig
 from neid_tf.support import files, keras_start
+from neid_tf.support.errors import NeidError
 from neid_tf.training.config import TrainConfig
 
 RECORDS = Path(__file__).resolve().parent / "table2"
@@ -52,8 +53,8 @@ def record(runs, data, target=RECORDS):
     """
     found = sorted(Path(runs).glob("*/last.npz"))
     if not found:
-        raise ValueError(f"{runs}: no runs (NAME-SEED/last.npz)")
-    keras_start.load_keras()
+        raise NeidError(f"{runs}: no runs (NAME-SEED/last.npz)")
+    keras_start.import_keras()
     from neid_tf.commands.evaluate import rows_of
     from neid_tf.data import pairs
     from neid_tf.models import pretrained

@@ -4,8 +4,8 @@ import importlib
 
 from neid_tf.inference.enhance import enhance
 from neid_tf.models.pretrained import load_pretrained
+from neid_tf.support.version import __version__
 
-__version__ = "0.5.0"
 __all__ = ["__version__", "enhance", "load_pretrained", "models"]
 
 

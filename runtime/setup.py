@@ -10,7 +10,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "neid_tf/__init__.py").read_text("utf-8"))[1]
+VERSION = re.search(
+    r'__version__ = "(.+)"', (ROOT / "neid_tf/support/version.py").read_text("utf-8")
+)[1]
 NOT_NEEDED = ("keras", "scikit-image", "tensorboard", "tensorflow")
 REQUIREMENTS = [
     line

@@ -234,7 +234,7 @@ def publish(report):
 
 def main(_):
     """Measure, print, write."""
-    keras_start.load_keras()
+    keras_start.import_keras()
     from neid_tf.support.environment import environment
 
     started = time.time()

@@ -45,7 +45,7 @@ def run(source, output, workers):
 
 def main(_):
     """Measure, print, write."""
-    keras_start.load_keras()
+    keras_start.import_keras()
     import ray
 
     from neid_tf.support.environment import environment

@@ -17,6 +17,7 @@ from neid_tf.baselines.lime import lime
 from neid_tf.baselines.mf import mf
 from neid_tf.baselines.msr import msr
 from neid_tf.baselines.npe import npe
+from neid_tf.support.errors import NeidError
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {
     "bimef": bimef,
@@ -38,5 +39,5 @@ def get(name: str) -> Callable[..., np.ndarray]:
       ValueError: no such method; the message names the known ones.
     """
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}, known: {', '.join(METHODS)}")
+        raise NeidError(f"unknown method {name!r}, known: {', '.join(METHODS)}")
     return METHODS[name]

@@ -18,6 +18,7 @@ from neid_tf.inference import runtimes, tiles
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.jobs import plan as folders
 from neid_tf.models import pretrained
+from neid_tf.support.errors import NeidError
 
 
 def in_fresh_process(what, *arguments):
@@ -34,7 +35,7 @@ def in_fresh_process(what, *arguments):
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise RuntimeError(f"measuring {what} {' '.join(command[4:])} failed: {reason}")
+        raise NeidError(f"measuring {what} {' '.join(command[4:])} failed: {reason}")
     return json.loads(result.stdout.splitlines()[-1])
 
 

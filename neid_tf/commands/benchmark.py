@@ -67,7 +67,7 @@ def main(arguments):
     if _PLOT.value and "growth" not in _SECTIONS.value:
         raise flags.ValidationError("--plot needs the section growth")
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
-    keras_start.load_keras()
+    keras_start.import_keras()
     from neid_tf.benchmarks import plot, text
     from neid_tf.support.files import write_whole
 

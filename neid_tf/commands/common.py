@@ -5,7 +5,7 @@ import shlex
 
 from absl import flags
 
-from neid_tf.commands.main import Failure
+from neid_tf.support.errors import NeidError
 
 DATA = flags.DEFINE_string(
     "data", None, "Folder of pairs: low/NAME.* and high/NAME.*, matched by stem."
@@ -22,7 +22,14 @@ MAX_PIXELS = flags.DEFINE_integer(
     "The largest picture read, in pixels (default: 178,956,970; 50,000,000 for the demo).",
     lower_bound=1,
 )
+DEBUG = flags.DEFINE_bool(
+    "debug", False, "Show where in the program an error came from: the traceback, on stderr."
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there already.")
+
+
+class Failure(NeidError):
+    """What the user asked for can't be done; the message is the one line they see."""
 
 
 def declare(module, *holders):
@@ -85,12 +92,13 @@ def from_flags(config_class, holders):
     """Make a configuration of the flags' values; a bad value is a mistake of usage."""
     try:
         return config_class(**{name: holder.value for name, holder in holders.items()})
-    except ValueError as error:
+    except NeidError as error:
         raise flags.ValidationError(str(error)) from error
 
 
 __all__ = [
     "DATA",
+    "DEBUG",
     "MAX_PIXELS",
     "METHOD",
     "OUTPUT",

@@ -98,7 +98,7 @@ def _sample_pictures():
 
 def _model():
     """Return the model, which does large pictures in tiles."""
-    keras_start.load_keras()
+    keras_start.import_keras()
     from neid_tf.inference import tiles
     from neid_tf.models import pretrained
 

@@ -26,6 +26,7 @@ from neid_tf.data import pairs as pair_files
 from neid_tf.inference import methods
 from neid_tf.support import files
 from neid_tf.support.environment import environment
+from neid_tf.support.errors import NeidError
 
 _ONLY = flags.DEFINE_string(
     "only", None, "'lol' for the held-out scenes of our485, or a text file of names; else all."
@@ -100,7 +101,7 @@ def _chosen(root):
     names = pair_files.listed(_ONLY.value)
     missing = sorted(names - set(rows.names))
     if missing or not names:
-        raise ValueError(
+        raise NeidError(
             f"{root}: no picture {missing[0]!r}" if missing else f"{_ONLY.value}: empty"
         )
     return Rows(tuple(name for name in rows.names if name in names), rows.read)
@@ -123,7 +124,7 @@ def _made_elsewhere(rows, folder):
         (picture, reference), output = rows.read(name), pictures.read(found[name]).pixels
         if output.shape != picture.shape:
             sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (output, picture)]
-            raise ValueError(f"{found[name]}: {sizes[0]}, but the picture {name} is {sizes[1]}")
+            raise NeidError(f"{found[name]}: {sizes[0]}, but the picture {name} is {sizes[1]}")
         return output, reference
 
     return Rows(rows.names, read)

@@ -59,7 +59,7 @@ def main(arguments):
     if format == "litert":
         options["size"] = (_HEIGHT.value, _WIDTH.value)
         options["representative"] = _representative()
-    keras_start.load_keras()
+    keras_start.import_keras()
     from neid_tf import export
     from neid_tf.models import pretrained
 

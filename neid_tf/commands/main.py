@@ -3,15 +3,18 @@
 import importlib
 import os
 import sys
+import traceback
+from types import ModuleType
 
 from absl import flags
 
-from neid_tf import __version__
-from neid_tf.support.errors import UsageError
+from neid_tf.commands import common, terminal
+from neid_tf.support.errors import NeidError, UsageError, reason_of
 from neid_tf.support.libraries import MissingLibraryError
+from neid_tf.support.version import __version__
 
 COMMANDS = {
-    "enhance": "brighten pictures and folders of pictures",
+    "enhance": "brighten pictures, videos and folders of them",
     "train": "train a model on pairs of pictures",
     "evaluate": "score a model on pairs of pictures",
     "export": "write a model for other runtimes",
@@ -20,67 +23,106 @@ COMMANDS = {
     "demo": "serve a web page that enhances what is dropped on it",
 }
 OK, FAILED, USAGE = 0, 1, 2
+HELP = ("-h", "--help", "-help")
+DEBUG = {"--debug", "-debug", "--debug=true"}
 
 
-class Failure(Exception):
-    """What the user asked for can't be done; the message is the one line they see."""
-
-
-def usage():
+def usage() -> str:
     """Return the text of ``neid --help``."""
     rows = "\n".join(f"  {name:<11}{text}" for name, text in COMMANDS.items())
-    return f"neid {__version__}: low-light pictures made bright and detailed\n\n{rows}\n\n" + (
-        "neid COMMAND --help tells about a command."
-    )
+    return f"""neid {__version__}: low-light pictures made bright and detailed
+
+Usage: neid COMMAND [ARGUMENT...] [--FLAG=VALUE...]
+
+{rows}
+
+For example: neid enhance photos --output=bright
+neid COMMAND --help tells about a command and its flags. neid --version prints the version.
+With --debug, any command shows where in the program an error came from.
+Exit codes: 0 all done; 1 something failed, each named on stderr; 2 wrong usage."""
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run ``neid`` with these arguments (``sys.argv`` if None); return the exit code."""
     argv = list(sys.argv if argv is None else argv)
-    if len(argv) < 2 or argv[1] in ("-h", "--help", "help"):
-        print(usage())
+    terminal.prepare_streams()
+    if len(argv) < 2 or argv[1] in (*HELP, "help"):
+        terminal.show(usage())
         return OK if len(argv) > 1 else USAGE
     if argv[1] == "--version":
-        print(__version__)
+        terminal.show(__version__)
         return OK
     if argv[1] not in COMMANDS:
         return _complain(f"no command {argv[1]!r}; there are {', '.join(COMMANDS)}", USAGE)
     return run(argv[1], argv[1:])
 
 
-def run(command, argv):
-    """Run one command; ``argv[0]`` is its name."""
+def run(command: str, argv: list[str]) -> int:
+    """Run one command; return the exit code.
+
+    Args:
+        command: one of :data:`COMMANDS`.
+        argv: the command's name, its arguments and flags.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        module = importlib.import_module(f"neid_tf.commands.{command}")
-        if any(argument in ("-h", "--help", "-help") for argument in argv[1:]):
-            print(help_text(module))
-            return OK
-        arguments = flags.FLAGS(argv)[1:]
-        return module.main(arguments) or OK
-    except (flags.Error, UsageError) as error:
-        return _complain(f"{command}: {error} (neid {command} --help)", USAGE)
-    except (Failure, ValueError, OSError, FloatingPointError) as error:
-        return _complain(f"{command}: {error}", FAILED)
-    except ModuleNotFoundError as error:
-        return _complain(MissingLibraryError(f"neid {command}", error.name), FAILED)
-    except KeyboardInterrupt:
-        return _complain(f"{command}: interrupted", 130)
+    with terminal.ended_by_signals() as received:
+        try:
+            return _run(command, argv)
+        except BaseException as error:
+            # A library may turn an interruption into an error of its own.
+            if received or isinstance(error, KeyboardInterrupt):
+                return _complain(f"{command}: {terminal.ending(received)}", 128 + received.number)
+            if not isinstance(error, Exception):
+                raise
+            if isinstance(error, BrokenPipeError) and error.filename is None:
+                return 128 + 13  # Nobody reads what it prints: as other programs end.
+            if DEBUG & set(argv):
+                traceback.print_exc()
+            return _complain(*_told(command, error))
 
 
-def _complain(message, code):
-    print(f"neid: {message}", file=sys.stderr)
+def _run(command: str, argv: list[str]) -> int:
+    module = importlib.import_module(f"neid_tf.commands.{command}")
+    if any(argument in HELP for argument in argv[1:]):
+        terminal.show(help_text(module))
+        return OK
+    arguments = flags.FLAGS(argv)[1:]
+    return module.main(arguments) or OK
+
+
+def _told(command: str, error: Exception) -> tuple[str, int]:
+    """Return what is said of an error, and the exit code."""
+    if isinstance(error, (flags.Error, UsageError)):
+        return f"{command}: {error} (neid {command} --help)", USAGE
+    if isinstance(error, NeidError):
+        return f"{command}: {error}", FAILED
+    if isinstance(error, ModuleNotFoundError):
+        return str(MissingLibraryError(f"neid {command}", error.name or str(error))), FAILED
+    if isinstance(error, OSError) and error.errno is not None:
+        names = [os.fsdecode(n) for n in (error.filename, error.filename2) if n is not None]
+        return ": ".join([command, *names, reason_of(error)]), FAILED
+    if isinstance(error, MemoryError):
+        return f"{command}: not enough memory", FAILED
+    fault = f"{type(error).__name__}: {reason_of(error)}"
+    return f"{command}: a fault of the program ({fault}); --debug shows where", FAILED
+
+
+def _complain(message: str, code: int) -> int:
+    terminal.report(message)
     return code
 
 
-def help_text(module):
+def help_text(module: ModuleType) -> str:
     """Return a command's documentation and its flags with their defaults."""
+    common.declare(module.__name__, common.DEBUG)
     return f"{module.__doc__.strip()}\n\nFlags:\n{flags.FLAGS.module_help(module)}"
 
 
-def script():
+def script() -> None:
     """Run ``neid`` and leave with its exit code."""
-    sys.exit(main())
+    code = main()
+    terminal.flush()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main(arguments):
     training, validation = pairs.hold_out(decoded, _VALIDATION.value)
     print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
     command = common.command_line("train", leave_out=("data", "workdir", "flagfile"))
-    keras_start.load_keras()
+    keras_start.import_keras()
     from neid_tf.training.trainer import train
 
     train(config, name, fields, training, validation, workdir, command)

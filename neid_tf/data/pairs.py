@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf import pictures
+from neid_tf.support.errors import NeidError
 
 
-class DataError(ValueError):
+class DataError(NeidError):
     """Everything that is wrong with a data set, one problem a line."""
 
     def __init__(self, root, problems):
@@ -189,9 +190,9 @@ def hold_out(pairs, choice):
     if choice != "lol" and Path(choice).is_dir():
         return pairs, load_pairs(choice, smallest=11)
     if choice != "lol" and not Path(choice).is_file():
-        raise ValueError(f"{choice!r}: not 'lol', 'none', a folder of pairs or a file of names")
+        raise NeidError(f"{choice!r}: not 'lol', 'none', a folder of pairs or a file of names")
     held = listed(choice)
     training = pairs.select(lambda name: name not in held)
     if not len(training):
-        raise ValueError(f"{choice}: all {len(pairs)} pairs are held out, none is left to train on")
+        raise NeidError(f"{choice}: all {len(pairs)} pairs are held out, none is left to train on")
     return training, pairs.select(lambda name: name in held)

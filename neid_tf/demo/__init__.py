@@ -14,6 +14,7 @@ import numpy as np
 from neid_tf import pictures
 from neid_tf.inference.enhance import enhance
 from neid_tf.pictures.raster import over_white, to_type
+from neid_tf.support.errors import NeidError
 
 MAX_PIXELS = 50_000_000
 """The largest picture read by default, in pixels."""
@@ -96,7 +97,7 @@ class Enhancer:
             ValueError: for another strength or scale.
         """
         if not 0.0 <= strength <= MAX_STRENGTH:
-            raise ValueError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {strength!r}")
+            raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {strength!r}")
         picture = pictures.read(path, self.max_pixels)
         pixels = enhance(picture.pixels, self.model, scale=scale, strength=strength)
         return self._write(picture, picture.with_pixels(pixels), Path(path).stem)

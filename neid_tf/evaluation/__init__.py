@@ -7,6 +7,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.support.errors import NeidError
 
 PROTOCOL = {
     "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures",
@@ -31,9 +32,9 @@ def score(reference, output):
         ValueError: where the shapes differ, or shape or type are not as said.
     """
     if reference.shape != output.shape:
-        raise ValueError(f"the output is {output.shape}, its reference {reference.shape}")
+        raise NeidError(f"the output is {output.shape}, its reference {reference.shape}")
     if min(reference.shape[:2]) < 11:
-        raise ValueError(f"SSIM needs pictures of at least 11×11, not {reference.shape[:2]}")
+        raise NeidError(f"SSIM needs pictures of at least 11×11, not {reference.shape[:2]}")
     reference, output = to_8_bit(reference), to_8_bit(output)
     gray = [luminance(picture) for picture in (reference, output)]
     return {
@@ -54,14 +55,14 @@ def to_8_bit(picture):
         ValueError: for another shape or type, or floats beyond [0, 1].
     """
     if picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"pictures are H×W×3, not {picture.shape}")
+        raise NeidError(f"pictures are H×W×3, not {picture.shape}")
     if picture.dtype == np.uint8:
         return picture
     if picture.dtype != np.uint16 and not np.issubdtype(picture.dtype, np.floating):
-        raise ValueError(f"pictures are uint8, uint16 or floats, not {picture.dtype}")
+        raise NeidError(f"pictures are uint8, uint16 or floats, not {picture.dtype}")
     white = 65535.0 if picture.dtype == np.uint16 else 1.0
     if not (picture.min() >= 0 and picture.max() <= white):
-        raise ValueError(f"floats must be in [0, 1], not [{picture.min()}, {picture.max()}]")
+        raise NeidError(f"floats must be in [0, 1], not [{picture.min()}, {picture.max()}]")
     return np.rint(picture * (255.0 / white)).astype(np.uint8)
 
 
@@ -142,7 +143,7 @@ def _scores(name, output, reference):
             return niqe.score(luminance(to_8_bit(output)))
         return score(reference, output)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise NeidError(f"{name}: {error}") from error
 
 
 def mean_scores(images):

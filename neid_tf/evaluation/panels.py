@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from neid_tf import evaluation
+from neid_tf.support.errors import NeidError
 
 CELL, GAP, FRAME = 320, 8, 2
 """Width of a panel, space around it, and width of the frames of crops, in pixels."""
@@ -44,7 +45,7 @@ class Crop(NamedTuple):
         inside = 0 <= self.top < bottom <= height and 0 <= self.left < right <= width
         if not inside:
             given = ",".join(map(str, self))
-            raise ValueError(
+            raise NeidError(
                 f"the crop {given} (top,left,height,width) is not inside {width}×{height} pixels"
             )
         return pixels[self.top : bottom, self.left : right]
@@ -68,7 +69,7 @@ class Panel:
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
         if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype != np.uint8:
-            raise ValueError(f"a panel's pixels are uint8 H×W×3, not {dtype} {shape}")
+            raise NeidError(f"a panel's pixels are uint8 H×W×3, not {dtype} {shape}")
 
 
 def compare(
@@ -182,11 +183,11 @@ def figure(
 def _check(panels, crops, columns):
     sizes = {panel.pixels.shape for panel in panels}
     if len(sizes) != 1:
-        raise ValueError(f"a figure has pictures of one size, not of {sorted(sizes) or 'none'}")
+        raise NeidError(f"a figure has pictures of one size, not of {sorted(sizes) or 'none'}")
     if len(crops) > len(COLOURS):
-        raise ValueError(f"at most {len(COLOURS)} crops have room in a figure, not {len(crops)}")
+        raise NeidError(f"at most {len(COLOURS)} crops have room in a figure, not {len(crops)}")
     if columns is not None and columns < 1:
-        raise ValueError(f"a figure has at least one column, not {columns}")
+        raise NeidError(f"a figure has at least one column, not {columns}")
 
 
 def _cell(panel, crops):
@@ -272,7 +273,7 @@ def stack(figures: Sequence[np.ndarray]) -> np.ndarray:
         ValueError: for no figures.
     """
     if not figures:
-        raise ValueError("there are no figures to lay below each other")
+        raise NeidError("there are no figures to lay below each other")
     widest = max(figure.shape[1] for figure in figures)
     sides = [[(0, 0), (0, widest - f.shape[1]), (0, 0)] for f in figures]
     padded = [np.pad(f, s, constant_values=255) for f, s in zip(figures, sides, strict=True)]

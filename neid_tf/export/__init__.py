@@ -22,8 +22,9 @@ from neid_tf.data import augment
 from neid_tf.export import onnx as onnx_files
 from neid_tf.inference import runtimes
 from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.support.errors import NeidError
 from neid_tf.support.files import write_whole
-from neid_tf.support.libraries import needed_by
+from neid_tf.support.libraries import optional_import
 
 TOLERANCE = 1.0 / 255.0
 """How far a float export may be from the Keras model: one level of an 8-bit picture."""
@@ -100,7 +101,7 @@ def to_onnx(model, path, overwrite=False, compact=False):
             or onnxruntime is not installed.
     """
     path = _checked_target(model, path, overwrite)
-    with needed_by("exporting to onnx"):
+    with optional_import("exporting to onnx"):
         content = onnx_files.onnx_bytes(model, compact)
         comparison = _compare(model, runtimes.Onnx(content), _trials())
     write_whole(path, content)
@@ -132,9 +133,9 @@ def to_litert(model, path, size=(200, 300), representative=None, overwrite=False
     """
     path = _checked_target(model, path, overwrite)
     if representative is not None and not len(representative):
-        raise ValueError("int8 needs at least one representative picture")
+        raise NeidError("int8 needs at least one representative picture")
     batches = representative and [_at_size(picture, size) for picture in representative]
-    with needed_by("exporting to litert"):
+    with optional_import("exporting to litert"):
         content = _litert_bytes(model, size, batches)
         trials = batches[:8] if batches else _trials([(1, *size)])
         comparison = _compare(model, runtimes.LiteRT(content), trials, quantized=bool(batches))
@@ -146,14 +147,14 @@ def _checked_target(model, path, overwrite, folder=False):
     """Refuse a model that can't be exported, or a path that is taken; return the path."""
     path, part = Path(path), getattr(model, "part", None)
     if part != "inference":
-        raise ValueError(f"a model of part 'inference' is exported, not {part!r}")
+        raise NeidError(f"a model of part 'inference' is exported, not {part!r}")
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"exporting needs Keras's TensorFlow, not {keras.backend.backend()}")
+        raise NeidError(f"exporting needs Keras's TensorFlow, not {keras.backend.backend()}")
     if path.exists() and not overwrite:
-        raise ValueError(f"{path}: is there already, and not to be overwritten")
+        raise NeidError(f"{path}: is there already, and not to be overwritten")
     # Replacing a folder removes all that is in it.
     if path.exists() and not (path / "saved_model.pb" if folder else path).is_file():
-        raise ValueError(f"{path}: is there already, and no {'SavedModel' if folder else 'file'}")
+        raise NeidError(f"{path}: is there already, and no {'SavedModel' if folder else 'file'}")
     return path
 
 
@@ -192,7 +193,7 @@ def _compare(model, runner, batches, quantized=False):
     mean = np.mean([np.square(error, dtype=np.float64).mean() for error in errors])
     comparison = Comparison(difference, float(-10.0 * np.log10(mean)) if mean else float("inf"))
     if not (comparison.psnr >= LEAST_PSNR if quantized else difference <= TOLERANCE):
-        raise ValueError(f"the export is off from the Keras model and not kept: {comparison}")
+        raise NeidError(f"the export is off from the Keras model and not kept: {comparison}")
     return comparison
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from neid_tf.pixels.resample import bands, halve, pad_to_even
+from neid_tf.support.errors import NeidError
 
 _WHITE = {"uint8": 255, "uint16": 65535}
 
@@ -45,9 +46,9 @@ class Enhancement:
 
     def __post_init__(self):
         if self.scale not in (1, 2):
-            raise ValueError(f"scale must be 1 or 2, not {self.scale!r}")
+            raise NeidError(f"scale must be 1 or 2, not {self.scale!r}")
         if not (np.isfinite(self.strength) and self.strength >= 0.0):
-            raise ValueError(f"strength must be a number of at least 0, not {self.strength!r}")
+            raise NeidError(f"strength must be a number of at least 0, not {self.strength!r}")
 
     def __call__(self, image):
         """Return the enhanced picture."""
@@ -77,12 +78,12 @@ class Enhancement:
     def prepare(self, image):
         """Return the batch of one, float32 in [0, 1], that the model is given for a picture."""
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ValueError(f"a picture has the shape (height, width, 3), not {image.shape}")
+            raise NeidError(f"a picture has the shape (height, width, 3), not {image.shape}")
         if image.dtype.name not in _WHITE:
-            raise ValueError(f"a picture's type is uint8 or uint16, not {image.dtype}")
+            raise NeidError(f"a picture's type is uint8 or uint16, not {image.dtype}")
         same_size = getattr(getattr(self.model, "config", self.model), "scale", 2) == 1
         if same_size and self.scale == 2:
-            raise ValueError("this model keeps the size of its input: scale 2 needs another")
+            raise NeidError("this model keeps the size of its input: scale 2 needs another")
         if self.scale == 1 and not same_size:
             return halve(pad_to_even(image), _WHITE[image.dtype.name])[None]
         return _to_float(image)[None]

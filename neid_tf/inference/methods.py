@@ -9,7 +9,7 @@ import numpy as np
 
 from neid_tf.support import keras_start
 from neid_tf.support.errors import UsageError
-from neid_tf.support.libraries import needed_by
+from neid_tf.support.libraries import optional_import
 
 METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
 RUNTIMES = ("tensorflow", "saved_model", "onnx", "litert")
@@ -104,8 +104,8 @@ def _is_installed(runtime):
 
 
 def _keras_model(weights):
-    with needed_by("the network in TensorFlow"):
-        keras_start.load_keras()
+    with optional_import("the network in TensorFlow"):
+        keras_start.import_keras()
     from neid_tf.models.pretrained import load_pretrained
 
     return load_pretrained(weights)

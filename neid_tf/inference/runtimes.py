@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf.support.libraries import MissingLibraryError, needed_by
+from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import MissingLibraryError, optional_import
 
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 """The runtimes, and how the names of their models end; a SavedModel is a folder."""
@@ -25,7 +26,7 @@ number of pixels that tiles are to begin at multiples of."""
 _ONNX_ERRORS = 3
 
 
-class ModelFileError(ValueError):
+class ModelFileError(NeidError):
     """An exported model that is missing, damaged or not one of ours; the message names it."""
 
 
@@ -50,9 +51,9 @@ def load(path, runtime=None, threads=None):
     """
     runtime = runtime_of(path) if runtime is None else runtime
     if runtime not in SUFFIXES:
-        raise ValueError(f"runtime must be one of {', '.join(SUFFIXES)}, not {runtime!r}")
+        raise NeidError(f"runtime must be one of {', '.join(SUFFIXES)}, not {runtime!r}")
     try:
-        with needed_by(f"runtime {runtime!r}"):
+        with optional_import(f"runtime {runtime!r}"):
             return _load(path, runtime, threads)
     except MissingLibraryError:
         raise
@@ -89,7 +90,7 @@ class _Runner:
     def __call__(self, batch):
         batch = np.asarray(batch, np.float32)
         if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
-            raise ValueError(f"a batch has the shape (N, height, width, 3), not {batch.shape}")
+            raise NeidError(f"a batch has the shape (N, height, width, 3), not {batch.shape}")
         return self._run(batch)
 
     def _measured_scale(self):
@@ -103,7 +104,7 @@ def _scale_of(before, after):
     for scale in (1, 2):
         if tuple(after) == (before[0], before[1] * scale, before[2] * scale, 3):
             return scale
-    raise ValueError(f"not a NEID model: it makes {tuple(after)} of {tuple(before)}")
+    raise NeidError(f"not a NEID model: it makes {tuple(after)} of {tuple(before)}")
 
 
 class Onnx(_Runner):
@@ -193,7 +194,7 @@ class LiteRT(_Runner):
         height, width = batch.shape[1:3]
         if height > self.size[0] or width > self.size[1]:
             most, given = "×".join(map(str, self.size)), f"{height}×{width}"
-            raise ValueError(
+            raise NeidError(
                 f"this LiteRT model takes {most} pixels (height×width) at most, not {given}: "
                 f"export one with --height={height} --width={width}"
             )

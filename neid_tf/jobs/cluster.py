@@ -20,6 +20,7 @@ import numpy as np
 from neid_tf import pictures
 from neid_tf.jobs import pipeline
 from neid_tf.jobs import storage as remote
+from neid_tf.support.errors import NeidError
 
 INSTALL = "pip install 'neid_tf[ray]'"
 """What installs Ray Data, and with it the file systems of :mod:`neid_tf.jobs.storage`."""
@@ -29,7 +30,7 @@ _LOOKED_AT = 1000  # Pictures that are looked for, after a loss, as to whether t
 _PATIENCE = 4  # Times that all workers may be lost without a picture done.
 
 
-class ClusterError(ValueError):
+class ClusterError(NeidError):
     """Ray is missing, can't be reached, or its workers can't work."""
 
 

@@ -17,7 +17,7 @@ from neid_tf import pictures, video
 from neid_tf.jobs import plan as folders
 from neid_tf.pictures import PictureError
 from neid_tf.support import files
-from neid_tf.support.errors import UsageError
+from neid_tf.support.errors import NeidError, UsageError
 
 _ADDRESS = re.compile(r"([A-Za-z][\w+.-]+)://([^/?]*)/?(.*?)(\?[a-z_]+=.*)?$")
 
@@ -104,7 +104,7 @@ class There:
         try:
             self.system, self.root = fs.FileSystem.from_uri(self.prefix + (options or ""))
         except (OSError, ValueError) as error:
-            raise ValueError(f"{address}: {_reason(error)}") from error
+            raise NeidError(f"{address}: {_reason(error)}") from error
 
     def _path(self, address):
         return posixpath.join(self.root, without_options(address).removeprefix(self.prefix))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
@@ -44,9 +45,9 @@ class ModelConfig:
     def __post_init__(self):
         check_fields(self)
         if self.detail_target == "toned" and not self.tone:
-            raise ValueError("detail_target 'toned' needs tone=True")
+            raise NeidError("detail_target 'toned' needs tone=True")
         if self.architecture == "unet" and self.tone:
-            raise ValueError("architecture 'unet' is the paper's baseline and has no tone")
+            raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
 
     @property
     def scale(self):
@@ -70,8 +71,8 @@ VARIANTS["neid_tone"] = {
 def describe(name="neid", **fields):
     """Return the :class:`ModelConfig` that :func:`neid_tf.models.build` would build."""
     if name not in VARIANTS:
-        raise ValueError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
+        raise NeidError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
     unknown = set(fields) - set(ModelConfig.__dataclass_fields__)
     if unknown:
-        raise ValueError(f"a model has no field {', '.join(sorted(unknown))}")
+        raise NeidError(f"a model has no field {', '.join(sorted(unknown))}")
     return ModelConfig(**(VARIANTS[name] | fields))

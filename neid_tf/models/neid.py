@@ -23,6 +23,7 @@ from neid_tf.models.layers import (
     Thumbnail,
     UnlessTold,
 )
+from neid_tf.support.errors import NeidError
 
 THUMBNAIL = backbone.SIDE
 """Cells along each side of the thumbnail that the tone is read off."""
@@ -57,7 +58,7 @@ class NEID(keras.Model):
         # === Functional Model ===
         config = ModelConfig(**fields)
         if part not in PARTS:
-            raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+            raise NeidError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
         graph = _Graph(config, part)
         outputs = graph.build()
         inputs = graph.inputs if len(graph.inputs) > 1 else graph.image
@@ -254,7 +255,7 @@ def adopt(source, target):
         if own and len(given) == len(own) and all(map(_fits, given, own)):
             fitting.append((layer, list(map(_within, given, own))))
     if not fitting:
-        raise ValueError(f"no layer of {source.name} fits {target.name}")
+        raise NeidError(f"no layer of {source.name} fits {target.name}")
     for layer, weights in fitting:
         layer.set_weights(weights)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf.support import files
-from neid_tf.support.libraries import needed_by
+from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import optional_import
 
 DEFAULT = "neid"
 _FORMAT = 1
 
 
-class WeightsError(ValueError):
+class WeightsError(NeidError):
     """A weights file that is missing, damaged or not one of ours; the message names it."""
 
 
@@ -44,7 +45,7 @@ def load_pretrained(name=DEFAULT):
         WeightsError: where there is no such name or file, or the file is damaged.
         MissingLibraryError: where Keras or its backend is not installed.
     """
-    with needed_by("a Keras model"):
+    with optional_import("a Keras model"):
         from neid_tf import models
         from neid_tf.models.neid import NEID
 

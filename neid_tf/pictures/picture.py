@@ -13,7 +13,7 @@ import numpy as np
 
 from neid_tf.pictures import metadata
 from neid_tf.pictures.formats import FORMATS, Format, format_of_content
-from neid_tf.pictures.quiet import QUIET
+from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import (
     FormatError,
     Raster,
@@ -24,6 +24,7 @@ from neid_tf.pictures.raster import (
     to_type,
 )
 from neid_tf.support import files
+from neid_tf.support.errors import NeidError
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """The largest picture read by default: half a gigabyte as 8-bit RGB."""
@@ -33,7 +34,7 @@ SUFFIXES = frozenset(suffix for format in FORMATS.values() for suffix in format.
 """The suffixes, lower case, of the files that `read` and `write` know."""
 
 
-class PictureError(ValueError):
+class PictureError(NeidError):
     """A picture file that cannot be read or written.
 
     Attributes:
@@ -138,7 +139,7 @@ def decode(
     path: str | os.PathLike[str], data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Picture:
     """Make a picture of a file's content; :func:`read` says more. The path is for messages."""
-    with _errors_of(path), QUIET:
+    with _errors_of(path), library_warnings_silenced:
         name = format_of_content(data)
         try:
             raster = FORMATS[name].decode(data, max_pixels)
@@ -152,7 +153,7 @@ def decode(
 def count_pixels(data: bytes) -> int:
     """Return width × height of a file's content without decoding it; 0 if it is not sound."""
     try:
-        with QUIET:
+        with library_warnings_silenced:
             FORMATS[format_of_content(data)].decode(data, 0)
     except TooLargeError as error:
         return error.pixels
@@ -201,7 +202,7 @@ def write(path: str | os.PathLike[str], picture: Picture) -> None:
 
 def encode(path: str | os.PathLike[str], picture: Picture) -> bytes:
     """Make the content of a picture file of that name; :func:`write` says more."""
-    with _errors_of(path), QUIET:
+    with _errors_of(path), library_warnings_silenced:
         return _encoded(picture, _format_of_suffix(path, picture))
 
 

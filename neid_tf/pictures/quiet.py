@@ -32,5 +32,5 @@ class Quiet:
                 self._undo.close()
 
 
-QUIET = Quiet()
+library_warnings_silenced = Quiet()
 """The one for all threads."""

@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
+from neid_tf.support.errors import NeidError
 
-class FormatError(ValueError):
+
+class FormatError(NeidError):
     """A picture that cannot be decoded or encoded, with a reason a user understands."""
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import neid_tf
+from neid_tf.support.version import __version__
 
 
 def environment():
@@ -19,7 +19,7 @@ def environment():
         import keras
 
         described |= {"keras": keras.__version__, "backend": keras.backend.backend()}
-    return described | {"neid_tf": neid_tf.__version__, "commit": _commit()}
+    return described | {"neid_tf": __version__, "commit": _commit()}
 
 
 def _commit():

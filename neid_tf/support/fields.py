@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from neid_tf.support.errors import NeidError
+
 
 def config_field(default, help, **rules):
     """Make a dataclass field.
@@ -24,6 +26,6 @@ def check_fields(config):
         value, rules = getattr(config, field.name), field.metadata
         if "choices" in rules and value not in rules["choices"]:
             choices = ", ".join(rules["choices"])
-            raise ValueError(f"{field.name} must be one of {choices}, not {value!r}")
+            raise NeidError(f"{field.name} must be one of {choices}, not {value!r}")
         if "minimum" in rules and not value >= rules["minimum"]:
-            raise ValueError(f"{field.name} must be at least {rules['minimum']}, not {value}")
+            raise NeidError(f"{field.name} must be at least {rules['minimum']}, not {value}")

@@ -35,14 +35,14 @@ def whole_file(place, label=""):
     temporary = place.with_name(temporary_name(label, secrets.token_hex(8)))
     try:
         yield temporary
-        put_in_place(temporary, place)
+        replace_file(temporary, place)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
 
 
-def put_in_place(temporary, place):
+def replace_file(temporary, place):
     """Give a finished file its name."""
     with open(temporary, "rb+") as file:
         # A full disk may show itself only here.

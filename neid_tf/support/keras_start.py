@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 
-def load_keras():
+def import_keras():
     """Import Keras and start its backend, without what native code prints meanwhile.
 
     TensorFlow writes several lines to the process's stderr before its log level counts. They

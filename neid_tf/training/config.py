@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
 
 RECONSTRUCTIONS = ("huber", "mse", "charbonnier", "log_mse")
@@ -94,9 +95,9 @@ class TrainConfig:
     def __post_init__(self):
         check_fields(self)
         if self.crop % 2:
-            raise ValueError(f"crop must be even, not {self.crop}")
+            raise NeidError(f"crop must be even, not {self.crop}")
         if not 0.0 <= self.ema < 1.0:
-            raise ValueError(f"ema must be in [0, 1), not {self.ema}")
+            raise NeidError(f"ema must be in [0, 1), not {self.ema}")
         self.boundary_epochs()
 
     def boundary_epochs(self):
@@ -104,7 +105,7 @@ class TrainConfig:
         try:
             return [int(part) for part in self.boundaries.split(",") if part.strip()]
         except ValueError:
-            raise ValueError(
+            raise NeidError(
                 f"boundaries are whole numbers with commas, not {self.boundaries!r}"
             ) from None
 

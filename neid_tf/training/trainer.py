@@ -14,6 +14,7 @@ from neid_tf.models import pretrained
 from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import THUMBNAIL
 from neid_tf.models.tone import ToneCurve
+from neid_tf.support.errors import NeidError
 from neid_tf.training import workdir as runs
 from neid_tf.training.config import TrainConfig
 from neid_tf.training.precision import precision
@@ -121,7 +122,7 @@ class Trainer(keras.Model):
 def _partly(network, train):
     """Keep the other part of a network as it is; return the model of what has a loss then."""
     if not network.config.tone:
-        raise ValueError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
+        raise NeidError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
     for layer in network.layers:
         of_tone = layer.name.startswith("tone_")
         layer.trainable = of_tone == (train == "tone") and layer.trainable

@@ -15,9 +15,10 @@ from neid_tf.inference.enhance import enhance
 from neid_tf.models import pretrained
 from neid_tf.support import files
 from neid_tf.support.environment import environment
+from neid_tf.support.errors import NeidError
 
 
-class NonFiniteLoss(FloatingPointError):
+class NonFiniteLoss(NeidError, FloatingPointError):
     """A loss term became infinite or not a number; the message names step and term."""
 
 
@@ -30,7 +31,7 @@ def start(config):
     keras.utils.set_random_seed(config.seed)
     if keras.backend.backend() != "tensorflow":
         if config.strategy != "none":
-            raise ValueError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
+            raise NeidError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
         return _OneDevice()
     import tensorflow as tf
 
@@ -92,7 +93,7 @@ class Run:
         changed = [name for name in sorted(names) if old.get(name) != self.settings.get(name)]
         if changed:
             pairs = ", ".join(f"{n} was {old.get(n)}, is {self.settings.get(n)}" for n in changed)
-            raise ValueError(f"{self.workdir} holds another run: {pairs}")
+            raise NeidError(f"{self.workdir} holds another run: {pairs}")
 
     def _write_json(self, name, content):
         text = json.dumps(content, indent=2, default=str) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 from neid_tf.inference import tiles
 from neid_tf.inference.enhance import adjust
 from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.support.errors import NeidError
 
 SMOOTHING = 0.5
 """Time constant of the average over time, in seconds."""
@@ -86,7 +87,7 @@ class Enhancer:
         expected = (count, height * self.scale, width * self.scale, 3)
         output = np.asarray(self._predicted(images, frames))[:, : expected[1], : expected[2]]
         if output.shape != expected:
-            raise ValueError(f"the model gave frames of shape {output.shape}, not {expected}")
+            raise NeidError(f"the model gave frames of shape {output.shape}, not {expected}")
         return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
 
     def _predicted(self, images, frames):
@@ -109,12 +110,12 @@ class Enhancer:
 
 def _check(scale, strength, smoothing, keeps_size):
     if scale not in (1, 2):
-        raise ValueError(f"scale must be 1 or 2, not {scale!r}")
+        raise NeidError(f"scale must be 1 or 2, not {scale!r}")
     if scale == 2 and keeps_size:
-        raise ValueError("this model keeps the size of its input: scale 2 needs another")
+        raise NeidError("this model keeps the size of its input: scale 2 needs another")
     for name, value in (("strength", strength), ("smoothing", smoothing)):
         if not (np.isfinite(value) and value >= 0.0):
-            raise ValueError(f"{name} must be a number of at least 0, not {value!r}")
+            raise NeidError(f"{name} must be a number of at least 0, not {value!r}")
 
 
 class TimeAverage:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.support.errors import NeidError
 from neid_tf.video.frames import Frame
 
 ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
@@ -20,7 +21,7 @@ _LIMITED_RANGE, _FULL_RANGE, _HDR_CURVES = 1, 2, (16, 18)
 _COVER, _NO_ZERO = 0x400, 0x200  # AV_DISPOSITION_ATTACHED_PIC, AVFMT_TS_DISCONT
 
 
-class VideoError(ValueError):
+class VideoError(NeidError):
     """A video that cannot be read or written.
 
     Attributes:

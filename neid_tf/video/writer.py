@@ -229,7 +229,7 @@ def whole_file(path):
     try:
         yield temporary
         with errors_of(path):
-            files.put_in_place(temporary, place)
+            files.replace_file(temporary, place)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -10,7 +10,7 @@ import pytest
 
 import neid_tf
 from neid_tf import enhance, pictures
-from neid_tf.support.libraries import MissingLibraryError, needed_by
+from neid_tf.support.libraries import MissingLibraryError, optional_import
 from tests.conftest import darkened, picture, write
 
 WITHOUT = """
@@ -103,5 +103,5 @@ def test_other_libraries_are_named_as_pip_names_them():
         ("onnx.helper", r"'neid_tf\[export\]'"),
     ):
         message = f"^x needs {name}: pip install {package}$"
-        with pytest.raises(MissingLibraryError, match=message), needed_by("x"):
+        with pytest.raises(MissingLibraryError, match=message), optional_import("x"):
             raise ModuleNotFoundError(name=name)

@@ -1,0 +1,137 @@
+"""What the program says, and how it ends: streams of any encoding, names of any bytes, signals."""
+
+import codecs
+import contextlib
+import os
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Iterator
+
+_ASCII = {"×": "x", "÷": "/", "…": "...", "–": "-", "—": "-", "→": "->", "²": "2", "’": "'"}
+_LEFT_TO_RIGHT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+if hasattr(signal, "SIGHUP"):
+    _ENDINGS[signal.SIGHUP] = "terminated, since its terminal was closed"
+
+
+def printable(text: str) -> str:
+    """Return a text that changes nothing on a terminal but what is read there.
+
+    Control characters and the bytes of a file name that is no text are written as escapes; line
+    ends stay.
+    """
+    return "".join(c if c == "\n" or not _is_control(c) else _escaped(c) for c in text)
+
+
+def _is_control(character: str) -> bool:
+    if character.isascii():
+        return not character.isprintable()
+    controls = unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+    return controls or character in _LEFT_TO_RIGHT
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # A byte that Python could not decode.
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """Encode what a stream's encoding lacks: in ASCII letters, or as an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_ASCII.get(c) or _escaped(c) for c in lacking), error.end
+
+
+codecs.register_error("neid", _replaced)
+
+
+def prepare_streams() -> None:
+    """Let stdout and stderr take any text, whatever their encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="neid")
+
+
+def show(text: str) -> None:
+    """Print on stdout; that nobody reads on (``… | head``) is no error."""
+    try:
+        print(printable(text), flush=True)
+    except BrokenPipeError:
+        _silence_stdout()
+
+
+def report(message: str) -> None:
+    """Name on stderr what went wrong, or what was left out; above a progress bar if one is shown.
+
+    Args:
+        message: what goes behind the program's name.
+    """
+    from tqdm import tqdm
+
+    with contextlib.suppress(BrokenPipeError):
+        tqdm.write(f"neid: {printable(message)}", file=sys.stderr)
+
+
+def flush() -> None:
+    """Write what is still to be written; that nobody reads it is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+
+
+def _silence_stdout() -> None:
+    # Python writes what is left once more when it ends.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+class Received:
+    """The signal that ended a command, if any; true if there was one."""
+
+    def __init__(self) -> None:
+        self.number = signal.SIGINT
+        self._any = False
+
+    def note(self, number: int, _: object) -> None:
+        """Take a signal: raise KeyboardInterrupt in the main thread, so that all is tidied up."""
+        self.number, self._any = signal.Signals(number), True
+        if number != signal.SIGINT:
+            # Whoever tells it twice does not keep it from tidying up.
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def __bool__(self) -> bool:
+        return self._any
+
+
+def ending(received: Received) -> str:
+    """Return the word for how a signal ended the command."""
+    return _ENDINGS[received.number]
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[Received]:
+    """Let an interruption and a termination end what is inside by a KeyboardInterrupt.
+
+    A signal that is ignored, as in a shell's background, stays ignored.
+
+    Yields:
+        :class:`Received`.
+    """
+    received, before = Received(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDINGS:
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, received.note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,117 @@
+"""How errors, signals and strange streams end the program."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from neid_tf.commands import enhance, terminal
+from neid_tf.commands import main as program
+from neid_tf.support.errors import NeidError, UsageError
+
+
+def ended(error, monkeypatch, capsys, *flags):
+    """Return the exit code and stderr of a command that raises an error."""
+    from absl import flags as absl_flags
+
+    def failing(_):
+        raise error
+
+    monkeypatch.setattr(enhance, "main", failing)
+    try:
+        return program.main(["neid", "enhance", *flags]), capsys.readouterr().err
+    finally:
+        absl_flags.FLAGS.unparse_flags()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (NeidError("a.png: bad"), 1, "neid: enhance: a.png: bad"),
+        (UsageError("no"), 2, "neid: enhance: no (neid enhance --help)"),
+        (FileNotFoundError(2, "No such file", "x/y"), 1, "neid: enhance: x/y: no such file"),
+        (OSError(28, "No space left on device"), 1, "neid: enhance: no space left on device"),
+        (MemoryError(), 1, "neid: enhance: not enough memory"),
+        (
+            ValueError("shapes (2,) and (3,)"),
+            1,
+            "neid: enhance: a fault of the program (ValueError: shapes (2,) and (3,)); "
+            "--debug shows where",
+        ),
+        (
+            RuntimeError("one\ntwo"),
+            1,
+            "neid: enhance: a fault of the program (RuntimeError: one two); --debug shows where",
+        ),
+        (NeidError("in\x1b[2J/\udcff.png"), 1, r"neid: enhance: in\x1b[2J/\xff.png"),
+    ],
+)
+def test_errors_are_one_line(error, code, line, monkeypatch, capsys):
+    assert ended(error, monkeypatch, capsys) == (code, line + "\n")
+
+
+def test_debug_shows_where(monkeypatch, capsys):
+    code, err = ended(KeyError("x"), monkeypatch, capsys, "--debug")
+    assert code == 1
+    assert err.startswith("Traceback")
+    assert "in failing" in err
+
+
+def test_all_exceptions_of_the_package_have_one_root():
+    import importlib
+    import pkgutil
+
+    import neid_tf
+
+    for module in pkgutil.walk_packages(neid_tf.__path__, "neid_tf."):
+        if module.name.split(".")[1] in ("demo", "models", "training", "benchmarks"):
+            continue  # They take Keras; their errors are looked at where they are raised.
+        for value in vars(importlib.import_module(module.name)).values():
+            ours = isinstance(value, type) and value.__module__.startswith("neid_tf.")
+            if ours and issubclass(value, BaseException):
+                assert issubclass(value, NeidError), value
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_that_a_library_turns_into_its_own_error(number, code, word, monkeypatch, capsys):
+    def importing(_):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ImportError("cannot import name 'x'", name="x") from None
+
+    monkeypatch.setattr(enhance, "main", importing)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
+    assert program.run("enhance", ["enhance"]) == code
+    assert capsys.readouterr().err == f"neid: enhance: {word}\n"
+
+
+def neid(*arguments, **environment):
+    command = [sys.executable, "-m", "neid_tf.commands.main", *arguments]
+    return subprocess.run(command, capture_output=True, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_help_in_any_encoding(encoding):
+    result = neid("enhance", "--help", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert "--output" in result.stdout.decode(encoding)
+    assert terminal.printable("é×…") == "é×…"
+
+
+def test_help_that_nobody_reads_to_its_end():
+    command = f"'{sys.executable}' -m neid_tf.commands.main train --help | head -n 1"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_names_of_any_characters_are_printable():
+    assert terminal.printable("a\x1b[31m\r\x07b\u202ec\u2028\x9b") == (
+        r"a\x1b[31m\r\x07b\u202ec\u2028\x9b"
+    )
+    assert terminal.printable("Grüße, 写真 👨‍👩‍👧\n  x") == "Grüße, 写真 👨‍👩‍👧\n  x"

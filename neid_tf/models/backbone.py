@@ -129,11 +129,23 @@ def features(thumbnail):
         The features, N×861, of mean 0 and deviation 1 over LoL's training pictures; and the log of
         the gain that :class:`AutoExposure` gave the picture, N×1.
     """
-    raw, log_gain = _measured(thumbnail, stored())
+    return features_and_maps(thumbnail)[:2]
+
+
+def features_and_maps(thumbnail):
+    """Return what :func:`features` returns, and the maps that it averages over the picture.
+
+    Args:
+        thumbnail: N×128×128×3 in [0, 1].
+
+    Returns:
+        Features, log gain, and a list of maps: N×16×16×40, N×8×8×80, N×8×8×112, N×4×4×192.
+    """
+    raw, log_gain, maps = _measured(thumbnail, stored())
     standard = Standardized(name="tone_standard", dtype="float32")
     result = standard(raw)
     _fill(standard, stored())
-    return result, log_gain
+    return result, log_gain, maps
 
 
 def statistics(arrays, pictures):
@@ -171,11 +183,13 @@ def _fill(layer, arrays):
 def _measured(thumbnail, arrays):
     exposed, log_gain = AutoExposure(name="tone_exposure", dtype="float32")(thumbnail)
     logarithm = LogOfPicture(name="tone_logarithm", dtype="float32")(thumbnail)
+    maps = _stages(exposed, arrays)
     raw = [
         MeanAndDeviation(name=f"tone_pool{index + 1}", dtype="float32")(pooled)
-        for index, pooled in enumerate([*_stages(exposed, arrays), thumbnail, logarithm])
+        for index, pooled in enumerate([*maps, thumbnail, logarithm])
     ]
-    return layers.Concatenate(name="tone_features", dtype="float32")([*raw, log_gain]), log_gain
+    joined = layers.Concatenate(name="tone_features", dtype="float32")([*raw, log_gain])
+    return joined, log_gain, maps
 
 
 def _stages(exposed, arrays):

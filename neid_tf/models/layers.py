@@ -112,10 +112,12 @@ class BilinearUpsampling(layers.Layer):
     """
 
     def call(self, inputs):
-        return self._enlarge(self._enlarge(inputs, axis=1), axis=2)
+        return self.enlarge(self.enlarge(inputs, axis=1), axis=2)
 
     @staticmethod
-    def _enlarge(images, axis):
+    def enlarge(images, axis):
+        """Enlarge along one axis, 1 or 2."""
+
         def part(start, stop):
             return images[:, start:stop] if axis == 1 else images[:, :, start:stop]
 

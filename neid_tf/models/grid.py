@@ -1,0 +1,259 @@
+"""Local tone that keeps hues: a bilateral grid of gains, read off the whole picture.
+
+One curve for a whole picture can't lift a figure before a bright sky and leave the sky as it is,
+and one curve a channel bends hues. Here a small network reads a grid off the picture's
+thumbnail: a gain for every place and every brightness (Gharbi et al., 2017). The
+gain acts on the largest channel and the others follow, so that the hue stays; the white balance is
+corrected apart from it. Beyond the paper; ``ModelConfig.tone = "grid"`` turns it on.
+"""
+
+import keras
+from keras import layers, ops
+
+from neid_tf.models import backbone
+from neid_tf.models.layers import BilinearUpsampling
+from neid_tf.models.tone import WithMirrored
+
+SIDE, BINS = 16, 8
+"""Cells along each side of the grid, and levels of brightness in every cell."""
+GLOBAL = 22
+"""White balance (3), colour matrices for dark and for bright pixels (9 each), and the logarithm of
+the guide's exposure (1)."""
+PARAMETERS = GLOBAL + SIDE * SIDE * BINS
+"""How many numbers describe the tone of a picture."""
+BOX = 4
+"""Top, left, height and width of a piece, as shares of the whole picture."""
+
+
+def odds_curve(pixels, gain):
+    """Brighten values in [0, 1] by ``gain`` where they are dark; black and white stay."""
+    return gain * pixels / (1.0 + (gain - 1.0) * pixels)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class GridGain(layers.Layer):
+    """Slice the grid: the logarithm of every pixel's gain.
+
+    Every pixel takes a mean of the grid's nearest cells, weighed by how near they are in place
+    and in brightness. The brightness is the largest channel at a medium exposure.
+
+    Here and below, planes are N×h×w without channels: ONNX Runtime is many times slower with
+    single numbers and N×h×w×1.
+
+    Inputs are pictures N×h×w×3 in [0, 1], N×:data:`PARAMETERS` parameters, and N×4 boxes: which
+    part of the whole picture they show. Gives N×h×w.
+    """
+
+    def call(self, inputs):
+        images, parameters, boxes = inputs
+        parameters = ops.cast(parameters, images.dtype)
+        height, width = ops.shape(images)[1], ops.shape(images)[2]
+        grid = ops.reshape(parameters[:, GLOBAL:], (-1, SIDE, SIDE * BINS))
+        rows = hat_weights(height, boxes[:, 0:1], boxes[:, 2:3], images.dtype)
+        columns = hat_weights(width, boxes[:, 1:2], boxes[:, 3:4], images.dtype)
+        lines = ops.reshape(ops.matmul(rows, grid), (-1, height, SIDE, BINS))
+        levels = ops.matmul(ops.expand_dims(columns, 1), lines)
+        log_exposure = parameters[:, GLOBAL - 1][:, None, None]
+        largest = _largest(white_balanced(images, parameters))
+        guide = odds_curve(largest, ops.exp(log_exposure)) * (BINS - 1.0)
+        knots = ops.reshape(ops.arange(BINS, dtype=images.dtype), (1, 1, 1, BINS))
+        near = ops.relu(1.0 - ops.abs(guide[..., None] - knots))
+        return log_exposure + ops.sum(levels * near, axis=-1)
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0][:-1]
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class EnlargedGain(layers.Layer):
+    """Enlarge planes N×h×w to N×2h×2w, bilinearly."""
+
+    def call(self, planes):
+        return BilinearUpsampling.enlarge(BilinearUpsampling.enlarge(planes, axis=1), axis=2)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides = input_shape
+        return (batch, *(None if side is None else 2 * side for side in sides))
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class GridTone(layers.Layer):
+    """Balance pictures, brighten them by a gain that keeps hues, and mix their channels a little.
+
+    The gain ``g`` takes the largest channel ``m`` to ``g·m / (1 − m + g·m)`` and the others in
+    proportion: 0 stays 0 and 1 stays 1. Noise and a camera's black level bend the colours of dark
+    pixels and not those of bright ones, so one matrix is for black and one for white, with a
+    blend in between; both leave gray as it is.
+
+    Inputs are pictures N×h×w×3 in [0, 1], their log gains N×h×w, and the parameters.
+    """
+
+    def call(self, inputs):
+        images, log_gain, parameters = inputs
+        parameters = ops.cast(parameters, images.dtype)
+        gain, balanced = ops.exp(log_gain), white_balanced(images, parameters)
+        largest = _largest(balanced)
+        factor = gain / (1.0 + (gain - 1.0) * largest)
+        bright = [channel * factor for channel in balanced]
+        dark, step = _matrices(parameters)
+        lightness = largest * factor
+        mixed = [
+            bright[column]
+            + sum(
+                (dark[:, row, column] + step[:, row, column] * lightness) * bright[row]
+                for row in range(3)
+            )
+            for column in range(3)
+        ]
+        return ops.stack(mixed, axis=-1)
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[0]
+
+
+def white_balanced(images, parameters):
+    """Multiply the odds of each channel by the exponential of its parameter.
+
+    Returns three planes, N×h×w each: runtimes are several times as fast with numbers that lie side
+    by side as with three that alternate.
+    """
+    return [
+        odds_curve(images[..., index], ops.exp(parameters[:, index][:, None, None]))
+        for index in range(3)
+    ]
+
+
+def _largest(channels):
+    return ops.maximum(ops.maximum(channels[0], channels[1]), channels[2])
+
+
+def _matrices(parameters):
+    """Return what is added to each channel (columns) of each (rows) where it is dark, N×3×3×1×1.
+
+    And how much more that is where it is bright. Gray stays gray.
+    """
+    matrices = ops.reshape(parameters[:, 3 : GLOBAL - 1], (-1, 2, 3, 3, 1, 1))
+    matrices = matrices - ops.mean(matrices, axis=2, keepdims=True)
+    return matrices[:, 0], matrices[:, 1] - matrices[:, 0]
+
+
+def hat_weights(length, start, extent, dtype, cells=SIDE):
+    """Return N×length×cells: how much of every cell each pixel of a row or column takes."""
+    centre = (ops.arange(length, dtype="float32") + 0.5) / ops.cast(length, "float32")
+    place = ops.cast(start, "float32") + ops.cast(extent, "float32") * centre[None]
+    place = ops.clip(place * cells - 0.5, 0.0, cells - 1.0)
+    knots = ops.arange(cells, dtype="float32")
+    return ops.cast(ops.relu(1.0 - ops.abs(place[..., None] - knots)), dtype)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class MeanOfMirrored(layers.Layer):
+    """Average the parameters of pictures with those of their mirror images, mirrored back.
+
+    The rows are ordered as :class:`neid_tf.models.tone.WithMirrored` puts them.
+    """
+
+    def call(self, parameters):
+        straight, mirrored = ops.split(parameters, 2, axis=0)
+        grid = ops.reshape(mirrored[:, GLOBAL:], (-1, SIDE, SIDE, BINS))[:, :, ::-1]
+        grid = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
+        return 0.5 * (straight + ops.concatenate([mirrored[:, :GLOBAL], grid], axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        batch, size = input_shape
+        return (None if batch is None else batch // 2, size)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class JoinedTone(layers.Layer):
+    """Join whole-picture numbers N×(21 + 8), a grid N×16×16×8 and a log exposure N×1.
+
+    The last 8 of the numbers are a curve of the whole picture, added to that of every cell.
+    """
+
+    def call(self, inputs):
+        numbers, grid, log_exposure = inputs
+        count = GLOBAL - 1
+        grid = grid + numbers[:, None, None, count:]
+        flat = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
+        return ops.concatenate([0.3 * numbers[:, :count], log_exposure, flat], axis=-1)
+
+    def compute_output_shape(self, input_shapes):
+        return (input_shapes[0][0], PARAMETERS)
+
+
+def grid_parameters(thumbnail, hidden=128, filters=48, dropout=0.3, mirrored=False):
+    """Read the parameters of the tone off a thumbnail.
+
+    Frozen features say what the picture shows, as a whole and in every place
+    (:mod:`neid_tf.models.backbone`).
+
+    Args:
+        thumbnail: N×128×128×3 in [0, 1].
+        hidden: units of the dense layer that reads the whole picture's features.
+        filters: channels of the convolutions that read the maps.
+        dropout: share of the features that training drops.
+        mirrored: whether the result is the mean for the thumbnail and its mirror image.
+
+    Returns:
+        N×:data:`PARAMETERS`.
+    """
+    if mirrored:
+        thumbnail = WithMirrored(name="tone_with_mirrored", dtype="float32")(thumbnail)
+    features, log_gain, maps = backbone.features_and_maps(thumbnail)
+    features = layers.Dropout(dropout, name="tone_dropout1")(features)
+    features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
+    features = layers.Dropout(dropout, name="tone_dropout2")(features)
+    small = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
+    numbers = layers.Dense(GLOBAL - 1 + BINS, dtype="float32", name="tone_head", **small)(features)
+    local = _local(thumbnail, log_gain, maps, features, filters, dropout)
+    grid = layers.Conv2D(BINS, 1, dtype="float32", name="tone_grid", **small)(local)
+    parameters = JoinedTone(name="tone_parameters", dtype="float32")([numbers, grid, log_gain])
+    return MeanOfMirrored(name="tone_mean", dtype="float32")(parameters) if mirrored else parameters
+
+
+def _local(thumbnail, log_gain, maps, features, filters, dropout):
+    """Return features of every cell of the grid: what is there, and what the picture is."""
+
+    def convolve(inputs, kernel, name):
+        layer = layers.Conv2D(filters, kernel, padding="same", activation="relu", name=name)
+        return layer(inputs)
+
+    def normed(inputs, name):
+        return layers.LayerNormalization(name=name, dtype="float32")(inputs)
+
+    fine, middle, late, coarse = (
+        normed(inputs, f"tone_normed{index + 1}") for index, inputs in enumerate(maps)
+    )
+    coarse = layers.UpSampling2D(name="tone_coarse")(coarse)
+    context = layers.Concatenate(name="tone_context")([middle, late, coarse])
+    context = layers.SpatialDropout2D(dropout, name="tone_dropout3")(context)
+    context = convolve(context, 1, "tone_local1")
+    context = layers.Add(name="tone_told")(
+        [
+            context,
+            layers.Reshape((1, 1, filters), name="tone_spread")(
+                layers.Dense(filters, name="tone_whole")(features)
+            ),
+        ]
+    )
+    context = convolve(context, 3, "tone_local2")
+    context = BilinearUpsampling(name="tone_enlarged")(context)
+    exposed = AutoExposed(name="tone_cells", dtype="float32")([thumbnail, log_gain])
+    joined = layers.Concatenate(name="tone_joined")([context, fine, exposed])
+    return convolve(convolve(joined, 1, "tone_local3"), 3, "tone_local4")
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class AutoExposed(layers.Layer):
+    """The cells of the grid at a medium exposure: their mean and largest, N×16×16×6."""
+
+    def call(self, inputs):
+        images, log_gain = inputs
+        exposed = odds_curve(images, ops.exp(log_gain)[:, None, None, :])
+        side = images.shape[1] // SIDE
+        cells = ops.reshape(exposed, (-1, SIDE, side, SIDE, side, 3))
+        return ops.concatenate([ops.mean(cells, axis=(2, 4)), ops.max(cells, axis=(2, 4))], axis=-1)
+
+    def compute_output_shape(self, input_shapes):
+        return (input_shapes[0][0], SIDE, SIDE, 6)

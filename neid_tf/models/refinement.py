@@ -1,0 +1,92 @@
+"""Detail at full size, for pictures that are there at full size: what halving took away.
+
+The network works on the halved picture, so at ``scale`` 1 details finer than that are in the input
+and not in the output. This block puts them back: every pixel is a blend of the streams' picture
+and of the toned full-size one, plus a correction. The blend's share is read off the streams'
+features and the two pictures: near 1 where the picture is clean, near 0 where it is noise.
+Beyond the paper; ``ModelConfig.refinement`` turns it on.
+"""
+
+import keras
+from keras import layers, ops
+
+SHARES = 12
+"""Numbers for every pixel of the halved picture: 2×2 pixels of 3 channels."""
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class SpaceToDepth(layers.Layer):
+    """Put each 2×2 pixels behind each other, the inverse of ``depth_to_space``."""
+
+    def call(self, images):
+        return ops.space_to_depth(images, 2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        halved = [None if side is None else side // 2 for side in (height, width)]
+        return (batch, *halved, 4 * channels)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class Blend(layers.Layer):
+    """Blend each pixel of two pictures, and correct it.
+
+    Inputs are the streams' picture and how the full-size one differs from it, both N×h×w×12 (2×2
+    pixels behind each other), and N×h×w×24 numbers: of each pixel the logit of the full-size
+    picture's share, and the correction. Gives N×2h×2w×3.
+    """
+
+    def call(self, inputs):
+        enhanced, difference, numbers = inputs
+        shares = ops.sigmoid(numbers[..., :SHARES])
+        blended = enhanced + shares * difference + numbers[..., SHARES:]
+        return ops.depth_to_space(blended, 2)
+
+    def compute_output_shape(self, input_shapes):
+        batch, height, width, _ = input_shapes[0]
+        enlarged = [None if side is None else 2 * side for side in (height, width)]
+        return (batch, *enlarged, 3)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class UnlessMissing(layers.Layer):
+    """The first picture, or the second where the first is NaN: where no full-size one was given."""
+
+    def call(self, inputs):
+        given, otherwise = inputs
+        return ops.where(ops.isnan(given), otherwise, given)
+
+    def compute_output_shape(self, input_shapes):
+        return input_shapes[1]
+
+
+def refine(features, enhanced, toned, filters, name="refine"):
+    """Build the block.
+
+    Args:
+        features: of the LE decoder, N×h×w×C.
+        enhanced: the streams' picture, N×2h×2w×3.
+        toned: the full-size picture after the tone, N×2h×2w×3.
+        filters: channels of the block's convolutions.
+
+    Returns:
+        The refined picture, N×2h×2w×3, float32 and not clipped.
+    """
+    folded = [
+        SpaceToDepth(name=f"{name}_{kind}", dtype="float32")(picture)
+        for kind, picture in (("enhanced", enhanced), ("toned", toned))
+    ]
+    difference = layers.Subtract(name=f"{name}_difference", dtype="float32")(folded[::-1])
+    inner = layers.Concatenate(name=f"{name}_join")([features, folded[1], difference])
+    for index in (1, 2):
+        inner = layers.Conv2D(
+            filters, 3, padding="same", activation="relu", name=f"{name}_conv{index}"
+        )(inner)
+    numbers = layers.Conv2D(
+        2 * SHARES,
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        name=f"{name}_head",
+        dtype="float32",
+    )(inner)
+    return Blend(name=name, dtype="float32")([folded[0], difference, numbers])

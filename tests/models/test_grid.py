@@ -1,0 +1,156 @@
+"""The grid of gains: what it keeps, where it is sliced, what it learns."""
+
+import keras
+import numpy as np
+import pytest
+
+from neid_tf.models import grid
+from neid_tf.models.refinement import Blend, SpaceToDepth, UnlessMissing, refine
+
+WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
+
+
+def pictures(shape=(1, 24, 36, 3), seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def parameters(count=1, seed=1, grid_only=False):
+    values = np.random.default_rng(seed).normal(0.0, 0.5, (count, grid.PARAMETERS))
+    if grid_only:
+        values[:, : grid.GLOBAL] = 0.0
+    return values.astype(np.float32)
+
+
+def toned(images, values, boxes=WHOLE):
+    gain = grid.GridGain()([images, values, boxes])
+    return np.asarray(grid.GridTone()([images, gain, values]))
+
+
+def test_zeros_leave_a_picture_as_it_is():
+    images = pictures()
+    zeros = np.zeros((1, grid.PARAMETERS), np.float32)
+    np.testing.assert_allclose(toned(images, zeros), images, atol=1e-6)
+
+
+def test_black_stays_black_and_white_white():
+    values = parameters()
+    for level in (0.0, 1.0):
+        images = np.full((1, 8, 8, 3), level, np.float32)
+        np.testing.assert_allclose(toned(images, values), images, atol=1e-5)
+
+
+def test_the_gain_keeps_hue_and_saturation():
+    images = pictures() * 0.9 + 0.05
+    result = toned(images, parameters(grid_only=True))
+    assert np.abs(result - images).max() > 0.1
+    ratios = [p / p.max(axis=-1, keepdims=True) for p in (images, result)]
+    np.testing.assert_allclose(*ratios, atol=1e-5)
+
+
+def test_gray_stays_gray_under_the_matrices():
+    values = parameters()
+    values[:, :3] = 0.0
+    gray = np.repeat(pictures((1, 9, 9, 1)), 3, axis=-1)
+    result = toned(gray, values)
+    np.testing.assert_allclose(result, np.repeat(result[..., :1], 3, axis=-1), atol=1e-5)
+
+
+def test_a_tile_takes_its_share_of_the_grid():
+    images, values = pictures((1, 40, 60, 3)), parameters()
+    whole = toned(images, values)
+    box = np.array([[10 / 40, 20 / 60, 24 / 40, 30 / 60]], np.float32)
+    tile = toned(images[:, 10:34, 20:50], values, box)
+    np.testing.assert_allclose(tile, whole[:, 10:34, 20:50], atol=1e-5)
+
+
+def test_a_level_of_the_grid_is_for_pixels_of_its_brightness():
+    values = np.zeros((1, grid.PARAMETERS), np.float32)
+    cells = values[:, grid.GLOBAL :].reshape(1, grid.SIDE, grid.SIDE, grid.BINS)
+    cells[..., 0] = 1.0
+    images = np.array([0.05, 0.5], np.float32)[None, :, None, None].repeat(3, axis=-1)
+    gain = np.asarray(grid.GridGain()([images, values, WHOLE]))[0, :, 0]
+    np.testing.assert_allclose(gain, [1.0 - 0.05 * (grid.BINS - 1), 0.0], atol=1e-5)
+
+
+def test_the_mean_with_the_mirror_image_is_mirrored_back():
+    values = parameters(count=2)
+    mean = np.asarray(grid.MeanOfMirrored()(np.concatenate([values, mirrored(values)])))
+    np.testing.assert_allclose(mean, values, atol=1e-6)
+
+
+def mirrored(values):
+    cells = values[:, grid.GLOBAL :].reshape(-1, grid.SIDE, grid.SIDE, grid.BINS)[:, :, ::-1]
+    return np.concatenate([values[:, : grid.GLOBAL], cells.reshape(len(values), -1)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    keras.utils.set_random_seed(0)
+    thumbnail = keras.Input((128, 128, 3))
+    return keras.Model(thumbnail, grid.grid_parameters(thumbnail, hidden=8, filters=4))
+
+
+def test_the_reader_has_as_many_weights_as_written(reader):
+    learned = sum(int(np.prod(v.shape)) for v in reader.trainable_variables)
+    dense = 861 * 8 + 8 + 8 * 4 + 4 + 8 * 29 + 29
+    local = (384 * 4 + 4) + (9 * 16 + 4) + ((4 + 40 + 6) * 4 + 4) + (9 * 16 + 4) + (4 * 8 + 8)
+    assert learned == dense + local + 2 * (40 + 80 + 112 + 192)
+    assert reader.output_shape == (None, grid.PARAMETERS)
+
+
+def test_every_weight_of_the_reader_learns(reader):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the tape is TensorFlow's")
+    import tensorflow as tf
+
+    images = tf.constant(pictures((2, 128, 128, 3)))
+    with tf.GradientTape() as tape:
+        values = reader(images, training=False)
+        result = toned_tensor(images[:, ::8, ::8], values)
+        loss = tf.reduce_mean(tf.square(result - 0.3 * images[:, ::8, ::8, ::-1]))
+    gradients = tape.gradient(loss, reader.trainable_variables)
+    for variable, gradient in zip(reader.trainable_variables, gradients, strict=True):
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.abs(gradient).max() > 0.0, variable.path
+
+
+def toned_tensor(images, values):
+    gain = grid.GridGain()([images, values, np.repeat(WHOLE, 2, axis=0)])
+    return grid.GridTone()([images, gain, values])
+
+
+def test_an_enlarged_gain_is_bilinear():
+    planes = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    large = np.asarray(grid.EnlargedGain()(planes))
+    assert large.shape == (1, 4, 6)
+    np.testing.assert_allclose(large[0, 0], [0.0, 0.25, 0.75, 1.25, 1.75, 2.0])
+
+
+def folded(picture):
+    return np.asarray(SpaceToDepth()(picture))
+
+
+def test_the_blend_goes_from_one_picture_to_the_other():
+    enhanced, full = pictures((1, 8, 6, 3)), pictures((1, 8, 6, 3), seed=5)
+    difference = folded(full - enhanced)
+    for logit, expected in ((40.0, full), (-40.0, enhanced), (0.0, 0.5 * (full + enhanced))):
+        numbers = np.zeros((1, 4, 3, 24), np.float32)
+        numbers[..., :12] = logit
+        blended = np.asarray(Blend()([folded(enhanced), difference, numbers]))
+        np.testing.assert_allclose(blended, expected, atol=1e-6)
+
+
+def test_a_missing_picture_is_replaced():
+    other = pictures((1, 4, 4, 3))
+    missing = np.full((1, 1, 1, 3), np.nan, np.float32) + np.zeros_like(other)
+    np.testing.assert_array_equal(UnlessMissing()([missing, other]), other)
+
+
+def test_the_refinement_has_as_many_weights_as_written():
+    features, enhanced, toned_full = (keras.Input((None, None, c)) for c in (5, 3, 3))
+    model = keras.Model(
+        [features, enhanced, toned_full], refine(features, enhanced, toned_full, filters=4)
+    )
+    assert model.count_params() == (9 * (5 + 24) * 4 + 4) + (9 * 16 + 4) + (4 * 24 + 24)
+    given = [pictures((1, 4, 6, 5)), pictures((1, 8, 12, 3)), pictures((1, 8, 12, 3), seed=3)]
+    assert model(given).shape == (1, 8, 12, 3)

@@ -10,6 +10,7 @@ from PIL import Image
 from neid_tf import pictures
 from neid_tf.benchmarks.fresh_process import in_fresh_process, loaded
 from neid_tf.benchmarks.timing import scene
+from neid_tf.pixels.samples import white
 
 MEGAPIXELS = (0.1, 0.3, 1.0, 3.0, 10.0, 24.0, 50.0, 100.0)
 """The sizes that are measured; 24 is that of a usual camera."""
@@ -73,11 +74,11 @@ def tiled_against_whole(found, picture=None, tile=None):
         ``largest`` absolute difference of a sample, in levels of 255.
     """
     pixels = scene(2000, 3000) if picture is None else pictures.read(picture).pixels
-    white, report = np.iinfo(pixels.dtype).max, {"size": list(pixels.shape[:2])}
+    top, report = white(pixels.dtype), {"size": list(pixels.shape[:2])}
     for name, weights in found.items():
         options = {} if tile is None else {"tile": tile}
         tiled = loaded(name, weights, **options)(pixels)
         whole = loaded(name, weights, tile=max(pixels.shape))(pixels)
-        difference = np.abs(tiled.astype(np.float32) - whole) * (255.0 / white)
+        difference = np.abs(tiled.astype(np.float32) - whole) * (255.0 / top)
         report[name] = {"mean": float(difference.mean()), "largest": float(difference.max())}
     return report

@@ -17,7 +17,7 @@ from absl import flags
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.inference import methods
-from neid_tf.pictures.raster import to_type
+from neid_tf.pixels.samples import to_type
 
 ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
 

@@ -9,13 +9,14 @@ import numpy as np
 from keras import ops
 
 from neid_tf.pixels.resample import bicubic_taps
+from neid_tf.pixels.samples import WHITE
 
 
 def to_float(images):
     """Turn pictures of 8 or 16 bit into float32 in [0, 1]; float pictures stay as they are."""
     dtype = keras.backend.standardize_dtype(images.dtype)
-    white = {"uint8": 255.0, "uint16": 65535.0}.get(dtype)
-    return ops.cast(images, "float32") / white if white else images
+    white = WHITE.get(dtype, 1)
+    return images if white == 1 else ops.cast(images, "float32") / float(white)
 
 
 def expose(images, draws, extent):

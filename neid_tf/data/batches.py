@@ -12,6 +12,8 @@ import cv2
 import keras
 import numpy as np
 
+from neid_tf.pixels.samples import to_float, to_type
+
 MINIATURE = 192
 """Cells along each side of the stored miniatures that thumbnails are cut from."""
 
@@ -21,11 +23,8 @@ def miniature(picture):
 
     By whole-pixel boxes of the enlarged picture (OpenCV's area resampling), on the CPU.
     """
-    white = np.float32(np.iinfo(picture.dtype).max)
     size = (MINIATURE, MINIATURE)
-    return cv2.resize(
-        picture.astype(np.float32) / white, size, interpolation=cv2.INTER_AREA
-    ).astype(np.float16)
+    return cv2.resize(to_float(picture), size, interpolation=cv2.INTER_AREA).astype(np.float16)
 
 
 def _miniatures(pairs):
@@ -124,7 +123,7 @@ class _Joined:
         import tensorflow as tf
 
         if len({array.dtype for array in arrays}) > 1:
-            arrays = [_to_16_bit(array) for array in arrays]
+            arrays = [to_type(array, np.uint16) for array in arrays]
         sizes = np.array([array.size for array in arrays], np.int64)
         self.pixels = tf.constant(np.concatenate([array.reshape(-1) for array in arrays]))
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
@@ -142,10 +141,6 @@ class _Joined:
         top = tf.cast(draws[0] * tf.cast(height - crop + 1, tf.float32), tf.int32)
         left = tf.cast(draws[1] * tf.cast(width - crop + 1, tf.float32), tf.int32)
         return tf.ensure_shape(picture[top : top + crop, left : left + crop], (crop, crop, 3))
-
-
-def _to_16_bit(array):
-    return array if array.dtype == np.uint16 else array.astype(np.uint16) * np.uint16(257)
 
 
 class ArrayBatches(keras.utils.PyDataset):

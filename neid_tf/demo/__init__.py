@@ -13,7 +13,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.inference.enhance import enhance
-from neid_tf.pictures.raster import over_white, to_type
+from neid_tf.pixels.samples import over_white, to_type
 from neid_tf.support.errors import NeidError
 
 MAX_PIXELS = 50_000_000

@@ -7,6 +7,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.samples import from_float, luminance, quantise, to_8_bit, to_float
 from neid_tf.support.errors import NeidError
 
 PROTOCOL = {
@@ -45,27 +46,6 @@ def score(reference, output):
     }
 
 
-def to_8_bit(picture):
-    """Return a picture as the file of 8 bits that is scored.
-
-    Args:
-        picture: H×W×3, uint8, uint16, or floats in [0, 1].
-
-    Raises:
-        ValueError: for another shape or type, or floats beyond [0, 1].
-    """
-    if picture.ndim != 3 or picture.shape[2] != 3:
-        raise NeidError(f"pictures are H×W×3, not {picture.shape}")
-    if picture.dtype == np.uint8:
-        return picture
-    if picture.dtype != np.uint16 and not np.issubdtype(picture.dtype, np.floating):
-        raise NeidError(f"pictures are uint8, uint16 or floats, not {picture.dtype}")
-    white = 65535.0 if picture.dtype == np.uint16 else 1.0
-    if not (picture.min() >= 0 and picture.max() <= white):
-        raise NeidError(f"floats must be in [0, 1], not [{picture.min()}, {picture.max()}]")
-    return np.rint(picture * (255.0 / white)).astype(np.uint8)
-
-
 def psnr(reference, output):
     """Return the PSNR in dB of two arrays of one shape, data range 255 (inf if equal)."""
     error = np.mean(np.square(reference.astype(np.float64) - output.astype(np.float64)))
@@ -89,14 +69,9 @@ def ssim(reference, output):
     )
 
 
-def luminance(picture):
-    """Return the luminance of an RGB picture, float64 H×W (Rec. 601)."""
-    return picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-
-
 def _with_mean_of(reference_gray, output_gray, output):
     factor = reference_gray.mean() / max(output_gray.mean(), 1e-6)
-    return np.clip(np.rint(output * factor), 0, 255).astype(np.uint8)
+    return quantise(output * factor, np.uint8)
 
 
 def evaluate(rows, predict=None, save=None):
@@ -161,9 +136,9 @@ def mean_scores(images):
 
 def half_and_back(reference):
     """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
-    batch = pad_to_even(reference.astype(np.float32) / 255.0)
+    batch = pad_to_even(to_float(reference))
     import cv2
 
     full = cv2.resize(halve(batch), batch.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     full = full[: reference.shape[0], : reference.shape[1]]
-    return np.rint(np.clip(full, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return from_float(full, np.uint8)

@@ -22,6 +22,7 @@ from neid_tf.data import augment
 from neid_tf.export import onnx as onnx_files
 from neid_tf.inference import runtimes
 from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.support.files import write_whole
 from neid_tf.support.libraries import optional_import
@@ -254,7 +255,7 @@ def _enhance_file(float_function, scale, content):
 
 def _at_size(picture, size):
     """Return a picture as the network would see it, 1×h×w×3 float32 of a size."""
-    pixels = picture[None].astype(np.float32) / np.iinfo(picture.dtype).max
+    pixels = to_float(picture[None])
     half = halve(pad_to_even(pixels)[0])
     if half.shape[:2] != tuple(size):
         half = cv2.resize(half, tuple(size)[::-1], interpolation=cv2.INTER_AREA)

@@ -6,16 +6,15 @@ from collections.abc import Callable
 import numpy as np
 
 from neid_tf.pixels.resample import bands, halve, pad_to_even
+from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
-
-_WHITE = {"uint8": 255, "uint16": 65535}
 
 
 def enhance(image, model, scale=1, strength=1.0):
     """Brighten a picture and restore its details.
 
     Args:
-        image: H×W×3 RGB, uint8 or uint16, of any size from 1×1 up.
+        image: H×W×3 RGB, uint8, uint16 or float in [0, 1], of any size from 1×1 up.
         model: a model from :func:`neid_tf.load_pretrained`, or any callable from float32
             N×h×w×3 in [0, 1] to N×2h×2w×3 (N×h×w×3 for the ``unet`` baseline).
         scale: 1 gives a picture of the input's size (it is halved bicubically first, as in the
@@ -79,14 +78,16 @@ class Enhancement:
         """Return the batch of one, float32 in [0, 1], that the model is given for a picture."""
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise NeidError(f"a picture has the shape (height, width, 3), not {image.shape}")
-        if image.dtype.name not in _WHITE:
-            raise NeidError(f"a picture's type is uint8 or uint16, not {image.dtype}")
+        if image.dtype.name not in WHITE:
+            raise NeidError(f"a picture's type is uint8, uint16 or float, not {image.dtype}")
+        if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
+            raise NeidError(f"floats must lie in [0, 1], not [{image.min()}, {image.max()}]")
         same_size = getattr(getattr(self.model, "config", self.model), "scale", 2) == 1
         if same_size and self.scale == 2:
             raise NeidError("this model keeps the size of its input: scale 2 needs another")
         if self.scale == 1 and not same_size:
-            return halve(pad_to_even(image), _WHITE[image.dtype.name])[None]
-        return _to_float(image)[None]
+            return halve(pad_to_even(image), white(image.dtype))[None]
+        return to_float(image)[None]
 
     def predict(self, batch):
         """Return the model's output for a batch."""
@@ -101,14 +102,10 @@ class Enhancement:
 
     def _finish_into(self, enhanced, image, output):
         if self.strength != 1.0:
-            pixels = _to_float(image) if self.strength < 1.0 else None
+            pixels = to_float(image) if self.strength < 1.0 else None
             output = adjust(pixels, np.clip(output, 0.0, 1.0), self.strength)
         for rows in bands(*enhanced.shape[:2]):
-            np.rint(
-                np.clip(output[rows], 0.0, 1.0) * _WHITE[image.dtype.name],
-                out=enhanced[rows],
-                casting="unsafe",
-            )
+            from_float(output[rows], image.dtype, out=enhanced[rows])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,10 +128,6 @@ class _Whole:
 def in_steps(function):
     """Return a function of pixels as an object with the steps of :class:`Enhancement`."""
     return function if hasattr(function, "prepare") else _Whole(function)
-
-
-def _to_float(image):
-    return image.astype(np.float32) / _WHITE[image.dtype.name]
 
 
 def adjust(pixels, output, strength):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support import keras_start
 from neid_tf.support.errors import UsageError
 from neid_tf.support.libraries import optional_import
@@ -122,9 +123,8 @@ def load_for_video(method, weights, runtime="tensorflow"):
 def _classical(function, pixels, strength):
     from neid_tf.inference.enhance import adjust
 
-    white = np.iinfo(pixels.dtype).max
-    image = pixels / np.float64(white)
+    image = to_float(pixels, np.float64)
     output = np.clip(function(image), 0.0, 1.0)
     if strength != 1.0:
         output = adjust(image, output, strength)
-    return np.rint(output * white).astype(pixels.dtype)
+    return from_float(output, pixels.dtype)

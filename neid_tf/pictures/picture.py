@@ -18,11 +18,9 @@ from neid_tf.pictures.raster import (
     FormatError,
     Raster,
     TooLargeError,
-    over_white,
     resize_alpha,
-    to_gray,
-    to_type,
 )
+from neid_tf.pixels.samples import over_white, to_gray, to_type
 from neid_tf.support import files
 from neid_tf.support.errors import NeidError
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
+from neid_tf.pixels.samples import quantise
 from neid_tf.support.errors import NeidError
 
 
@@ -78,27 +79,4 @@ def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
         return alpha
     image = Image.fromarray(alpha.astype(np.float32))
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return np.rint(resized).astype(alpha.dtype)
-
-
-def to_type(samples: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert between uint8 and uint16 samples, to the nearest value of the new range."""
-    if samples.dtype == dtype:
-        return samples
-    if dtype == np.uint16:
-        return samples.astype(np.uint16) * 257
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def to_gray(colours: np.ndarray) -> np.ndarray:
-    """Return the luma (ITU-R 601) of H×W×3 samples as H×W×1; equal channels stay exact."""
-    weighted = colours.astype(np.uint32) @ np.array([299, 587, 114], np.uint32)
-    return ((weighted + 500) // 1000).astype(colours.dtype)[..., None]
-
-
-def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return H×W×C samples as they look on a white page, through H×W opacity of their type."""
-    white = int(np.iinfo(colours.dtype).max)
-    opacity = alpha.astype(np.uint64)[..., None]
-    mixed = colours.astype(np.uint64) * opacity + white * (white - opacity)
-    return ((mixed + white // 2) // white).astype(colours.dtype)
+    return quantise(resized, alpha.dtype)

@@ -19,6 +19,7 @@ from neid_tf.pictures.raster import (
     with_channels,
     without_single_channel,
 )
+from neid_tf.pixels.samples import to_type, white
 
 _TEXT_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
 _SUB_DIRECTORIES = (0x8769, 0x8825)
@@ -103,7 +104,7 @@ def _colours(page: tifffile.TiffPage, stored: np.ndarray, icc: bytes | None) -> 
         raise FormatError(f"{samples.shape[-1]} channels are too few for {kind}")
     if kind == "MINISWHITE":
         samples = samples.copy()
-        samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]
+        samples[..., 0] = white(samples.dtype) - samples[..., 0]
     return _with_alpha(samples, colours, page.extrasamples)
 
 
@@ -126,7 +127,7 @@ def _from_float(stored: np.ndarray) -> np.ndarray:
     low, high = float(stored.min()), float(stored.max())
     if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
         raise FormatError(f"float samples must lie in [0, 1], these in [{low:g}, {high:g}]")
-    return np.rint(np.clip(stored.astype(np.float64), 0, 1) * 65535).astype(np.uint16)
+    return to_type(stored, np.uint16)
 
 
 def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
@@ -147,11 +148,11 @@ def _with_alpha(samples: np.ndarray, colours: int, extra: tuple[int, ...]) -> np
 
 def _unassociated(samples: np.ndarray) -> np.ndarray:
     """Divide the alpha in the last channel out of the colours."""
-    white = np.iinfo(samples.dtype).max
+    top = white(samples.dtype)
     alpha = samples[..., -1:].astype(np.uint64)
     divisor = np.maximum(alpha, 1)
-    colours = (samples[..., :-1].astype(np.uint64) * white + divisor // 2) // divisor
-    return np.concatenate([np.minimum(colours, white), alpha], axis=-1).astype(samples.dtype)
+    colours = (samples[..., :-1].astype(np.uint64) * top + divisor // 2) // divisor
+    return np.concatenate([np.minimum(colours, top), alpha], axis=-1).astype(samples.dtype)
 
 
 def _exif_from_tags(data: bytes, orientation: int) -> bytes | None:

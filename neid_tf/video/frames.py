@@ -12,6 +12,7 @@ import numpy as np
 from neid_tf.inference import tiles
 from neid_tf.inference.enhance import adjust
 from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support.errors import NeidError
 
 SMOOTHING = 0.5
@@ -81,7 +82,7 @@ class Enhancer:
             ValueError: where the model gives another number of pictures or another size.
         """
         pixels = np.stack([frame.pixels for frame in frames])
-        pixels = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+        pixels = to_float(pixels)
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
         count, height, width, _ = pixels.shape
         expected = (count, height * self.scale, width * self.scale, 3)
@@ -105,7 +106,7 @@ class Enhancer:
         output = np.clip(output, 0.0, 1.0)
         if self.strength != 1.0:
             output = adjust(pixels, output, self.strength)
-        return np.rint(output * 255.0).astype(np.uint8)
+        return from_float(output, np.uint8)
 
 
 def _check(scale, strength, smoothing, keeps_size):

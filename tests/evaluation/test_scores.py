@@ -103,3 +103,9 @@ def test_report_without_references():
 def test_errors_name_the_picture():
     with pytest.raises(ValueError, match=r"dusk: the output is \(39, 53, 3\)"):
         evaluation.evaluate([("dusk", OUTPUT[:-1], REFERENCE)])
+
+
+def test_ceiling_of_a_16_bit_reference_is_that_of_8_bits():
+    expected = evaluation.half_and_back(REFERENCE)
+    deep = evaluation.half_and_back(REFERENCE.astype(np.uint16) * 257)
+    np.testing.assert_allclose(deep, expected, atol=1)

@@ -91,7 +91,9 @@ def test_unet_keeps_the_size():
         (np.zeros((4, 4), np.uint8), {}, r"\(4, 4\)"),
         (np.zeros((4, 4, 4), np.uint8), {}, r"\(4, 4, 4\)"),
         (np.zeros((0, 4, 3), np.uint8), {}, r"\(0, 4, 3\)"),
-        (np.zeros((4, 4, 3), np.float32), {}, "float32"),
+        (np.zeros((4, 4, 3), np.int32), {}, "int32"),
+        (np.full((4, 4, 3), 1.5, np.float32), {}, r"in \[0, 1\], not \[1.5, 1.5\]"),
+        (np.full((4, 4, 3), np.nan, np.float32), {}, r"in \[0, 1\], not \[nan"),
         (np.zeros((4, 4, 3), np.uint8), {"scale": 3}, "3"),
         (np.zeros((4, 4, 3), np.uint8), {"strength": -1.0}, "-1"),
         (np.zeros((4, 4, 3), np.uint8), {"strength": float("nan")}, "nan"),
@@ -164,3 +166,12 @@ def test_a_large_picture_is_never_in_floating_point_whole():
         tracemalloc.stop()
     np.testing.assert_array_equal(enhanced, image)
     assert enhanced.nbytes <= peak < 2 * enhanced.nbytes  # In float32 it is four times as much.
+
+
+def test_float_in_float_out(model):
+    image = picture(20, 30)
+    for strength in (1.0, 0.5, 1.5):
+        floats = enhance(image / np.float32(255), model, strength=strength)
+        assert floats.dtype == np.float32
+        expected = enhance(image, model, strength=strength)
+        np.testing.assert_allclose(floats * 255, expected, atol=0.51)

@@ -27,7 +27,7 @@ setup(
     packages=find_packages(include=["neid_tf", "neid_tf.*"]),
     package_data={
         "neid_tf.models": ["weights/*", "*.npz"],
-        "neid_tf.data": ["lol_validation.txt"],
+        "neid_tf.data": ["*_validation.txt"],
         "neid_tf.evaluation": ["niqe_model.txt"],
     },
     python_requires=">=3.10,<3.14",

@@ -29,7 +29,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(str(ROOT), include=["neid_tf", "neid_tf.*"]),
     package_dir={"neid_tf": "../neid_tf"},
-    package_data={"neid_tf.models": ["weights/*"], "neid_tf.data": ["lol_validation.txt"]},
+    package_data={"neid_tf.models": ["weights/*"], "neid_tf.data": ["*_validation.txt"]},
     python_requires=">=3.10,<3.14",
     install_requires=REQUIREMENTS,
     extras_require={

@@ -1,0 +1,295 @@
+"""Score weights and methods across data sets that no training run has seen; print one table.
+
+    python -m experiments.cross_data [--data=DIR] [--weights=NAME|PATH] [--method=neid|lime|…]
+        [--output=experiments/cross_data/NAME.json] [--sheet=FOLDER]
+
+Without --data it prints the table of the records in experiments/cross_data/. With --data it
+makes one record first, and prints those in its folder. DIR holds what there is of (data/README.md
+says where to get them):
+
+- ``our485/{low,high}``: LoL's training pairs. The 50 pictures of the scenes held out are scored, as
+  they are, and sent over a narrow link: halved, stored as JPEG or WebP, enlarged by --scale=2.
+- ``sice/SCENE/*``: exposure brackets. Of each of the 40 scenes held out the darkest and the
+  median dark frame, against the frame of medium brightness and against the exposure fusion;
+  and the frame of medium brightness as input, which is to come back as it was.
+- ``fivek/{input,expertC}``: pictures of MIT-Adobe FiveK and an expert's version; and the expert's
+  as inputs, which are to come back as they were.
+- ``LIME``, ``NPE``, ``DICM``: pictures without reference: brightness, chroma, share of clipped
+  pixels, and NIQE, which was made for natural daylight pictures of 1 megapixel and more: it prefers
+  grain and contrast, and says nothing of colour and exposure. Look at the pictures: --sheet writes
+  them, each beside its input.
+
+LoL-v2's test set is left out: 88 of its 100 inputs are training pictures of LoL. --method=input
+scores the inputs themselves, and --method=half_and_back the reference halved and enlarged again.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from absl import flags
+
+from experiments import brackets, run
+from neid_tf import evaluation, pictures
+from neid_tf.commands import common
+from neid_tf.data import pairs as pair_files
+from neid_tf.inference import methods
+from neid_tf.pixels.resample import halve
+from neid_tf.support import files
+from neid_tf.support.environment import environment
+
+_SHEET = flags.DEFINE_string("sheet", None, "Folder for the pictures, each beside its input.")
+_ONLY = flags.DEFINE_list("sets", None, "The sets to score, with commas; else all that are there.")
+RECORDS = Path(__file__).resolve().parent / "cross_data"
+CODECS = (("JPEG", 95), ("JPEG", 80), ("JPEG", 50), ("JPEG", 20), ("WEBP", 80))
+WITHOUT_REFERENCE = ("LIME", "NPE", "DICM")
+CONTROLS = ("input", "half_and_back")
+
+
+class Method:
+    """A method by name, at scale 1 and, for weights, at scale 2.
+
+    Args:
+        name: ``neid``, a classical method, or one of :data:`CONTROLS`.
+        weights: for ``neid``.
+    """
+
+    def __init__(self, name: str, weights: str) -> None:
+        self.name, self.needs_reference = name, name == "half_and_back"
+        self.enhance, self.enlarge = (lambda pixels: pixels), None
+        runtime = "auto" if name == "neid" else "tensorflow"
+        if name not in CONTROLS:
+            self.enhance = methods.load(name, weights, runtime=runtime)
+        if name == "neid":
+            self.enlarge = methods.load(name, weights, scale=2, runtime=runtime)
+
+    def __call__(self, pixels: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
+        """Return the enhanced picture, of the input's size."""
+        return evaluation.half_and_back(reference) if self.needs_reference else self.enhance(pixels)
+
+
+def chroma(pixels: np.ndarray) -> float:
+    """Return the mean of the largest less the smallest channel, of 255."""
+    return float((pixels.max(axis=-1).astype(np.float32) - pixels.min(axis=-1)).mean())
+
+
+def with_reference(rows, method: Method) -> dict:
+    """Score rows of (name, picture, reference); chroma is relative to the reference's."""
+    scored = []
+    for name, picture, reference in rows:
+        output = method(picture, reference)
+        row = {"name": name} | evaluation.score(reference, output)
+        row["chroma"] = chroma(output) / max(chroma(reference), 1.0)
+        row["brightness"] = float(output.mean()) / max(float(reference.mean()), 1.0)
+        scored.append(row)
+    return summary(scored)
+
+
+def unchanged(rows, method: Method) -> dict:
+    """Score how far rows of (name, picture) come back as they were."""
+    scored = []
+    for name, picture in rows:
+        output = method(picture, picture)
+        mean = float(output.mean()) / max(float(picture.mean()), 1.0)
+        row = {"name": name, "ssim": evaluation.ssim(picture, output), "brightness": mean}
+        scored.append(row | {"brightness_off": abs(mean - 1.0)})
+    return summary(scored)
+
+
+def without_reference(rows, method: Method) -> dict:
+    """Describe what is made of rows of (name, picture)."""
+    from neid_tf.evaluation import niqe
+
+    scored = []
+    for name, picture in rows:
+        output = method(picture)
+        row = {"name": name, "chroma": chroma(output), "chroma_of_input": chroma(picture)}
+        row["clipped"] = float((output.max(axis=-1) == 255).mean())
+        scored.append(row | niqe.score(evaluation.luminance(output)))
+    return summary(scored)
+
+
+def sent(rows, method: Method) -> dict:
+    """Score rows of (name, picture, reference) after each codec of the narrow link."""
+    results = {}
+    for codec, quality in (("PNG", None), *CODECS):
+        scored = []
+        for name, picture, reference in rows:
+            received, size = transmitted(picture, codec, quality)
+            output = method.enlarge(received)
+            score = evaluation.score(reference, output)
+            scored.append({"name": name, "bytes": size} | score)
+        results[f"{codec} {quality}" if quality else codec] = summary(scored)
+    return results
+
+
+def transmitted(picture: np.ndarray, codec: str, quality: int | None) -> tuple:
+    """Return the halved picture as it comes out of a codec, and the bytes it took."""
+    from PIL import Image
+
+    small = np.rint(halve(picture, 255) * 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(small).save(stream, codec, **({"quality": quality} if quality else {}))
+    return np.asarray(Image.open(stream).convert("RGB")), stream.tell()
+
+
+def summary(scored: list) -> dict:
+    """Return the means of the scores, and the scores of each picture."""
+    rounded = [{key: _rounded(value) for key, value in row.items()} for row in scored]
+    return {"mean": evaluation.mean_scores(scored), "images": rounded}
+
+
+def _rounded(value):
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def sice_rows(folder: Path, reference) -> list:
+    """Return two dark frames of every scene held out, with ``reference(bracket)``."""
+    rows = []
+    for name, scene in brackets.scenes(folder, held_out=True).items():
+        bracket = brackets.frames(scene)
+        found = brackets.dark(bracket)
+        chosen = sorted({0, len(found) // 2}) if found else []
+        rows += [(f"{name}/{index}", found[index], reference(bracket)) for index in chosen]
+    return rows
+
+
+def _normal_frames(folder: Path) -> list:
+    held = brackets.scenes(folder, held_out=True)
+    return [(name, brackets.normal(brackets.frames(scene))) for name, scene in held.items()]
+
+
+def _pairs(low: Path, high: Path) -> list:
+    sides = [pair_files.find_pictures(side) for side in (low, high)]
+    read = [{name: pictures.read(path).pixels for name, path in side.items()} for side in sides]
+    return [(name, read[0][name], read[1][name]) for name in sides[0] if name in sides[1]]
+
+
+def _lol(data: Path) -> list:
+    held = pair_files.validation_names()
+    return [row for row in _pairs(data / "our485/low", data / "our485/high") if row[0] in held]
+
+
+def _alone(folder: Path) -> list:
+    found = pair_files.find_pictures(folder)
+    return [(name, pictures.read(path).pixels) for name, path in found.items()]
+
+
+def sets(data: Path, method: Method) -> dict:
+    """Return a function that scores each set that is there, by name."""
+    table = {}
+    if (data / "our485").is_dir():
+        table["lol"] = lambda: with_reference(_lol(data), method)
+        if method.enlarge:
+            table["sent"] = lambda: sent(_lol(data), method)
+    if (sice := data / "sice").is_dir():
+        for kind in (brackets.normal, brackets.fused):
+            name = f"sice_{kind.__name__}"
+            table[name] = lambda kind=kind: with_reference(sice_rows(sice, kind), method)
+        table["sice_unchanged"] = lambda: unchanged(_normal_frames(sice), method)
+    if (fivek := data / "fivek").is_dir():
+        rows = lambda: _pairs(fivek / "input", fivek / "expertC")  # noqa: E731
+        table["fivek"] = lambda: with_reference(rows(), method)
+        table["fivek_unchanged"] = lambda: unchanged([(n, high) for n, _, high in rows()], method)
+    for name in WITHOUT_REFERENCE:
+        if (data / name).is_dir() and not method.needs_reference:
+            table[name] = lambda name=name: without_reference(_alone(data / name), method)
+    return table
+
+
+def record(data: Path, method: Method, only: list | None = None) -> dict:
+    """Score a method on all sets that are there, or on some."""
+    found = sets(Path(data), method)
+    missing = sorted(set(only or ()) - set(found))
+    if missing or not found:
+        raise ValueError(f"{data}: no set {missing[0]!r}" if missing else f"{data}: no data set")
+    return {name: score() for name, score in found.items() if not only or name in only}
+
+
+def draw_sheets(data: Path, method: Method, folder: Path, height: int = 240) -> None:
+    """Write the pictures without reference, each beside its input, a sheet a set."""
+    for name in WITHOUT_REFERENCE:
+        rows = []
+        for _, picture in _alone(Path(data) / name):
+            pair = np.concatenate([picture, method(picture)], axis=1)
+            width = round(pair.shape[1] * height / pair.shape[0])
+            rows.append(cv2.resize(pair, (width, height), interpolation=cv2.INTER_AREA))
+        widest = max(row.shape[1] for row in rows)
+        rows = [np.pad(r, [(0, 0), (0, widest - r.shape[1]), (0, 0)]) for r in rows]
+        pictures.write(Path(folder) / f"{name}.png", pictures.Picture(np.concatenate(rows)))
+
+
+def table(records: Path = RECORDS) -> str:
+    """Return the table of the records in Markdown."""
+    lines = [
+        "| | LoL by scene: PSNR / SSIM / GT mean | chroma | SICE, normal frame | SICE, fused "
+        "| FiveK | comes back as it was: SSIM, brightness off (SICE; FiveK) | JPEG 80 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(Path(records).glob("*.json")):
+        found = json.loads(path.read_text("utf-8"))["sets"]
+        cells = [
+            _three(found, "lol"),
+            _number(found, "lol", "chroma"),
+            *(_three(found, name) for name in ("sice_normal", "sice_fused", "fivek")),
+            "; ".join(_kept(found, name) for name in ("sice_unchanged", "fivek_unchanged")),
+            _two(found.get("sent", {}), "JPEG 80"),
+        ]
+        lines.append(f"| `{path.stem}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _mean(found, name):
+    return found[name]["mean"] if name in found else None
+
+
+def _number(found, name, score):
+    mean = _mean(found, name)
+    return f"{mean[score]:.2f}" if mean else "–"
+
+
+def _two(found, name):
+    mean = _mean(found, name)
+    return f"{mean['psnr']:.2f} / {mean['ssim']:.3f}" if mean else "–"
+
+
+def _three(found, name):
+    mean = _mean(found, name)
+    return f"{_two(found, name)} / {mean['psnr_gt_mean']:.2f}" if mean else "–"
+
+
+def _kept(found, name):
+    mean = _mean(found, name)
+    return f"{mean['ssim']:.3f}, {100 * mean['brightness_off']:.1f} %" if mean else "–"
+
+
+def main(arguments: list) -> None:
+    """Make a record if there is data; print the table."""
+    del arguments
+    records = RECORDS
+    if common.DATA.value:
+        output = Path(common.required(common.OUTPUT))
+        records = output.parent
+        method = Method(common.METHOD.value, common.WEIGHTS.value)
+        made = record(Path(common.DATA.value), method, _ONLY.value)
+        command = [f"--{h.name}={h.value}" for h in (common.DATA, common.METHOD, common.WEIGHTS)]
+        report = {
+            "command": " ".join(["python -m experiments.cross_data", *command]),
+            "method": method.name,
+            "weights": common.WEIGHTS.value if method.name == "neid" else None,
+            "seed": 0,
+            "protocol": evaluation.PROTOCOL,
+            "environment": environment(),
+            "sets": made,
+        }
+        files.write_whole(output, (json.dumps(report, indent=1) + "\n").encode())
+        if _SHEET.value:
+            Path(_SHEET.value).mkdir(parents=True, exist_ok=True)
+            draw_sheets(Path(common.DATA.value), method, Path(_SHEET.value))
+    print(table(records))
+
+
+if __name__ == "__main__":
+    run(main)

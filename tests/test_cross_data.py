@@ -1,0 +1,91 @@
+"""The scores across data sets: on tiny sets of every kind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import brackets, cross_data
+from neid_tf import pictures
+
+SIZE = (24, 32)
+HOME = Path(__file__).resolve().parent.parent
+
+
+def picture(seed, brightness=1.0):
+    pixels = np.random.default_rng(seed).random((*SIZE, 3)) * 200.0 * brightness
+    return pixels.astype(np.uint8)
+
+
+def put(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write(path, pictures.Picture(pixels))
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = tmp_path / "data"
+    for name in ("12", "80", "9999"):
+        put(root / f"our485/low/{name}.png", picture(int(name), 0.1))
+        put(root / f"our485/high/{name}.png", picture(int(name)))
+    for scene in ("025", "001"):
+        for index, brightness in enumerate((0.1, 0.3, 1.2)):
+            put(root / f"sice/{scene}/{index + 1}.png", picture(7, brightness))
+    for side, brightness in (("input", 0.5), ("expertC", 1.0)):
+        put(root / f"fivek/{side}/a.png", picture(3, brightness))
+    for name in cross_data.WITHOUT_REFERENCE:
+        put(root / name / "1.png", picture(5, 0.2))
+    return root
+
+
+def test_the_input_control_knows_what_comes_back_as_it_was(data):
+    found = cross_data.record(data, cross_data.Method("input", ""))
+    assert [row["name"] for row in found["lol"]["images"]] == ["12", "80"]
+    assert found["fivek_unchanged"]["mean"] == {
+        "ssim": 1.0,
+        "brightness": 1.0,
+        "brightness_off": 0.0,
+    }
+    assert [row["name"] for row in found["sice_normal"]["images"]] == ["025/0", "025/1"]
+    assert found["lol"]["mean"]["brightness"] == pytest.approx(0.1, abs=0.01)
+    assert found["LIME"]["mean"]["chroma"] == found["LIME"]["mean"]["chroma_of_input"]
+    assert "sent" not in found
+
+
+def test_one_half_of_the_reference_is_the_ceiling(data):
+    half = cross_data.record(data, cross_data.Method("half_and_back", ""), ["fivek"])
+    same = cross_data.record(data, cross_data.Method("input", ""), ["fivek"])
+    assert half["fivek"]["mean"]["brightness"] == pytest.approx(1.0, abs=0.02)
+    assert half["fivek"]["mean"]["psnr"] > same["fivek"]["mean"]["psnr"]
+
+
+def test_a_set_that_is_not_there_is_refused(data):
+    with pytest.raises(ValueError, match="no set 'Kodak'"):
+        cross_data.record(data, cross_data.Method("input", ""), ["Kodak"])
+
+
+def test_what_is_sent_is_half_as_large_and_gets_smaller_with_quality():
+    pixels = picture(1).repeat(4, axis=0).repeat(4, axis=1)
+    received, size = cross_data.transmitted(pixels, "PNG", None)
+    worse, smaller = cross_data.transmitted(pixels, "JPEG", 20)
+    assert received.shape == worse.shape == (48, 64, 3)
+    assert smaller < size
+
+
+def test_the_program_writes_a_record_and_its_table(data, tmp_path):
+    options = ["--method=msr", f"--sheet={tmp_path / 'sheets'}", f"--output={tmp_path}/r/msr.json"]
+    command = [sys.executable, "-m", "experiments.cross_data", f"--data={data}", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HOME, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r" / "msr.json").read_text("utf-8"))
+    assert report["method"] == "msr"
+    assert set(report["sets"]) >= {"lol", "sice_fused", "fivek", "DICM"}
+    assert "| `msr` |" in done.stdout
+    assert pictures.read(tmp_path / "sheets" / "NPE.png").pixels.shape[0] == 240
+
+
+def test_the_scenes_held_out_are_40_in_blocks():
+    assert len(brackets.held_out_scenes()) == 40

@@ -28,6 +28,7 @@ from neid_tf.inference import methods, tiles
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.jobs import plan as folders
 from neid_tf.support import files, keras_start
+from neid_tf.support.machine import usable_cores
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
 SUFFIXES = (".jpg", ".png", ".jpg", ".webp", ".jpg", ".png", ".jpg", ".tif")
@@ -240,7 +241,7 @@ def main(_):
     started = time.time()
     with tempfile.TemporaryDirectory() as root:
         report = measure(Path(root))
-    here = environment() | {"cores_used": len(os.sched_getaffinity(0))}
+    here = environment() | {"cores_used": usable_cores()}
     report = {"environment": here} | report
     report["seconds"] = round(time.time() - started)
     report["command"] = command_line(__name__, "folders")

@@ -8,7 +8,6 @@ seconds of every operator; passes and products are taken in turns.
 
 import collections
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from neid_tf.commands import common
 from neid_tf.inference.runtimes import INPUT, OUTPUT
 from neid_tf.models import pretrained
 from neid_tf.support import keras_start
+from neid_tf.support.machine import usable_cores
 
 _PASSES = flags.DEFINE_integer("passes", 20, "Forward passes.", lower_bound=5)
 _PIXELS = (200, 300)  # Of the network's input: 600×400 come out.
@@ -66,7 +66,7 @@ def measure(weights, passes):
     """Return the report."""
     import tensorflow as tf
 
-    threads = len(os.sched_getaffinity(0))
+    threads = usable_cores()
     matrix = tf.random.uniform((_SIDE, _SIDE))
     operators, whole, product = profile(
         pretrained.onnx_file(weights).read_bytes(),

@@ -27,6 +27,7 @@ from absl import flags
 from neid_tf.commands import common
 from neid_tf.inference import methods
 from neid_tf.support import keras_start
+from neid_tf.support.machine import usable_cores
 
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
 VARIANTS = ("float32", "xla", "mixed", "xla_mixed")
@@ -88,7 +89,7 @@ def _check(holder, known):
 
 def threads():
     """Return how many threads each runtime gets."""
-    return _THREADS.value or len(os.sched_getaffinity(0))
+    return _THREADS.value or usable_cores()
 
 
 def measure():

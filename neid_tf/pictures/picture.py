@@ -7,7 +7,6 @@ import dataclasses
 import os
 import pathlib
 import stat
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from neid_tf.pictures.raster import (
 )
 from neid_tf.pixels.samples import over_white, to_gray, to_type
 from neid_tf.support import files
-from neid_tf.support.errors import NeidError
+from neid_tf.support.errors import FileError, errors_named
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """The largest picture read by default: half a gigabyte as 8-bit RGB."""
@@ -32,21 +31,8 @@ SUFFIXES = frozenset(suffix for format in FORMATS.values() for suffix in format.
 """The suffixes, lower case, of the files that `read` and `write` know."""
 
 
-class PictureError(NeidError):
-    """A picture file that cannot be read or written.
-
-    Attributes:
-        path: the file, as it was given.
-        reason: why, in one line; `str` of the error is `PATH: reason`.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return " ".join(f"{os.fspath(self.path)}: {self.reason}".splitlines())
+class PictureError(FileError):
+    """A picture file that cannot be read or written; names it, and says why in one line."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -253,17 +239,9 @@ def _raster(picture: Picture, format: Format) -> Raster:
     return Raster(np.ascontiguousarray(samples), picture.exif, icc, picture.lossless)
 
 
-@contextlib.contextmanager
-def _errors_of(path: str | os.PathLike[str]) -> Iterator[None]:
+def _errors_of(path: str | os.PathLike[str]) -> contextlib.AbstractContextManager[None]:
     """Turn what goes wrong inside into a PictureError that names the path."""
-    try:
-        yield
-    except MemoryError as error:
-        raise PictureError(path, "not enough memory") from error
-    except OSError as error:
-        raise PictureError(path, (error.strerror or _one_line(error)).lower()) from error
-    except ValueError as error:
-        raise PictureError(path, _one_line(error)) from error
+    return errors_named(path, PictureError)
 
 
 def _detail(error: Exception) -> str:

@@ -1,38 +1,93 @@
 """Writing files whole or not at all."""
 
 import contextlib
+import functools
+import json
 import os
+import platform
+import re
 import secrets
 import shutil
+import time
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
+_DAY = 24 * 3600  # seconds after which a temporary file of unknown origin is a leftover
+_OURS = re.compile(r"\.neid-(?:[0-9a-f]+-)?([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp")
 
-def write_whole(path, content):
+
+def write_whole(path: str | os.PathLike, content: bytes, label: str = "") -> None:
     """Write bytes under a temporary name beside a path, then rename: it is never half there.
 
     Args:
         path: the file; its folder is made if need be. One that exists is replaced and keeps its
             permissions; a link is followed.
-        content: bytes.
+        content: what to write.
+        label: in the temporary name, see :func:`temporary_name`.
 
     Raises:
         OSError: if it can't be written; what was there before is then untouched.
     """
     place = Path(os.path.realpath(path))
     place.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(place) as temporary, open(temporary, "xb") as file:
+    with whole_file(place, label) as temporary, open(temporary, "xb") as file:
         file.write(content)
 
 
-def temporary_name(label, unique):
-    """Return the name of a file that is being written; the label tells whose it is."""
+def json_bytes(value: object, indent: int | None = None) -> bytes:
+    """Return a value as JSON in UTF-8, with a line end.
+
+    The bytes of a file name that are no UTF-8 become escapes, which ``json.loads`` and
+    ``os.fsencode`` turn into these bytes again.
+
+    Args:
+        value: what JSON can hold; infinite numbers are refused.
+        indent: spaces of each level; None for one line.
+
+    Raises:
+        ValueError: for an infinite number or NaN.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def temporary_name(label: str = "", unique: str | None = None) -> str:
+    """Return the name of a file that is being written.
+
+    Args:
+        label: tells whose it is: hexadecimal digits and a dash, or empty.
+        unique: what is found in no other name; by default the machine, the process and chance.
+    """
+    if unique is None:
+        unique = f"{_machine():08x}-{os.getpid()}-{secrets.token_hex(6)}"
     return f".neid-{label}{unique}.tmp"
 
 
+@functools.cache
+def _machine() -> int:
+    """Return a number that tells apart the machines, and containers, whose processes we can see."""
+    described = platform.node()
+    with contextlib.suppress(OSError):
+        described += os.readlink("/proc/self/ns/pid")
+        described += Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+    return zlib.crc32(described.encode("utf-8", "surrogateescape"))
+
+
 @contextlib.contextmanager
-def whole_file(place, label=""):
-    """Give a name beside a path to write to, which gets the path's name once all went well."""
-    temporary = place.with_name(temporary_name(label, secrets.token_hex(8)))
+def whole_file(path: str | os.PathLike, label: str = "") -> Iterator[Path]:
+    """Give a name beside a path to write to, which gets the path's name once all went well.
+
+    Args:
+        path: the file; its folder exists. A link is followed.
+        label: see :func:`temporary_name`.
+
+    Yields:
+        The temporary path, where nothing is yet.
+    """
+    place = Path(os.path.realpath(path))
+    _sweep_once(str(place.parent))
+    temporary = place.with_name(temporary_name(label))
     try:
         yield temporary
         replace_file(temporary, place)
@@ -42,11 +97,49 @@ def whole_file(place, label=""):
         raise
 
 
-def replace_file(temporary, place):
-    """Give a finished file its name."""
+def replace_file(temporary: Path, place: Path) -> None:
+    """Give a finished file its name; it gets the permissions of what was there."""
     with open(temporary, "rb+") as file:
         # A full disk may show itself only here.
         os.fsync(file.fileno())
     if place.exists():
         shutil.copymode(place, temporary)
     os.replace(temporary, place)
+
+
+@functools.cache
+def _sweep_once(folder: str) -> None:
+    sweep(folder)
+
+
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove the temporary files that processes which were killed left in a folder.
+
+    Those of a process of this machine that is no more; of other machines, those that nobody has
+    written to for a day.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".neid-") and entry.name.endswith(".tmp"):
+                with contextlib.suppress(OSError):
+                    if _is_left_over(entry):
+                        os.unlink(entry.path)
+
+
+def _is_left_over(entry: os.DirEntry) -> bool:
+    ours = _OURS.fullmatch(entry.name)
+    if ours and int(ours[1], 16) == _machine() and not _is_alive(int(ours[2])):
+        return True
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > _DAY
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name != "posix":  # Elsewhere the signal 0 ends the process.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf.support.errors import NeidError
+from neid_tf.support.errors import FileError, errors_named
 from neid_tf.video.frames import Frame
 
 ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
@@ -21,34 +21,13 @@ _LIMITED_RANGE, _FULL_RANGE, _HDR_CURVES = 1, 2, (16, 18)
 _COVER, _NO_ZERO = 0x400, 0x200  # AV_DISPOSITION_ATTACHED_PIC, AVFMT_TS_DISCONT
 
 
-class VideoError(NeidError):
-    """A video that cannot be read or written.
-
-    Attributes:
-        path: the file, as it was given.
-        reason: why, in one line; ``str`` of the error is ``PATH: reason``.
-    """
-
-    def __init__(self, path, reason):
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self):
-        return " ".join(f"{os.fspath(self.path)}: {self.reason}".splitlines())
+class VideoError(FileError):
+    """A video that cannot be read or written; names it, and says why in one line."""
 
 
-@contextlib.contextmanager
 def errors_of(path):
     """Turn what goes wrong in PyAV or the file system into a VideoError that names the path."""
-    try:
-        yield
-    except VideoError:
-        raise
-    except MemoryError as error:
-        raise VideoError(path, "not enough memory") from error
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise VideoError(path, reason[:1].lower() + reason[1:]) from error
+    return errors_named(path, VideoError)
 
 
 @dataclasses.dataclass(frozen=True)

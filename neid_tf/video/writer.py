@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 
 from neid_tf.support import files
+from neid_tf.support.errors import reason_of
 from neid_tf.video.reader import (
     ACCURATE,
     MATRICES,
@@ -223,14 +222,9 @@ def _sound(packet):
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Give a name beside a path to write to, which gets the path's name once all went well."""
-    place = Path(os.path.realpath(path))
-    temporary = place.with_name(f".neid-{secrets.token_hex(8)}.tmp")
+    """As :func:`neid_tf.support.files.whole_file`; errors of writing are VideoErrors."""
     try:
-        yield temporary
-        with errors_of(path):
-            files.replace_file(temporary, place)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+        with files.whole_file(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise VideoError(path, reason_of(error)) from error

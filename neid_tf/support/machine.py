@@ -1,0 +1,10 @@
+"""What this machine lends to a process."""
+
+import os
+
+
+def usable_cores() -> int:
+    """Return how many CPU cores this process may use; of the machine where that is not told."""
+    if hasattr(os, "sched_getaffinity"):  # Linux alone has it.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,81 @@
+"""Files that are written whole, what killed processes leave of them, and names of any bytes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from neid_tf.support import files
+from neid_tf.support.errors import FileError, NeidError, errors_named, reason_of
+
+WRITING = """
+import os, sys, signal
+from neid_tf.support import files
+with files.whole_file(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary.name, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def writing(tmp_path):
+    """A process that is writing a file of a folder, and the temporary name."""
+    command = [sys.executable, "-c", WRITING, str(tmp_path / "a.bin")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        yield process, tmp_path / process.stdout.readline().strip()
+        process.kill()
+
+
+def test_what_a_killed_process_left_is_removed(writing, tmp_path):
+    process, temporary = writing
+    files.sweep(tmp_path)
+    assert temporary.exists()
+    process.kill()
+    process.wait()
+    files.sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_other_machines_only_the_old_is_removed(tmp_path):
+    names = (".neid-0123456789abcdef.tmp", ".neid-00000000-1-ab.tmp", "mine.tmp", ".neid-x.txt")
+    for age, folder in ((0, "new"), (2 * 24 * 3600, "old")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).write_bytes(b"")
+            os.utime(tmp_path / folder / name, (time.time() - age,) * 2)
+        files.sweep(tmp_path / folder)
+    assert sorted(os.listdir(tmp_path / "new")) == sorted(names)
+    assert sorted(os.listdir(tmp_path / "old")) == [".neid-x.txt", "mine.tmp"]
+    files.sweep(tmp_path / "none")
+
+
+def test_json_of_names_that_are_no_utf_8():
+    name = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
+    data = files.json_bytes({"name": name})
+    assert os.fsencode(json.loads(data.decode("utf-8"))["name"]) == b"caf\xe9 \xc3\xa9.png"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.json_bytes(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(36, "File name too long"), "file name too long"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("a\n b"), "a b"),
+        (KeyError(), "KeyError"),
+        (NeidError("x" * 400), "x" * 300),
+    ],
+)
+def test_errors_are_named_once(error, reason):
+    with pytest.raises(FileError, match="^a: ") as caught, errors_named("a"):
+        raise error
+    assert caught.value.reason == reason == reason_of(error)
+    with pytest.raises(FileError) as again, errors_named("b"):
+        raise caught.value
+    assert again.value is caught.value

@@ -73,7 +73,7 @@ def test_json_of_names_that_are_no_utf_8():
     ],
 )
 def test_errors_are_named_once(error, reason):
-    with pytest.raises(FileError, match="^a: ") as caught, errors_named("a"):
+    with pytest.raises(FileError, match=r"^a: ") as caught, errors_named("a"):
         raise error
     assert caught.value.reason == reason == reason_of(error)
     with pytest.raises(FileError) as again, errors_named("b"):

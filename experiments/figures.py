@@ -14,9 +14,10 @@ from absl import flags
 
 from experiments import run
 from neid_tf import pictures
-from neid_tf.commands import common, compare
+from neid_tf.commands import common
 from neid_tf.data import pairs
-from neid_tf.evaluation import panels
+from neid_tf.evaluation import crops, panels
+from neid_tf.inference import methods
 from neid_tf.support import keras_start
 from neid_tf.support.errors import NeidError
 
@@ -64,13 +65,13 @@ def chosen(rows, names):
 def draw(row, functions):
     """Draw one picture's panels in one row."""
     name, path, reference_path = row
-    low, reference = compare.read(path), None
+    low, reference = panels.read(path), None
     if reference_path is not None:
-        reference = compare.read_reference(reference_path, path, low)
+        reference = panels.read_reference(reference_path, path, low)
     shown = panels.compare(low, functions, reference)
     shown[0] = panels.Panel(f"{name}: {shown[0].label}", shown[0].pixels)
     guide = low if reference is None else reference
-    return panels.figure(shown, panels.choose_crops(guide), columns=len(shown))
+    return panels.figure(shown, crops.choose_crops(guide), columns=len(shown))
 
 
 def write(figure, rows, functions, output):
@@ -94,7 +95,7 @@ def main(arguments):
     rows = chosen(sources(figure, root), _ONLY.value)
     keras_start.import_keras()
     names = dict.fromkeys(["lime", "mf", *_ALSO.value, "neid"])
-    write(figure, rows, compare.load(names, common.WEIGHTS.value), output)
+    write(figure, rows, methods.load_all(list(names), common.WEIGHTS.value), output)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ total loss with respect to every kernel, the root of the mean square, beside Ada
 Gradients well below that hardly move their weights.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -21,9 +20,11 @@ from experiments import run
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import pairs
-from neid_tf.data.batches import Sampling, training_batches
+from neid_tf.data.batches import training_batches
 from neid_tf.support import files, keras_start
 from neid_tf.support.environment import environment
+from neid_tf.support.fields import flatten, unflatten
+from neid_tf.training.config import TrainConfig
 
 _RUN = flags.DEFINE_string("run", None, "Folder of the run.")
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches to average over.", lower_bound=1)
@@ -36,15 +37,14 @@ def trainer_of(workdir, **other):
         workdir: folder of the run.
         other: fields of ``ModelConfig`` that are to differ from the run's.
     """
-    from neid_tf.training.trainer import TrainConfig, Trainer
+    from neid_tf.training.trainer import Trainer
 
     settings = json.loads((workdir / "settings.json").read_text("utf-8"))
-    own = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = TrainConfig(**{name: value for name, value in settings.items() if name in own})
-    fields = {n: v for n, v in settings.items() if n not in own | {"model", "command"}}
+    own, config = flatten(TrainConfig()), unflatten(TrainConfig, settings)
+    fields = {n: v for n, v in settings.items() if n not in (*own, "model", "command")}
     network = models.build(settings["model"], **fields | other)
     whole = models.rebuild(network, "training")
-    trainer = Trainer(whole, config.objective(), config.exposure, config.train)
+    trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
     with np.load(workdir / "checkpoint.npz", allow_pickle=False) as file:
         for index, variable in enumerate(trainer.network.variables):
             variable.assign(file[f"n{index}"])
@@ -92,8 +92,7 @@ def measure(workdir, root, count, output):
     training = pairs.hold_out(pairs.load_pairs(root), "lol")[0]
     trainer, config = trainer_of(workdir)
     model = trainer.network.config
-    sampling = Sampling(config.crop, config.batch_size, config.seed, model.tone)
-    batches = list(training_batches(training, sampling, 0, count))
+    batches = list(training_batches(training, config.sampling, 0, count, model.tone))
     sizes, found = kernels(trainer, batches), {}
     for target in ("toned",) if model.tone else ("low", "reference"):
         report = norms(trainer_of(workdir, detail_target=target)[0], batches)
@@ -101,7 +100,9 @@ def measure(workdir, root, count, output):
         found = report | found
     return {
         "norms": found,
-        "shares": {name: value / found[config.reconstruction] for name, value in found.items()},
+        "shares": {
+            name: value / found[config.objective.reconstruction] for name, value in found.items()
+        },
         "kernels": sizes,
         "epsilon": config.epsilon,
         "kernels_below_epsilon": sum(size < config.epsilon for size in sizes.values()),

@@ -16,9 +16,10 @@ import keras
 from absl import app
 from keras import layers
 
-from neid_tf import evaluation
 from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
+from neid_tf.evaluation import report as reports
+from neid_tf.evaluation.scores import PROTOCOL
 from neid_tf.inference.enhance import enhance
 from neid_tf.models import pretrained
 from neid_tf.support import files
@@ -68,13 +69,12 @@ def main(arguments):
     rows = []
     for side in (None, *SIDES):
         tried = model if side is None else local(model, side)
-        pictures = zip(held.names, held.low, held.high, strict=True)
-        scores = evaluation.evaluate(pictures, lambda low, tried=tried: enhance(low, tried))["mean"]
+        scores = reports.evaluate(held, lambda low, tried=tried: enhance(low, tried))["mean"]
         rows.append({"window": side} | scores)
         print(side or "whole picture", f"{scores['psnr']:.3f} dB, SSIM {scores['ssim']:.4f}")
     report = {
         "command": " ".join(["python -m experiments.local_pooling", *sys.argv[1:]]),
-        "protocol": evaluation.PROTOCOL,
+        "protocol": PROTOCOL,
         "pictures": len(held),
         "windows": rows,
         "environment": environment(),

@@ -16,10 +16,11 @@ from pathlib import Path
 from absl import flags
 
 from experiments import run
-from neid_tf import evaluation, export
+from neid_tf import export
 from neid_tf.benchmarks.costs import count_operations
-from neid_tf.commands import common, evaluate
+from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
+from neid_tf.evaluation import report as reports
 from neid_tf.inference import methods
 from neid_tf.models import pretrained
 from neid_tf.support import files
@@ -40,9 +41,7 @@ def package(data, weights, name, scored=""):
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
     held = pair_files.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
-    report = evaluation.evaluate(
-        evaluate.rows_of(held), methods.load("neid", scored or str(target))
-    )
+    report = reports.evaluate(held, methods.load("neid", scored or str(target)))
     card = {
         "training": training,
         "command": training["command"],
@@ -57,7 +56,7 @@ def package(data, weights, name, scored=""):
     pretrained.save(model, target, card)
     report |= {
         "card": card,
-        "controls": evaluate.controls(evaluate.rows_of(held)),
+        "controls": reports.controls(held),
         "environment": made_with,
     }
     report["command"] = (

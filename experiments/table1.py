@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from experiments import run
-from neid_tf.commands import common, compare
+from neid_tf.commands import common
 from neid_tf.inference import methods
 
 RECORDS = Path(__file__).resolve().parent / "table1"
@@ -57,7 +57,7 @@ def table(records=RECORDS, neid=NEID):
         held = _mean(neid if method == "neid" else records / f"{method}.json")
         near = None if method == "neid" else _mean(records / "neighbours" / f"{method}.json")
         lines.append(
-            f"| {compare.title(method)} | {held['psnr']:.2f} | {held['ssim']:.3f} "
+            f"| {methods.title(method)} | {held['psnr']:.2f} | {held['ssim']:.3f} "
             f"| {held['ssim_gray']:.3f} | {_near(near)} "
             f"| {held['seconds_per_megapixel'] * 0.24:.2f} | {psnr:.2f} / {ssim:.2f} |"
         )

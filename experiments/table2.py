@@ -22,11 +22,12 @@ import numpy as np
 from absl import flags
 
 from experiments import chart, run
-from neid_tf import evaluation, pictures
+from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.models.config import ModelConfig
 from neid_tf.support import files, keras_start
 from neid_tf.support.errors import NeidError
+from neid_tf.support.fields import flatten
 from neid_tf.training.config import TrainConfig
 
 RECORDS = Path(__file__).resolve().parent / "table2"
@@ -55,7 +56,6 @@ def record(runs, data, target=RECORDS):
     if not found:
         raise NeidError(f"{runs}: no runs (NAME-SEED/last.npz)")
     keras_start.import_keras()
-    from neid_tf.commands.evaluate import rows_of
     from neid_tf.data import pairs
     from neid_tf.models import pretrained
 
@@ -67,7 +67,7 @@ def record(runs, data, target=RECORDS):
             print(f"{weights.parent}: {card['epochs_trained']} epochs, not finished", flush=True)
             continue
         name = weights.parent.name
-        report = _report(weights, card, rows_of(held)) | {"data": str(data)}
+        report = _report(weights, card, held) | {"data": str(data)}
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         files.write_whole(target / f"{name}.json", text.encode())
         written.append(name)
@@ -76,13 +76,14 @@ def record(runs, data, target=RECORDS):
 
 def _report(weights, card, rows):
     from neid_tf.benchmarks.costs import count_operations
+    from neid_tf.evaluation.report import evaluate
     from neid_tf.inference.enhance import enhance
     from neid_tf.models.pretrained import load_pretrained
 
     model = load_pretrained(weights)
     small = 2 // model.config.scale  # the input of a 600×400 picture is halved, but for unet's
     size = (200 * small, 300 * small)
-    report = evaluation.evaluate(rows, functools.partial(enhance, model=model))
+    report = evaluate(rows, functools.partial(enhance, model=model))
     history = (weights.parent / "history.jsonl").read_text("utf-8").splitlines()
     return report | {
         "name": weights.parent.name.rpartition("-")[0],
@@ -154,7 +155,7 @@ def ablations(records):
 
 def _changed(one, other):
     # A record from before a parameter was there had its default.
-    one = dataclasses.asdict(ModelConfig()) | dataclasses.asdict(TrainConfig()) | one
+    one = dataclasses.asdict(ModelConfig()) | flatten(TrainConfig()) | one
     return [f"{key} {other[key]}" for key in sorted(other) if one.get(key) != other[key]]
 
 

@@ -12,13 +12,14 @@ import pytest
 
 SCRIPT = """
 import sys
-from neid_tf import training
 from neid_tf.data import pairs
+from neid_tf.training import Sampling, TrainConfig
+from neid_tf.training.train import train
 root, workdir, strategy, epochs, mixed = sys.argv[1:]
-config = training.TrainConfig(crop=32, batch_size=4, epochs=int(epochs), learning_rate=1e-3,
-    validate_every=2, strategy=strategy, mixed_precision=mixed == "True")
+config = TrainConfig(sampling=Sampling(crop=32, batch_size=4), epochs=int(epochs),
+    learning_rate=1e-3, validate_every=2, strategy=strategy, mixed_precision=mixed == "True")
 loaded = pairs.load_pairs(root)
-training.train(config, "neid", {"filters": 4, "depth": 2, "initializer": "he_normal"},
+train(config, "neid", {"filters": 4, "depth": 2, "initializer": "he_normal"},
     loaded, loaded.select(lambda name: name == "6"), workdir)
 """
 

@@ -13,6 +13,7 @@ from absl import flags
 from experiments import ablation, chart, gradients, table1, table2
 from neid_tf.commands import train
 from neid_tf.models import describe
+from neid_tf.support.fields import flatten
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -39,15 +40,16 @@ def test_the_runs_of_table_2_differ_in_the_architecture_alone(at_home, name):
     config, model = flags_of(f"--flagfile=experiments/table2/{name}.flags", "--seed=1")
     base, neid = flags_of("--flagfile=experiments/table2/neid.flags", "--seed=1")
     assert config == base
+    loss = config.objective
     assert model.architecture == name
     assert {**vars(model), "architecture": 0} == {**vars(neid), "architecture": 0}
-    assert (config.delta, config.detail_weight, config.colour_weight) == (1, 0.1, 0.1)
+    assert (loss.delta, loss.detail_weight, loss.colour_weight) == (1, 0.1, 0.1)
 
 
 @pytest.mark.parametrize("name", table2.PAPER)
 def test_the_papers_schedule_for_each_architecture(at_home, name):
     config, model = flags_of("--flagfile=experiments/paper.flags", f"--model={name}")
-    assert (config.epochs, config.crop, model.filters) == (2000, 256, 64)
+    assert (config.epochs, config.sampling.crop, model.filters) == (2000, 256, 64)
     assert model.architecture == name
 
 
@@ -132,7 +134,8 @@ def test_ablation_compares_with_the_same_seed():
 def test_the_runs_of_the_ablation_differ_in_one_part(at_home, name):
     runs = [flags_of(f"--flagfile=experiments/ablation/{n}.flags") for n in (name, "whole")]
     (config, model), (other_config, other_model) = runs
-    changed = {k for k, v in vars(config).items() if getattr(other_config, k) != v}
+    other_config = flatten(other_config)
+    changed = {k for k, v in flatten(config).items() if other_config[k] != v}
     changed |= {k for k, v in vars(model).items() if getattr(other_model, k) != v}
     # Without a tone there is no toned picture for the detail branch either.
     changed -= {"detail_target"} if name == "no_tone" else set()

@@ -43,7 +43,7 @@ def rates(settings, model, fields, runs, variants=("float32",), steps=16):
     seconds = interleaved(calls, runs, warmup=1)
     images = {key: (16 if key[0] == "pipeline" else 1) * steps for key in calls}
     speed = {
-        key: [images[key] * settings.batch_size / s for s in values]
+        key: [images[key] * settings.sampling.batch_size / s for s in values]
         for key, values in seconds.items()
     }
     pipeline = speed.pop(("pipeline", ""))
@@ -64,8 +64,7 @@ def _pipeline(settings, model, fields, most):
     from neid_tf.models import config as model_config
 
     tone = model_config.describe(model, **fields).tone
-    sampling = batches.Sampling(settings.crop, settings.batch_size, thumbnail=tone)
-    dataset = batches.training_dataset(_generated_pairs(), sampling, 0, most)
+    dataset = batches.training_dataset(_generated_pairs(), settings.sampling, 0, most, tone)
     return lambda count: itertools.islice(dataset, count)
 
 
@@ -88,12 +87,12 @@ def _calls(settings, name, model, fields, make, steps):
 
 def _trainer(settings, model, fields):
     from neid_tf import models
-    from neid_tf.training import trainer as training
-    from neid_tf.training.precision import precision
+    from neid_tf.training.devices import precision
+    from neid_tf.training.trainer import Trainer
 
     with precision(settings.mixed_precision):
         network = models.rebuild(models.build(model, **fields), "training")
-        trainer = training.Trainer(network, settings.objective(), settings.exposure)
+        trainer = Trainer(network, settings.objective, settings.sampling.exposure)
     trainer.compile(optimizer=settings.optimizer(1000), jit_compile=settings.jit_compile)
     return trainer
 

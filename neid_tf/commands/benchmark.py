@@ -118,11 +118,12 @@ def _unet(found):
 
 def _training(found):
     from neid_tf.benchmarks import training
+    from neid_tf.data.sampling import Sampling
     from neid_tf.training.config import TrainConfig
 
     del found
     fields = {"filters": _FILTERS.value, "depth": _DEPTH.value, "initializer": "he_normal"}
-    settings, variants = TrainConfig(crop=_CROP.value), _VARIANTS.value
+    settings, variants = TrainConfig(sampling=Sampling(crop=_CROP.value)), _VARIANTS.value
     return training.rates(settings, "neid", fields, _RUNS.value, variants)
 
 

@@ -1,11 +1,11 @@
 """Flags that several commands have, and flags made from the fields of a configuration."""
 
-import dataclasses
 import shlex
 
 from absl import flags
 
 from neid_tf.support.errors import NeidError
+from neid_tf.support.fields import leaf_fields, unflatten
 
 DATA = flags.DEFINE_string(
     "data", None, "Folder of pairs: low/NAME.* and high/NAME.*, matched by stem."
@@ -49,14 +49,14 @@ def define_fields(config_class, optional=False):
     """Define one flag for each field of a configuration.
 
     Args:
-        config_class: dataclass whose fields have ``help`` in their metadata, and there also
-            their ``choices`` or ``minimum``.
+        config_class: configuration whose fields, and those of its parts, have ``help`` in their
+            metadata, and there also their ``choices``, ``minimum`` or ``maximum``.
         optional: the flags have no value unless they are given.
 
     Returns:
         Dictionary from the field's name to the flag's holder.
     """
-    return {field.name: _define(field, optional) for field in dataclasses.fields(config_class)}
+    return {field.name: _define(field, optional) for field in leaf_fields(config_class)}
 
 
 def _define(field, optional):
@@ -64,7 +64,8 @@ def _define(field, optional):
     default = None if optional else field.default
     if "choices" in rules:
         return flags.DEFINE_enum(name, default, rules["choices"], rules["help"])
-    bounds = {} if field.type in (bool, str) else {"lower_bound": rules.get("minimum")}
+    bounds = {"lower_bound": rules.get("minimum"), "upper_bound": rules.get("maximum")}
+    bounds = {} if field.type in (bool, str) else bounds
     define = {
         bool: flags.DEFINE_bool,
         str: flags.DEFINE_string,
@@ -91,7 +92,7 @@ def command_line(command, leave_out=()):
 def from_flags(config_class, holders):
     """Make a configuration of the flags' values; a bad value is a mistake of usage."""
     try:
-        return config_class(**{name: holder.value for name, holder in holders.items()})
+        return unflatten(config_class, {name: holder.value for name, holder in holders.items()})
     except NeidError as error:
         raise flags.ValidationError(str(error)) from error
 

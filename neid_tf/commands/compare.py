@@ -11,13 +11,11 @@ Exit codes: 0 done; 1 failed; 2 wrong usage.
 
 from pathlib import Path
 
-import numpy as np
 from absl import flags
 
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.inference import methods
-from neid_tf.pixels.samples import to_type
 
 ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
 
@@ -37,17 +35,18 @@ def main(arguments):
     if len(arguments) != 1:
         raise flags.ValidationError(f"one input picture is compared, not {len(arguments)}")
     from neid_tf.evaluation import panels
+    from neid_tf.evaluation.crops import choose_crops
 
     source, output = Path(arguments[0]), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
     _check_output(output, [source, *filter(None, [_REFERENCE.value])])
-    low = read(source)
-    reference = read_reference(_REFERENCE.value, source, low) if _REFERENCE.value else None
+    low = panels.read(source)
+    reference = panels.read_reference(_REFERENCE.value, source, low) if _REFERENCE.value else None
     guide = low if reference is None else reference
     for crop in crops:
         crop.of(guide)
-    shown = panels.compare(low, load(names, common.WEIGHTS.value), reference)
-    drawn = panels.figure(shown, crops or panels.choose_crops(guide))
+    shown = panels.compare(low, methods.load_all(names, common.WEIGHTS.value), reference)
+    drawn = panels.figure(shown, crops or choose_crops(guide))
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures.write(output, pictures.Picture(drawn))
 
@@ -57,7 +56,7 @@ def crop_of(text):
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise flags.ValidationError(f"--zoom is top,left,height,width in pixels, not {text!r}")
-    from neid_tf.evaluation.panels import Crop
+    from neid_tf.evaluation.crops import Crop
 
     return Crop(*map(int, parts))
 
@@ -72,31 +71,3 @@ def _check_output(output, sources):
         raise common.Failure(f"{output}: the output is an input")
     if not common.OVERWRITE.value:
         raise common.Failure(f"{output}: is there already; --overwrite replaces it")
-
-
-def read(path):
-    """Return a picture file's pixels as uint8 RGB, as figures show and score them."""
-    return to_type(pictures.read(path).pixels, np.uint8)
-
-
-def read_reference(path, source, low):
-    """Return the pixels of a reference; one of another size than the picture is a failure."""
-    reference = read(path)
-    if reference.shape != low.shape:
-        sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (reference, low)]
-        raise common.Failure(f"{path}: {sizes[0]}, but {source} is {sizes[1]}")
-    return reference
-
-
-def load(names, weights):
-    """Return the methods' functions by the names that the paper prints."""
-    unknown = [name for name in names if name not in methods.METHODS]
-    if unknown:
-        known = ", ".join(methods.METHODS)
-        raise flags.ValidationError(f"--methods are of {known}, not {unknown[0]!r}")
-    return {title(name): methods.load(name, weights) for name in names}
-
-
-def title(name):
-    """Return a method's name as the paper prints it."""
-    return name.capitalize() if name == "dong" else name.upper()

@@ -12,15 +12,12 @@ NIQE (lower is more natural), brightness and contrast.
 one for each picture of DIR, of its name (before the extension) and its size.
 """
 
-import dataclasses
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 from absl import flags
 
-from neid_tf import evaluation, pictures
+from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
 from neid_tf.inference import methods
@@ -36,50 +33,25 @@ _OUTPUTS = flags.DEFINE_string(
     "outputs", None, "Folder of enhanced pictures to score; no method runs then."
 )
 common.declare(__name__, common.DATA, common.OUTPUT, common.WEIGHTS, common.METHOD)
-# Score: (title in the table, decimals).
-_COLUMNS = {
-    "psnr": ("PSNR", 2),
-    "ssim": ("SSIM", 3),
-    "ssim_gray": ("gray", 3),
-    "psnr_gt_mean": ("GT mean*", 2),
-    "niqe": ("NIQE", 2),
-    "brightness": ("brightness", 1),
-    "contrast": ("contrast", 1),
-    "seconds_per_megapixel": ("s/MP", 2),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Pictures that are read when their turn comes, as often as they are gone through.
-
-    Attributes:
-        names: the stems.
-        read: function from a name to the picture and its reference, or None for that.
-    """
-
-    names: tuple[str, ...]
-    read: Callable
-
-    def __iter__(self):
-        return ((name, *self.read(name)) for name in self.names)
 
 
 def main(arguments):
     """Score and write the report."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
+    from neid_tf.evaluation import report
+
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
     _check_outputs_alone()
     function = None if _OUTPUTS.value else methods.load(common.METHOD.value, common.WEIGHTS.value)
     rows = _chosen(root)
     scored = rows if function else _made_elsewhere(rows, _OUTPUTS.value)
-    report = evaluation.evaluate(scored, function, save=_SAVE.value)
-    report |= {"method": _described(), "data": str(root), "controls": controls(rows)}
-    report |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
-    text = json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    found = report.evaluate(scored, function, save=_SAVE.value)
+    found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}
+    found |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
+    text = json.dumps(report.finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files.write_whole(output, text.encode())
-    print(_table(report))
+    print(report.table(found))
 
 
 def _check_outputs_alone():
@@ -90,12 +62,15 @@ def _check_outputs_alone():
 
 def _chosen(root):
     """Return the rows of a data set, or of a folder of pictures, that --only names."""
+    from neid_tf.evaluation.report import Rows
+
     folder = Path(root)
     if folder.is_dir() and not any((folder / side).exists() for side in ("low", "high")):
         found = pair_files.find_pictures(folder)
         rows = Rows(tuple(found), lambda name: (pictures.read(found[name]).pixels, None))
     else:
-        rows = rows_of(pair_files.load_pairs(root, smallest=11))
+        loaded = {name: sides for name, *sides in pair_files.load_pairs(root, smallest=11)}
+        rows = Rows(tuple(loaded), loaded.__getitem__)
     if not _ONLY.value:
         return rows
     names = pair_files.listed(_ONLY.value)
@@ -107,14 +82,10 @@ def _chosen(root):
     return Rows(tuple(name for name in rows.names if name in names), rows.read)
 
 
-def rows_of(pairs):
-    """Return the rows of :class:`neid_tf.data.pairs.Pairs`."""
-    table = {name: sides for name, *sides in zip(*dataclasses.astuple(pairs), strict=True)}
-    return Rows(pairs.names, table.__getitem__)
-
-
 def _made_elsewhere(rows, folder):
     """Return the rows with the pictures of a folder in place of those that they have."""
+    from neid_tf.evaluation.report import Rows
+
     found = pair_files.find_pictures(folder)
     missing = [f"{folder}: no picture of {name}" for name in rows.names if name not in found]
     if missing:
@@ -136,37 +107,3 @@ def _described():
     if common.METHOD.value != "neid":
         return {"name": common.METHOD.value}
     return {"name": "neid", "weights": common.WEIGHTS.value}
-
-
-def controls(rows):
-    """Score the input as it is and, with references, these halved and enlarged again."""
-    scored = {"input": evaluation.evaluate(rows)["mean"]}
-    if "psnr" in scored["input"]:
-        ceiling = ((name, reference, reference) for name, _, reference in rows)
-        report = evaluation.evaluate(ceiling, evaluation.half_and_back)
-        scored["bicubic_half_and_back"] = report["mean"]
-    return scored
-
-
-def _finite(value):
-    """Return a report with None for infinity (the PSNR of equal pictures), which JSON lacks."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _table(report):
-    rows = {report["method"]["name"]: report["mean"]} | report["controls"]
-    columns = {name: _COLUMNS[name] for name in _COLUMNS if name in report["mean"]}
-    lines = [f"{'':<24}" + "".join(f"{title:>11}" for title, _ in columns.values())]
-    for name, mean in rows.items():
-        cells = [_cell(mean.get(score), places) for score, (_, places) in columns.items()]
-        lines.append(f"{name:<24}" + "".join(cells))
-    note = " * looks at the reference's brightness." if "psnr" in report["mean"] else ""
-    return "\n".join([*lines, f"{len(report['images'])} pictures.{note}"])
-
-
-def _cell(value, places):
-    return f"{'-':>11}" if value is None else f"{value:11.{places}f}"

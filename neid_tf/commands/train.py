@@ -48,11 +48,11 @@ def main(arguments):
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
     config, (name, fields) = config_from_flags(), model_from_flags()
-    decoded = pairs.load_pairs(root, smallest=config.crop)
+    decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
     training, validation = pairs.hold_out(decoded, _VALIDATION.value)
     print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
     command = common.command_line("train", leave_out=("data", "workdir", "flagfile"))
     keras_start.import_keras()
-    from neid_tf.training.trainer import train
+    from neid_tf.training.train import train
 
     train(config, name, fields, training, validation, workdir, command)

@@ -5,71 +5,67 @@ sample of a run depends on the seed and n alone, so a run that goes on from a ch
 what it would have seen without the interruption.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
-import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import keras
 import numpy as np
 
+from neid_tf.data.pairs import Pairs
+from neid_tf.data.sampling import Sampling
 from neid_tf.pixels.samples import to_float, to_type
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 MINIATURE = 192
 """Cells along each side of the stored miniatures that thumbnails are cut from."""
 
 
-def miniature(picture):
-    """Average a picture over a square grid of :data:`MINIATURE` cells, float16 in [0, 1].
+def miniature(picture: np.ndarray) -> np.ndarray:
+    """Average a picture over a square grid of cells (OpenCV's area resampling, on the CPU).
 
-    By whole-pixel boxes of the enlarged picture (OpenCV's area resampling), on the CPU.
+    Args:
+        picture: H×W×3, uint8 or uint16.
+
+    Returns:
+        192×192×3 (:data:`MINIATURE`), float16 in [0, 1].
     """
     size = (MINIATURE, MINIATURE)
     return cv2.resize(to_float(picture), size, interpolation=cv2.INTER_AREA).astype(np.float16)
 
 
-def _miniatures(pairs):
+def _miniatures(pairs: Pairs) -> list[np.ndarray]:
     with concurrent.futures.ThreadPoolExecutor() as pool:
         return [np.stack(list(pool.map(miniature, side))) for side in (pairs.low, pairs.high)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How samples are drawn from pairs.
+def training_batches(
+    pairs: Pairs, sampling: Sampling, first_step: int, steps: int, thumbnail: bool = False
+) -> tf.data.Dataset | ArrayBatches:
+    """Make the batches of a training run for the Keras backend in use.
 
-    Attributes:
-        crop: side of the square crops, in pixels of the full-size pictures.
-        batch_size: samples in a batch.
-        seed: of every draw.
-        thumbnail: whether miniatures of the whole pictures come with the crops.
-        smallest_view: the least share of each side of the picture that a thumbnail shows.
+    Args, and what comes: see :func:`training_dataset`.
     """
-
-    crop: int = 256
-    batch_size: int = 8
-    seed: int = 0
-    thumbnail: bool = False
-    smallest_view: float = 0.7
-
-    def steps_per_epoch(self, pairs):
-        """Return the batches that show every picture about once."""
-        return -(-len(pairs) // self.batch_size)
+    kind = training_dataset if keras.backend.backend() == "tensorflow" else ArrayBatches
+    return kind(pairs, sampling, first_step, steps, thumbnail)
 
 
-def training_batches(pairs, sampling, first_step, steps):
-    """Make the batches of a training run for the Keras backend in use."""
-    if keras.backend.backend() == "tensorflow":
-        return training_dataset(pairs, sampling, first_step, steps)
-    return ArrayBatches(pairs, sampling, first_step, steps)
-
-
-def training_dataset(pairs, sampling, first_step, steps):
+def training_dataset(
+    pairs: Pairs, sampling: Sampling, first_step: int, steps: int, thumbnail: bool = False
+) -> tf.data.Dataset:
     """Make the ``tf.data`` pipeline of a training run.
 
     Args:
-        pairs: :class:`neid_tf.data.pairs.Pairs`.
-        sampling: :class:`Sampling`.
+        pairs: what to sample from, no picture smaller than the crop.
+        sampling: how.
         first_step: the step of the run that the first batch is for.
         steps: the number of batches.
+        thumbnail: whether miniatures of the whole pictures come with the crops.
 
     Returns:
         A data set of dictionaries: ``low`` and ``high`` (B×crop×crop×3, as stored, cut at the
@@ -79,7 +75,7 @@ def training_dataset(pairs, sampling, first_step, steps):
     """
     import tensorflow as tf
 
-    sample = _tf_sampler(pairs, sampling)
+    sample = _tf_sampler(pairs, sampling, thumbnail)
     first, last = (step * sampling.batch_size for step in (first_step, first_step + steps))
     dataset = tf.data.Dataset.range(first, last)
     dataset = dataset.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
@@ -90,15 +86,15 @@ def training_dataset(pairs, sampling, first_step, steps):
     return dataset.with_options(options)
 
 
-def _tf_sampler(pairs, sampling):
+def _tf_sampler(pairs: Pairs, sampling: Sampling, thumbnail: bool) -> Callable[[Any], Any]:
     """Return the function from a sample's number to the sample."""
     import tensorflow as tf
 
     sides = {"low": _Joined(pairs.low), "high": _Joined(pairs.high)}
-    minis = [tf.constant(side) for side in _miniatures(pairs)] if sampling.thumbnail else None
+    minis = [tf.constant(side) for side in _miniatures(pairs)] if thumbnail else None
     count, seed, crop = len(pairs), sampling.seed, sampling.crop
 
-    def sample(number):
+    def sample(number: Any) -> dict[str, Any]:
         epoch = tf.cast(number // count, tf.int32)
         index = tf.random.experimental.index_shuffle(
             tf.cast(number % count, tf.int32), [seed, epoch], count - 1
@@ -119,7 +115,7 @@ def _tf_sampler(pairs, sampling):
 class _Joined:
     """Pictures of any sizes end to end in one tensor, so that TensorFlow can pick one."""
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         import tensorflow as tf
 
         if len({array.dtype for array in arrays}) > 1:
@@ -129,7 +125,7 @@ class _Joined:
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
         self.shapes = tf.constant([array.shape for array in arrays], tf.int32)
 
-    def crop(self, index, draws, crop):
+    def crop(self, index: Any, draws: Any, crop: int) -> Any:
         """Cut a crop at the place that the first two draws name."""
         import tensorflow as tf
 
@@ -147,27 +143,34 @@ class ArrayBatches(keras.utils.PyDataset):
     """The same batches from arrays in memory, without TensorFlow, for Keras's other backends.
 
     Args:
-        pairs, sampling, first_step, steps: as for :func:`training_dataset`. The draws come
-            from NumPy, so a run's crops differ from those of the ``tf.data`` pipeline.
+        pairs, sampling, first_step, steps, thumbnail: as for :func:`training_dataset`. The draws
+            come from NumPy, so a run's crops differ from those of the ``tf.data`` pipeline.
     """
 
-    def __init__(self, pairs, sampling, first_step, steps):
+    def __init__(
+        self,
+        pairs: Pairs,
+        sampling: Sampling,
+        first_step: int,
+        steps: int,
+        thumbnail: bool = False,
+    ) -> None:
         super().__init__(workers=4)
         self.pairs, self.sampling = pairs, sampling
         self.first_step, self.steps = first_step, steps
-        self.minis = _miniatures(pairs) if sampling.thumbnail else None
+        self.minis = _miniatures(pairs) if thumbnail else None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step):
+    def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
         size = self.sampling.batch_size
         first = (self.first_step + step) * size
         records = [self._sample(number) for number in range(first, first + size)]
         batch = {key: np.stack([record[key] for record in records]) for key in records[0]}
         return (batch,)
 
-    def _sample(self, number):
+    def _sample(self, number: int) -> dict[str, np.ndarray]:
         sampling, count = self.sampling, len(self.pairs)
         epoch, position = divmod(number, count)
         index = np.random.default_rng([sampling.seed, epoch, 0]).permutation(count)[position]

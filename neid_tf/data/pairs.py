@@ -40,9 +40,13 @@ class Pairs:
     def __len__(self):
         return len(self.names)
 
+    def __iter__(self):
+        """Yield name, low-light picture and reference of each pair."""
+        return zip(self.names, self.low, self.high, strict=True)
+
     def select(self, keep):
         """Return the pairs whose name ``keep`` is true of."""
-        kept = [row for row in zip(self.names, self.low, self.high, strict=True) if keep(row[0])]
+        kept = [row for row in self if keep(row[0])]
         return (
             Pairs(*(tuple(column) for column in zip(*kept, strict=True)))
             if kept

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.resources
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,20 +22,20 @@ _SHAPES = np.arange(0.2, 10.001, 0.001)
 _RATIOS = gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
 
 
-def score(luminance):
+def score(luminance: np.ndarray) -> dict[str, float | None]:
     """Score a picture by itself.
 
     Args:
         luminance: H×W, 0 to 255.
 
     Returns:
-        Dictionary of ``niqe`` (None where there is none), ``brightness`` and ``contrast``.
+        ``niqe`` (None where there is none), ``brightness`` and ``contrast`` (both 0 to 255).
     """
     described = {"brightness": float(luminance.mean()), "contrast": float(luminance.std())}
     return {"niqe": niqe(luminance)} | described
 
 
-def niqe(luminance):
+def niqe(luminance: np.ndarray) -> float | None:
     """Compute the Natural Image Quality Evaluator; lower is more natural.
 
     A. Mittal, R. Soundararajan, A. C. Bovik, "Making a 'completely blind' image quality
@@ -63,23 +64,23 @@ def niqe(luminance):
 
 
 @functools.cache
-def _pristine():
+def _pristine() -> tuple[np.ndarray, np.ndarray]:
     """Return mean (36) and covariance (36×36) of the pristine blocks' features."""
     file = importlib.resources.files("neid_tf.evaluation").joinpath("niqe_model.txt")
     table = np.loadtxt(file.read_text("utf-8").splitlines())
     return table[0], table[1:]
 
 
-def _half(plane):
+def _half(plane: np.ndarray) -> np.ndarray:
     """Halve a plane bicubically and antialiased, borders mirrored, as MATLAB's imresize does."""
     taps = bicubic_taps()
     filtered = cv2.sepFilter2D(plane, -1, taps, taps, anchor=(3, 3), borderType=cv2.BORDER_REFLECT)
     return filtered[::2, ::2]
 
 
-def _features(plane, side):
+def _features(plane: np.ndarray, side: int) -> np.ndarray:
     """Return the 18 features of each block of that side, B×18; not finite where it is flat."""
-    window = {"ksize": (7, 7), "sigmaX": 7 / 6, "borderType": cv2.BORDER_REPLICATE}
+    window: dict[str, Any] = {"ksize": (7, 7), "sigmaX": 7 / 6, "borderType": cv2.BORDER_REPLICATE}
     mean = cv2.GaussianBlur(plane, **window)
     deviation = np.sqrt(np.abs(cv2.GaussianBlur(plane**2, **window) - mean**2))
     normalized = (plane - mean) / (deviation + 1)
@@ -88,7 +89,7 @@ def _features(plane, side):
     return np.array([_block_features(block) for block in blocks])
 
 
-def _block_features(block):
+def _block_features(block: np.ndarray) -> list[float]:
     """Return a block's features: of its values, and of the products of neighbours."""
     shape, left, right = _fit(block)
     features = [shape, (left + right) / 2]
@@ -98,7 +99,7 @@ def _block_features(block):
     return features
 
 
-def _fit(values):
+def _fit(values: np.ndarray) -> tuple[float, float, float]:
     """Fit an asymmetric generalized Gaussian by its moments; return shape and both scales."""
     squares = np.square(values)
     below, above = squares[values < 0], squares[values > 0]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from neid_tf import evaluation
+from neid_tf import pictures
+from neid_tf.evaluation import scores
+from neid_tf.evaluation.crops import Crop
+from neid_tf.pixels.samples import to_8_bit
 from neid_tf.support.errors import NeidError
 
 CELL, GAP, FRAME = 320, 8, 2
@@ -24,31 +27,6 @@ COLOURS = ((230, 40, 40), (40, 130, 255), (255, 190, 0), (40, 200, 80))
 """RGB of the frames of the first crop, the second, and so on."""
 
 _MOST_COLUMNS = 5
-
-
-class Crop(NamedTuple):
-    """A rectangle of a picture, in pixels from its upper left corner."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def of(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the crop's part of a picture, H×W×3.
-
-        Raises:
-            ValueError: if the crop is empty or does not lie inside the picture.
-        """
-        height, width = pixels.shape[:2]
-        bottom, right = self.top + self.height, self.left + self.width
-        inside = 0 <= self.top < bottom <= height and 0 <= self.left < right <= width
-        if not inside:
-            given = ",".join(map(str, self))
-            raise NeidError(
-                f"the crop {given} (top,left,height,width) is not inside {width}×{height} pixels"
-            )
-        return pixels[self.top : bottom, self.left : right]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +50,34 @@ class Panel:
             raise NeidError(f"a panel's pixels are uint8 H×W×3, not {dtype} {shape}")
 
 
+def read(path: Path | str) -> np.ndarray:
+    """Return a picture file's pixels as uint8 RGB, H×W×3, as figures show and score them.
+
+    Raises:
+        PictureError: where the file can't be read.
+    """
+    return to_8_bit(pictures.read(path).pixels)
+
+
+def read_reference(path: Path | str, source: Path | str, low: np.ndarray) -> np.ndarray:
+    """Return the pixels of a reference, uint8 RGB.
+
+    Args:
+        path: the reference's file.
+        source: the picture's file, for the message.
+        low: the picture, H×W×3.
+
+    Raises:
+        NeidError: where the reference has another size than the picture.
+        PictureError: where the file can't be read.
+    """
+    reference = read(path)
+    if reference.shape != low.shape:
+        sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (reference, low)]
+        raise NeidError(f"{path}: {sizes[0]}, but {source} is {sizes[1]}")
+    return reference
+
+
 def compare(
     picture: np.ndarray,
     methods: Mapping[str, Callable[[np.ndarray], np.ndarray]],
@@ -83,7 +89,7 @@ def compare(
         picture: uint8 H×W×3 RGB.
         methods: functions from such a picture to an enhanced one, by their labels.
         reference: the same shape; PSNR and SSIM of the others are then in their labels. They are
-            those of :mod:`neid_tf.evaluation`.
+            those of :mod:`neid_tf.evaluation.scores`.
 
     Raises:
         ValueError: for a reference of another shape or type, or smaller than 11×11.
@@ -98,57 +104,8 @@ def compare(
 
 
 def _scored(label, reference, output):
-    scores = evaluation.score(reference, output)
-    return f"{label}  {scores['psnr']:.2f} dB / {scores['ssim']:.3f}"
-
-
-def choose_crops(guide: np.ndarray, count: int = 2) -> list[Crop]:
-    """Choose squares that show what matters, the one in the dark first.
-
-    The squares have a sixth of the shorter side (16 pixels at least, if the picture has them)
-    and lie on a grid of half that. They are split by mean brightness into ``count`` groups of one
-    size; of each the square with most detail is taken that overlaps none taken before. Detail is
-    the mean gradient of the logarithm of the luminance, at half size so that noise counts less.
-
-    Args:
-        guide: uint8 H×W×3 RGB: the reference, or else the input.
-        count: how many to choose, up to the number of :data:`COLOURS`.
-
-    Returns:
-        The crops; fewer than ``count`` where a small picture has no room for more.
-    """
-    shorter = min(guide.shape[:2])
-    side = max(shorter // 6, min(shorter, 16))
-    squares = _grid(guide.shape, side)
-    gray = evaluation.luminance(guide)
-    brightness = [square.of(gray).mean() for square in squares]
-    detail = _detail(gray)
-    amount = {square: square.of(detail).mean() for square in squares}
-    chosen: list[Crop] = []
-    for group in np.array_split(np.argsort(brightness, kind="stable"), count):
-        free = [squares[i] for i in group if not any(_overlap(squares[i], c) for c in chosen)]
-        chosen += [max(free, key=amount.get)] if free else []
-    return chosen
-
-
-def _grid(shape, side):
-    step = max(side // 2, 1)
-    tops, lefts = (range(0, length - side + 1, step) for length in shape[:2])
-    return [Crop(top, left, side, side) for top in tops for left in lefts]
-
-
-def _detail(gray):
-    height, width = gray.shape
-    half = cv2.resize(gray, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
-    level = np.log(half + 8.0)
-    steps = cv2.magnitude(cv2.Sobel(level, -1, 1, 0), cv2.Sobel(level, -1, 0, 1))
-    return cv2.resize(steps, (width, height), interpolation=cv2.INTER_NEAREST)
-
-
-def _overlap(one, two):
-    apart_down = one.top >= two.top + two.height or two.top >= one.top + one.height
-    apart_across = one.left >= two.left + two.width or two.left >= one.left + one.width
-    return not (apart_down or apart_across)
+    scored = scores.score(reference, output)
+    return f"{label}  {scored['psnr']:.2f} dB / {scored['ssim']:.3f}"
 
 
 def figure(

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,27 @@ def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow"
     from neid_tf import baselines
 
     return functools.partial(_classical, baselines.get(method), strength=strength)
+
+
+def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Make the functions of several methods, by the names that the paper prints.
+
+    Args:
+        names: of :data:`METHODS`.
+        weights: for ``neid``: as for :func:`load_network`.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise UsageError(f"--methods are of {', '.join(METHODS)}, not {unknown[0]!r}")
+    return {title(name): load(name, weights) for name in names}
+
+
+def title(name: str) -> str:
+    """Return a method's name as the paper prints it."""
+    return name.capitalize() if name == "dong" else name.upper()
 
 
 def _neid(model, scale, strength, tile):

@@ -1,26 +1,35 @@
-"""Fields of configurations that carry their help and their bounds, for checks and for flags."""
+"""Fields of configurations that carry their help and their bounds, for checks and for flags.
+
+A configuration is a frozen dataclass. A field whose type is a dataclass itself is a part of it; in
+flags and in saved settings the fields of all parts lie side by side.
+"""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from neid_tf.support.errors import NeidError
 
+_Config = TypeVar("_Config")
 
-def config_field(default, help, **rules):
+
+def config_field(default: Any, help: str, **rules: Any) -> Any:
     """Make a dataclass field.
 
     Args:
         default: its default value.
         help: one sentence, with the unit.
-        **rules: ``choices``, the values allowed, or ``minimum``, the least one.
+        **rules: ``choices``, the values allowed, ``minimum`` and ``maximum``, the least and the
+            largest one.
     """
     return dataclasses.field(default=default, metadata={"help": help} | rules)
 
 
-def check_fields(config):
+def check_fields(config: Any) -> None:
     """Check a configuration against the rules of its fields.
 
     Raises:
-        ValueError: naming the first field that breaks one, and its value.
+        NeidError: naming the first field that breaks one, and its value.
     """
     for field in dataclasses.fields(config):
         value, rules = getattr(config, field.name), field.metadata
@@ -29,3 +38,42 @@ def check_fields(config):
             raise NeidError(f"{field.name} must be one of {choices}, not {value!r}")
         if "minimum" in rules and not value >= rules["minimum"]:
             raise NeidError(f"{field.name} must be at least {rules['minimum']}, not {value}")
+        if "maximum" in rules and not value <= rules["maximum"]:
+            raise NeidError(f"{field.name} must be at most {rules['maximum']}, not {value}")
+
+
+def leaf_fields(config_class: type) -> Iterator[dataclasses.Field]:
+    """Yield the fields of a configuration, those of its parts in the parts' place."""
+    for field in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(field.type):
+            yield from leaf_fields(field.type)
+        else:
+            yield field
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Return the values of a configuration and of its parts, by the names of their fields."""
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values |= flatten(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values
+
+
+def unflatten(config_class: type[_Config], values: Mapping[str, Any]) -> _Config:
+    """Make a configuration with its parts from values by the names of their fields.
+
+    Args:
+        config_class: the dataclass to make.
+        values: what differs from the defaults; names of no field are left alone.
+
+    Raises:
+        NeidError: for a value that breaks its field's rules.
+    """
+    given = {}
+    for field in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(field.type):
+            given[field.name] = unflatten(field.type, values)
+        elif field.name in values:
+            given[field.name] = values[field.name]
+    return config_class(**given)

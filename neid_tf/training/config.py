@@ -1,25 +1,27 @@
 """The configuration of a training run (section 3.2); Keras is imported only when it is used."""
 
 import dataclasses
+from typing import Any
 
+from neid_tf.data.sampling import Sampling
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
-
-RECONSTRUCTIONS = ("huber", "mse", "charbonnier", "log_mse")
-"""The names of :data:`neid_tf.training.losses.RECONSTRUCTIONS`."""
+from neid_tf.training.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The parameters of a training run; the defaults are the paper's (section 3.2)."""
+    """The parameters of a training run; the defaults are the paper's (section 3.2).
+
+    Attributes:
+        objective: the loss.
+        sampling: how samples are drawn.
+    """
 
     epochs: int = config_field(
         2000, "Epochs; in one, every picture is shown about once.", minimum=1
     )
-    batch_size: int = config_field(8, "Pictures in a batch, over all devices together.", minimum=1)
-    crop: int = config_field(
-        256, "Side of the square crops, in pixels of the reference.", minimum=32
-    )
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
     learning_rate: float = config_field(1e-4, "Learning rate at the start.", minimum=0.0)
     schedule: str = config_field(
         "piecewise",
@@ -50,20 +52,7 @@ class TrainConfig:
     ema: float = config_field(
         0.0, "Momentum of the weights' moving average, which is what is scored; 0 for none."
     )
-    reconstruction: str = config_field(
-        "huber", "Loss between LE's output and the reference.", choices=RECONSTRUCTIONS
-    )
-    delta: float = config_field(1.0, "Delta of the Huber loss, in units of white.", minimum=1e-6)
-    detail_weight: float = config_field(0.1, "Lambda 1, weight of DR's MSE loss.", minimum=0.0)
-    colour_weight: float = config_field(0.1, "Lambda 2, weight of the colour loss.", minimum=0.0)
-    aligned_weight: float = config_field(
-        0.0, "Weight of the absolute error at the reference's mean brightness.", minimum=0.0
-    )
-    structure_weight: float = config_field(0.0, "Weight of 1 - SSIM.", minimum=0.0)
-    tone_weight: float = config_field(1.0, "Weight of the toned thumbnail's error.", minimum=0.0)
-    exposure: float = config_field(
-        0.0, "Inputs are made up to exp(this) times brighter or darker at random.", minimum=0.0
-    )
+    objective: Objective = dataclasses.field(default_factory=Objective)
     train: str = config_field(
         "all",
         "What learns: the whole; the tone alone, without the streams; or the streams, on a tone "
@@ -76,7 +65,6 @@ class TrainConfig:
         "that is a whole number of times as wide takes them among fresh channels. For layers "
         "that do not fit, and without it, fresh weights.",
     )
-    seed: int = config_field(0, "Seed of weights, order, crops, flips and turns.")
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)
     checkpoint_every: int = config_field(1, "Epochs from one checkpoint to the next.", minimum=1)
     panel_every: int = config_field(100, "Epochs from one picture panel to the next.", minimum=1)
@@ -92,16 +80,20 @@ class TrainConfig:
         choices=("none", "mirrored", "multiworker"),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_fields(self)
-        if self.crop % 2:
-            raise NeidError(f"crop must be even, not {self.crop}")
+        if self.sampling.crop < 32:
+            raise NeidError(f"crop must be at least 32, not {self.sampling.crop}")
         if not 0.0 <= self.ema < 1.0:
             raise NeidError(f"ema must be in [0, 1), not {self.ema}")
         self.boundary_epochs()
 
-    def boundary_epochs(self):
-        """Return the boundaries of the piecewise schedule as whole numbers."""
+    def boundary_epochs(self) -> list[int]:
+        """Return the boundaries of the piecewise schedule as whole numbers.
+
+        Raises:
+            ValueError: where one of them is no whole number.
+        """
         try:
             return [int(part) for part in self.boundaries.split(",") if part.strip()]
         except ValueError:
@@ -109,14 +101,7 @@ class TrainConfig:
                 f"boundaries are whole numbers with commas, not {self.boundaries!r}"
             ) from None
 
-    def objective(self):
-        """Return the weighted loss, equation 7."""
-        from neid_tf.training.losses import Objective
-
-        names = [field.name for field in dataclasses.fields(Objective)]
-        return Objective(**{name: getattr(self, name) for name in names})
-
-    def optimizer(self, steps_per_epoch):
+    def optimizer(self, steps_per_epoch: int) -> Any:
         """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision."""
         import keras
 
@@ -130,8 +115,8 @@ class TrainConfig:
         made = kind(rate, **options)
         return keras.optimizers.LossScaleOptimizer(made) if self.mixed_precision else made
 
-    def rate(self, steps_per_epoch):
-        """Return the learning-rate schedule, by steps."""
+    def rate(self, steps_per_epoch: int) -> Any:
+        """Return the learning-rate schedule, a function of the step."""
         from keras.optimizers import schedules
 
         if self.schedule == "cosine":

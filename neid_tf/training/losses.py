@@ -1,69 +1,137 @@
-"""The losses of section 2.3, equations 1 to 7, and three terms beyond the paper.
+"""The losses of section 2.3, equations 1 to 6, and three terms beyond the paper.
 
 Each loss takes pictures N×H×W×3 (the reference in [0, 1], the prediction unbounded) and gives
-one value a picture, shape N, so that it can be averaged over any number of devices.
+one value a picture, shape N, so that it can be averaged over any number of devices. Their
+weighted sum, equation 7, is :class:`neid_tf.training.objective.Objective`.
 """
 
-import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
 from neid_tf.training import metrics
 
+Tensor = Any
+"""A tensor of the Keras backend in use, or an array of NumPy."""
+
 _EPSILON = 1e-3
 
 
-def huber(y_true, y_pred, delta=1.0):
-    """Compute the Huber loss, equations 1 and 2; below ``delta`` it is ½·(y_true − y_pred)²."""
+def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
+    """Compute the Huber loss, equations 1 and 2.
+
+    With e = y_true − y_pred it is ½·e² where |e| ≤ δ, and δ·|e| − ½·δ² beyond, averaged over the
+    pixels and channels of each picture.
+
+    Args:
+        y_true: the references, N×H×W×3 in [0, 1].
+        y_pred: the predictions, of the same shape.
+        delta: δ, in units of white. With pictures in [0, 1], 1 makes it ½·MSE.
+
+    Returns:
+        N values of at least 0.
+    """
     error = ops.abs(y_true - y_pred)
     square = 0.5 * ops.square(error)
     linear = delta * error - 0.5 * delta**2
     return _mean(ops.where(error <= delta, square, linear))
 
 
-def mse(y_true, y_pred):
-    """Compute the mean squared error, equation 3."""
+def mse(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Compute the mean squared error, equation 3.
+
+    Args:
+        y_true: the targets, N×H×W×3 in [0, 1].
+        y_pred: the predictions, of the same shape.
+
+    Returns:
+        N values of at least 0.
+    """
     return _mean(ops.square(y_true - y_pred))
 
 
-def charbonnier(y_true, y_pred, epsilon=1e-3):
-    """Compute √(error² + ε²), a smooth absolute error (not in the paper)."""
+def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Compute √(e² + ε²), a smooth absolute error (not in the paper).
+
+    Args:
+        y_true: the references, N×H×W×3 in [0, 1].
+        y_pred: the predictions, of the same shape.
+        epsilon: ε, in units of white: the value where both are equal.
+
+    Returns:
+        N values of at least ε.
+    """
     return _mean(ops.sqrt(ops.square(y_true - y_pred) + epsilon**2))
 
 
-def log_mse(y_true, y_pred, floor=1e-3):
-    """Compute 0.1·ln(1 + MSE / floor): every decibel of PSNR counts alike (not in the paper)."""
+def log_mse(y_true: Tensor, y_pred: Tensor, floor: float = 1e-3) -> Tensor:
+    """Compute 0.1·ln(1 + MSE / floor): every decibel of PSNR counts alike (not in the paper).
+
+    Args:
+        y_true: the references, N×H×W×3 in [0, 1].
+        y_pred: the predictions, of the same shape.
+        floor: the mean squared error below which less error hardly counts (1e-3 is 30 dB).
+
+    Returns:
+        N values of at least 0.
+    """
     return 0.1 * ops.log(1.0 + mse(y_true, y_pred) / floor)
 
 
-def aligned(y_true, y_pred):
+def exposure_aligned(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Compute the Charbonnier loss of a prediction brought to the reference's mean brightness.
 
     How bright a picture is meant to be is uncertain, and that error would drown the rest: here
-    contrast, colour and detail count alone (not in the paper). The gain is at most 2.
+    contrast, colour and detail count alone (not in the paper). The gain is between ½ and 2.
+
+    Args:
+        y_true: the references, N×H×W×3 in [0, 1].
+        y_pred: the predictions, of the same shape.
+
+    Returns:
+        N values above 0.
     """
     means = [ops.mean(images, axis=(1, 2, 3), keepdims=True) for images in (y_true, y_pred)]
     gain = ops.clip(means[0] / ops.maximum(means[1], 0.02), 0.5, 2.0)
     return charbonnier(y_true, gain * y_pred)
 
 
-def structure(y_true, y_pred):
-    """Compute 1 − SSIM (not in the paper)."""
+def one_minus_ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Compute 1 − SSIM (not in the paper), see :func:`neid_tf.training.metrics.ssim`.
+
+    Args:
+        y_true: the references, N×H×W×3 in [0, 1], at least 11×11.
+        y_pred: the predictions, of the same shape.
+
+    Returns:
+        N values in [0, 2].
+
+    Raises:
+        ValueError: where the shapes differ.
+    """
     return 1.0 - metrics.ssim(y_true, y_pred)
 
 
-def colour(y_true, y_pred):
+def colour(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Compute the colour loss, equations 4 to 6.
 
     One minus the cosine similarity of the hue channels, plus the same of the saturation
-    channels. Hue and saturation are undefined on gray and black, so the prediction is
-    clipped to [ε, 1] first and no division is by less than ε: value and gradient are finite.
+    channels. Hue and saturation are undefined on gray and black, so the pictures are clipped to
+    [ε, 1] first and no division is by less than ε: value and gradient are finite.
+
+    Args:
+        y_true: the references, N×H×W×3 in [0, 1].
+        y_pred: the predictions, of the same shape.
+
+    Returns:
+        N values in [0, 2].
     """
     true, predicted = _hue_saturation(y_true), _hue_saturation(y_pred)
     return sum(1.0 - _cosine(a, b) for a, b in zip(true, predicted, strict=True))
 
 
-def _hue_saturation(images):
+def _hue_saturation(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return hue and saturation, each N×H×W in [0, 1], of RGB pictures."""
     images = ops.clip(images, _EPSILON, 1.0)
     red, green, blue = (images[..., channel] for channel in range(3))
@@ -79,7 +147,7 @@ def _hue_saturation(images):
     return hue, chroma / largest
 
 
-def _cosine(a, b):
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine similarity of two N×H×W maps; two maps of zeros are alike (1)."""
     shape = (ops.shape(a)[0], -1)
     a, b = ops.reshape(a, shape), ops.reshape(b, shape)
@@ -89,60 +157,14 @@ def _cosine(a, b):
     return product / (norms[0] * norms[1])
 
 
-def _mean(values):
+def _mean(values: Tensor) -> Tensor:
     return ops.mean(values, axis=(1, 2, 3))
 
 
-RECONSTRUCTIONS = {"huber": huber, "mse": mse, "charbonnier": charbonnier, "log_mse": log_mse}
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """The weighted total of equation 7; the defaults are the paper's.
-
-    Attributes:
-        reconstruction: the loss between the LE output and the reference.
-        delta: the Huber loss's δ.
-        detail_weight: λ1, of the detail branch's mean squared error.
-        colour_weight: λ2, of the colour loss.
-        aligned_weight: of :func:`aligned` (0: off, as in the paper).
-        structure_weight: of 1 − SSIM (0: off, as in the paper).
-        tone_weight: of the toned thumbnail's :func:`log_mse` (models with a tone).
-    """
-
-    reconstruction: str = "huber"
-    delta: float = 1.0
-    detail_weight: float = 0.1
-    colour_weight: float = 0.1
-    aligned_weight: float = 0.0
-    structure_weight: float = 0.0
-    tone_weight: float = 1.0
-
-    def terms(self, outputs, targets):
-        """Compute each weighted term.
-
-        Args:
-            outputs: dictionary of pictures, what there is of ``le``, ``dr`` and ``tone``.
-            targets: dictionary with a target of the same shape for each of the outputs.
-
-        Returns:
-            Dictionary from the term's name to its values, each of shape N.
-        """
-        terms = self._of_light(targets["le"], outputs["le"]) if "le" in outputs else {}
-        if "dr" in outputs and self.detail_weight:
-            terms["detail"] = self.detail_weight * mse(targets["dr"], outputs["dr"])
-        if "tone" in outputs and self.tone_weight:
-            terms["tone"] = self.tone_weight * log_mse(targets["tone"], outputs["tone"])
-        return terms
-
-    def _of_light(self, *light):
-        """Compute the terms of the LE output."""
-        options = {"delta": self.delta} if self.reconstruction == "huber" else {}
-        terms = {self.reconstruction: RECONSTRUCTIONS[self.reconstruction](*light, **options)}
-        if self.aligned_weight:
-            terms["aligned"] = self.aligned_weight * aligned(*light)
-        if self.colour_weight:
-            terms["colour"] = self.colour_weight * colour(*light)
-        if self.structure_weight:
-            terms["structure"] = self.structure_weight * structure(*light)
-        return terms
+RECONSTRUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "huber": huber,
+    "mse": mse,
+    "charbonnier": charbonnier,
+    "log_mse": log_mse,
+}
+"""The losses between LE's output and the reference, by name."""

@@ -1,25 +1,21 @@
-"""Training (sections 2.3 and 3.2): the model with its ``train_step``, the run."""
+"""The model that ``fit`` trains, with its ``train_step`` (sections 2.3 and 3.2)."""
 
-import sys
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from neid_tf import models
 from neid_tf.data import augment
-from neid_tf.data.batches import Sampling, training_batches
-from neid_tf.models import pretrained
 from neid_tf.models.layers import area_resize
-from neid_tf.models.neid import THUMBNAIL
+from neid_tf.models.neid import NEID, THUMBNAIL
 from neid_tf.models.tone import ToneCurve
 from neid_tf.support.errors import NeidError
-from neid_tf.training import workdir as runs
-from neid_tf.training.config import TrainConfig
-from neid_tf.training.precision import precision
+from neid_tf.training.objective import Objective
 
-__all__ = ["TrainConfig", "Trainer", "train"]
+Batch = Mapping[str, Any]
+"""A batch as :mod:`neid_tf.data.batches` loads it."""
 
 
 class Trainer(keras.Model):
@@ -30,15 +26,23 @@ class Trainer(keras.Model):
     ``train_step``.
 
     Args:
-        network: a :class:`neid_tf.models.NEID`, part ``training``.
+        network: part ``training``.
         objective: the weighted loss.
-        exposure, train: see :class:`TrainConfig`.
+        exposure: see :class:`neid_tf.data.sampling.Sampling`.
+        train: see :class:`neid_tf.training.config.TrainConfig`.
 
     Raises:
         ValueError: where the tone is to be trained, or kept, of a network that has none.
     """
 
-    def __init__(self, network, objective, exposure=0.0, train="all", **kwargs):
+    def __init__(
+        self,
+        network: NEID,
+        objective: Objective,
+        exposure: float = 0.0,
+        train: str = "all",
+        **kwargs: Any,
+    ) -> None:
         # The pictures stay in full precision; the network casts them itself.
         super().__init__(dtype="float32", **kwargs)
         self.network, self.objective, self.exposure = network, objective, exposure
@@ -47,14 +51,14 @@ class Trainer(keras.Model):
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.trackers.values())
 
-    def _term_names(self):
+    def _term_names(self) -> list[str]:
         blank = {name: np.zeros((1, 11, 11, 3), np.float32) for name in self.forward.output}
         return list(self.objective.terms(blank, blank))
 
-    def call(self, batch, training=False):
+    def call(self, batch: Batch, training: bool = False) -> dict[str, dict[str, Any]]:
         """Return the network's outputs and their targets for a batch as it was loaded."""
         low, inputs, targets = self.prepare(batch)
         outputs = self.forward(inputs, training=training)
@@ -62,13 +66,18 @@ class Trainer(keras.Model):
             targets["dr"] = self._detail_target(low, targets["le"], outputs)
         return {"outputs": outputs, "targets": targets}
 
-    def _detail_target(self, low, high, outputs):
+    def _detail_target(self, low: Any, high: Any, outputs: Mapping[str, Any]) -> Any:
         if self.network.config.detail_target != "toned":
             return low if self.network.config.detail_target == "low" else high
         return ops.stop_gradient(ToneCurve(dtype="float32")([low, outputs["tone_parameters"]]))
 
-    def prepare(self, batch):
-        """Turn a batch into the low-light crops, the network's inputs, and its targets."""
+    def prepare(self, batch: Batch) -> tuple[Any, Any, dict[str, Any]]:
+        """Turn a batch into the low-light crops, the network's inputs, and its targets.
+
+        Returns:
+            The crops, N×S×S×3 in [0, 1]; the network's input, or inputs by name; and the targets
+            by name, ``le`` of the crops' shape and ``tone`` N×128×128×3 for a network with a tone.
+        """
         config = self.network.config
         turned = [
             augment.flip_and_turn(augment.to_float(batch[side]), batch["flip"], batch["turns"])
@@ -83,7 +92,14 @@ class Trainer(keras.Model):
         inputs = {"image": image, "thumbnail": thumbnail}
         return low, inputs, {"le": high, "tone": views[1]}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """Compute the mean of the total loss, equation 7, and note each term."""
         total = 0.0
         for name, values in self.objective.terms(y_pred["outputs"], y_pred["targets"]).items():
@@ -102,7 +118,7 @@ class Trainer(keras.Model):
             with several workers (keras-team/keras issue 20329).
             """
 
-        def train_step(self, data):
+        def train_step(self, data: Any) -> dict[str, Any]:
             import tensorflow as tf
 
             batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -119,7 +135,7 @@ class Trainer(keras.Model):
             return results
 
 
-def _partly(network, train):
+def _partly(network: NEID, train: str) -> keras.Model:
     """Keep the other part of a network as it is; return the model of what has a loss then."""
     if not network.config.tone:
         raise NeidError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
@@ -132,60 +148,7 @@ def _partly(network, train):
     return keras.Model(network.input, {name: network.output[name] for name in kept})
 
 
-def _view(miniatures, batch):
-    """Cut thumbnails out of miniatures; some are mirrored, none stands on its head."""
+def _view(miniatures: Any, batch: Batch) -> Any:
+    """Cut thumbnails out of miniatures; some are mirrored, but none is turned or flipped."""
     thumbnails = area_resize(ops.cast(miniatures, "float32"), THUMBNAIL, batch["view"])
     return augment.mirror(thumbnails, batch["mirror"])
-
-
-def train(config, model_name, model_fields, pairs, validation, workdir, command=()):
-    """Train a model, or go on with the run that is in ``workdir``.
-
-    Args:
-        config: :class:`TrainConfig`.
-        model_name: one of :data:`neid_tf.models.VARIANTS`.
-        model_fields: what differs from the variant: fields of ``ModelConfig``.
-        pairs: :class:`neid_tf.data.pairs.Pairs` to train on, none smaller than the crop.
-        validation: pairs to score every ``validate_every`` epochs; may be empty.
-        workdir: folder of checkpoints, weights, logs and settings.
-        command: the command line, for the card of the weights.
-
-    Returns:
-        The trained :class:`neid_tf.models.NEID`, part ``inference``, in the precision that Keras
-        is set to; what is validated is so too.
-
-    Raises:
-        NonFiniteLoss: where a loss term is not a number any more.
-        WeightsError: where ``config.init`` cannot be read.
-        ValueError: where ``workdir`` holds a run with other settings.
-    """
-    run = runs.Run(Path(workdir), config, model_name, model_fields, command)
-    strategy = runs.start(config)
-    with strategy.scope(), precision(config.mixed_precision):
-        network = models.build(model_name, **model_fields)
-        if config.init:
-            models.adopt(pretrained.load_pretrained(config.init), network)
-        whole = models.rebuild(network, "training")
-        trainer = Trainer(whole, config.objective(), config.exposure, config.train)
-        sampling = Sampling(
-            crop=config.crop,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            thumbnail=trainer.network.config.tone,
-        )
-        steps = sampling.steps_per_epoch(pairs)
-        trainer.compile(
-            optimizer=config.optimizer(steps), jit_compile=config.jit_compile, loss=None
-        )
-        trainer.optimizer.build(trainer.network.trainable_variables)
-        first = run.restore(trainer)
-    batches = training_batches(pairs, sampling, first * steps, (config.epochs - first) * steps)
-    trainer.fit(
-        batches,
-        initial_epoch=first,
-        epochs=config.epochs,
-        steps_per_epoch=steps,
-        callbacks=[runs.StopOnNonFinite(), runs.Recorder(run, trainer, validation, steps)],
-        verbose=(1 if sys.stdout.isatty() else 2) if run.chief else 0,
-    )
-    return run.finish(trainer)

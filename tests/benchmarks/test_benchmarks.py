@@ -18,6 +18,7 @@ from neid_tf.benchmarks import (
     timing,
     training,
 )
+from neid_tf.data.sampling import Sampling
 from neid_tf.training.config import TrainConfig
 from tests.commands.test_commands import neid  # noqa: F401  a fixture
 from tests.conftest import darkened, picture, write
@@ -115,7 +116,7 @@ def test_tiles_against_one_piece(found, tmp_path):
 
 
 def test_training_rates():
-    settings = TrainConfig(crop=32, batch_size=2)
+    settings = TrainConfig(sampling=Sampling(crop=32, batch_size=2))
     fields = {"filters": 2, "depth": 1, "initializer": "he_normal"}
     report = training.rates(settings, "neid", fields, 1, ("float32", "mixed"), steps=1)
     for name in ("float32", "mixed"):

@@ -1,6 +1,5 @@
 """Every program's real main on tiny pictures, and what users see when they err."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -10,11 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from neid_tf import evaluation
 from neid_tf.commands import main as program
+from neid_tf.data.sampling import Sampling
+from neid_tf.evaluation import scores
 from neid_tf.inference import methods
-from neid_tf.training import config as train_config
-from neid_tf.training import losses
+from neid_tf.pixels.samples import luminance
+from neid_tf.support.fields import leaf_fields
+from neid_tf.training import losses, objective
 from neid_tf.training.config import TrainConfig
 from tests.conftest import darkened, picture, write
 
@@ -135,7 +136,7 @@ def test_evaluate(neid, tmp_path, pairs_folder, weights_file):
     assert set(report["mean"]) >= {"psnr", "ssim", "ssim_gray", "psnr_gt_mean"}
     assert [image["name"] for image in report["images"]] == list("123456")
     first = cv2.imread(str(saved / "1.png"))[..., ::-1]
-    expected = evaluation.score(picture(48, 64, 1), first)
+    expected = scores.score(picture(48, 64, 1), first)
     assert report["images"][0]["psnr"] == pytest.approx(expected["psnr"])
     assert report["controls"]["bicubic_half_and_back"]["psnr"] > report["controls"]["input"]["psnr"]
     assert f"{report['mean']['psnr']:.2f}" in out
@@ -183,7 +184,7 @@ def test_evaluate_without_references(neid, tmp_path, pairs_folder):
     options = [f"--data={low}", f"--outputs={pairs_folder / 'high'}"]
     report, _ = evaluated(neid, tmp_path, *options)
     assert [image["name"] for image in report["images"]] == list("123456")
-    expected = evaluation.luminance(picture(48, 64, 1)).mean()
+    expected = luminance(picture(48, 64, 1)).mean()
     assert report["images"][0]["brightness"] == pytest.approx(expected)
 
 
@@ -272,12 +273,12 @@ def test_every_field_has_a_flag_and_every_flag_is_read():
         (TrainConfig, train._CONFIG_FLAGS),
         (ModelConfig, train._MODEL_FLAGS),
     ):
-        fields = {field.name: field for field in dataclasses.fields(config)}
+        fields = {field.name: field for field in leaf_fields(config)}
         assert set(holders) == set(fields)
         for name, field in fields.items():
             assert field.metadata["help"].endswith("."), name
     assert train._CONFIG_FLAGS["epochs"].default == 2000
-    assert tuple(losses.RECONSTRUCTIONS) == train_config.RECONSTRUCTIONS
+    assert tuple(losses.RECONSTRUCTIONS) == objective.RECONSTRUCTIONS
 
 
 def test_the_papers_flagfile_is_the_papers_run(neid):
@@ -296,13 +297,11 @@ def test_the_papers_flagfile_is_the_papers_run(neid):
             flags.FLAGS[name].unparse()
     defaults = TrainConfig()
     assert config == defaults
-    assert (config.epochs, config.batch_size, config.crop) == (2000, 8, 256)
+    assert config.sampling == Sampling(batch_size=8, crop=256)
+    assert config.epochs == 2000
     assert (config.learning_rate, config.boundaries, config.decay) == (1e-4, "500,1000", 0.1)
-    assert (config.reconstruction, config.detail_weight, config.colour_weight) == (
-        "huber",
-        0.1,
-        0.1,
-    )
+    loss = config.objective
+    assert (loss.reconstruction, loss.detail_weight, loss.colour_weight) == ("huber", 0.1, 0.1)
     assert model == "paper"
     assert ModelConfig(**fields) == ModelConfig(filters=64, depth=4, initializer="normal")
 

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from neid_tf.data import augment, pairs
-from neid_tf.data.batches import ArrayBatches, Sampling, miniature, training_dataset
+from neid_tf.data.batches import ArrayBatches, miniature, training_dataset
+from neid_tf.data.sampling import Sampling
 from tests.conftest import picture
 
 
@@ -19,10 +20,10 @@ def coded():
     return pairs.Pairs(("a", "b", "c"), tuple(low), tuple(picture + 100 for picture in low))
 
 
-def loaders(coded, sampling, first, steps):
-    dataset = training_dataset(coded, sampling, first, steps)
+def loaders(coded, sampling, first, steps, thumbnail=False):
+    dataset = training_dataset(coded, sampling, first, steps, thumbnail)
     yield [{key: value.numpy() for key, value in batch.items()} for batch in dataset]
-    batches = ArrayBatches(coded, sampling, first, steps)
+    batches = ArrayBatches(coded, sampling, first, steps, thumbnail)
     yield [batches[index][0] for index in range(len(batches))]
 
 
@@ -64,8 +65,9 @@ def test_every_picture_once_an_epoch(coded):
 
 
 def test_a_run_goes_on_where_it_stopped(coded):
-    sampling = Sampling(crop=16, batch_size=4, thumbnail=True)
-    both = zip(loaders(coded, sampling, 0, 7), loaders(coded, sampling, 4, 3), strict=True)
+    sampling = Sampling(crop=16, batch_size=4)
+    parts = ((0, 7), (4, 3))
+    both = zip(*(loaders(coded, sampling, *part, thumbnail=True) for part in parts), strict=True)
     for whole, rest in both:
         for a, b in zip(whole[4:], rest, strict=True):
             assert a.keys() == b.keys()
@@ -81,8 +83,8 @@ def test_seeds_differ(coded):
 
 
 def test_thumbnails_come_with_the_crops(coded):
-    sampling = Sampling(crop=16, batch_size=4, thumbnail=True, smallest_view=0.5)
-    for batches in loaders(coded, sampling, 0, 5):
+    sampling = Sampling(crop=16, batch_size=4, smallest_view=0.5)
+    for batches in loaders(coded, sampling, 0, 5, thumbnail=True):
         views = np.concatenate([batch["view"] for batch in batches])
         assert (views[:, :2] >= 0).all()
         assert (views[:, 2:] >= 0.5).all()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from neid_tf.evaluation import luminance, niqe
+from neid_tf.evaluation import niqe
+from neid_tf.pixels.samples import luminance
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 

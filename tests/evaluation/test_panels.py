@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from neid_tf import evaluation, pictures
+from neid_tf import pictures
 from neid_tf.commands import main as program
 from neid_tf.evaluation import panels
-from neid_tf.evaluation.panels import CELL, COLOURS, FRAME, GAP, LABEL_HEIGHT, Crop, Panel
+from neid_tf.evaluation.crops import Crop, choose_crops
+from neid_tf.evaluation.panels import CELL, COLOURS, FRAME, GAP, LABEL_HEIGHT, Panel
+from neid_tf.evaluation.scores import score
 from tests.conftest import darkened, picture, write
 
 LABEL_TOP = GAP // 2
@@ -120,17 +122,17 @@ def test_chosen_crops_are_the_detailed_squares_dark_first():
     guide[32:48, 16:32][rows[32:48]] += 40
     guide[48:64, 144:160][rows[48:64]] += 80
     guide[0:16, 40:56][rows[0:16]] += 20
-    dark, bright = panels.choose_crops(guide)
+    dark, bright = choose_crops(guide)
     assert dark == (32, 16, 16, 16)
     assert bright == (48, 144, 16, 16)
-    assert len(panels.choose_crops(guide, 4)) == 4
+    assert len(choose_crops(guide, 4)) == 4
 
 
 def test_chosen_crops_lie_inside_and_apart():
     for height, width in ((1, 1), (3, 50), (20, 24), (61, 97), (200, 33)):
         guide = picture(height, width)
         taken = np.zeros((height, width), int)
-        chosen = panels.choose_crops(guide, 3)
+        chosen = choose_crops(guide, 3)
         assert chosen
         for crop in chosen:
             crop.of(guide)
@@ -165,7 +167,7 @@ def test_compare_scores_all_but_the_reference():
     lifted = np.minimum(dark.astype(int) * 2, 255).astype(np.uint8)
     shown = panels.compare(dark, {"twice": lambda _: lifted}, bright)
     for panel, name, pixels in zip(shown, ("Input", "twice"), (dark, lifted), strict=False):
-        scores = evaluation.score(bright, pixels)
+        scores = score(bright, pixels)
         assert panel.label == f"{name}  {scores['psnr']:.2f} dB / {scores['ssim']:.3f}"
         np.testing.assert_array_equal(panel.pixels, pixels)
     assert shown[2].label == "Reference"

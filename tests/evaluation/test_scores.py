@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from neid_tf import evaluation
+from neid_tf.evaluation import report, scores
 from tests.conftest import darkened, picture
 
 REFERENCE = picture(40, 53, 4)
@@ -12,35 +12,35 @@ OUTPUT = OUTPUT.astype(np.uint8)
 
 
 def test_scores_agree_with_scikit_image():
-    scores = evaluation.score(REFERENCE, OUTPUT)
+    found = scores.score(REFERENCE, OUTPUT)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     expected = structural_similarity(REFERENCE, OUTPUT, data_range=255, channel_axis=2, **options)
-    assert scores["ssim"] == pytest.approx(expected, abs=1e-6)
+    assert found["ssim"] == pytest.approx(expected, abs=1e-6)
     expected = peak_signal_noise_ratio(REFERENCE, OUTPUT, data_range=255)
-    assert scores["psnr"] == pytest.approx(expected, abs=1e-6)
+    assert found["psnr"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_ssim_gray_is_on_luminance():
     gray = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(float) for p in (REFERENCE, OUTPUT)]
-    assert evaluation.score(REFERENCE, OUTPUT)["ssim_gray"] == pytest.approx(
-        evaluation.ssim(*gray), abs=2e-3
+    assert scores.score(REFERENCE, OUTPUT)["ssim_gray"] == pytest.approx(
+        scores.ssim(*gray), abs=2e-3
     )
 
 
 def test_a_brightness_shift_costs_psnr_but_not_with_gt_mean():
     base = (REFERENCE * 0.5 + 20).astype(np.uint8)
     shifted = np.rint(base * 1.4).astype(np.uint8)
-    scores = evaluation.score(base, shifted)
-    assert scores["psnr"] < 20
-    assert scores["psnr_gt_mean"] > 40
+    found = scores.score(base, shifted)
+    assert found["psnr"] < 20
+    assert found["psnr_gt_mean"] > 40
 
 
 def test_small_errors_are_not_hidden():
     one_off = REFERENCE.copy()
     one_off[0, 0, 0] ^= 1
-    assert np.isfinite(evaluation.psnr(REFERENCE, one_off))
-    assert evaluation.psnr(REFERENCE, one_off) > 80
-    assert evaluation.psnr(REFERENCE, REFERENCE) == float("inf")
+    assert np.isfinite(scores.psnr(REFERENCE, one_off))
+    assert scores.psnr(REFERENCE, one_off) > 80
+    assert scores.psnr(REFERENCE, REFERENCE) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -53,59 +53,59 @@ def test_small_errors_are_not_hidden():
 )
 def test_bad_pictures(output, message):
     with pytest.raises(ValueError, match=message):
-        evaluation.score(REFERENCE, output)
+        scores.score(REFERENCE, output)
 
 
 def test_white_may_be_1_or_255_or_65535():
-    expected = evaluation.score(REFERENCE, OUTPUT)
+    expected = scores.score(REFERENCE, OUTPUT)
     for scaled in (
         [p / 255.0 for p in (REFERENCE, OUTPUT)],
         [p.astype(np.float32) / 255 for p in (REFERENCE, OUTPUT)],
         [p.astype(np.uint16) * 257 for p in (REFERENCE, OUTPUT)],
     ):
-        assert evaluation.score(*scaled) == expected
-        assert evaluation.score(scaled[0], OUTPUT) == expected
+        assert scores.score(*scaled) == expected
+        assert scores.score(scaled[0], OUTPUT) == expected
 
 
 def test_report(tmp_path):
     rows = [(str(i), darkened(picture(24, 36, i)), picture(24, 36, i)) for i in range(3)]
-    report = evaluation.evaluate(rows, lambda low: np.clip(low * 4, 0, 255), save=tmp_path)
-    assert [image["name"] for image in report["images"]] == ["0", "1", "2"]
+    made = report.evaluate(rows, lambda low: np.clip(low * 4, 0, 255), save=tmp_path)
+    assert [image["name"] for image in made["images"]] == ["0", "1", "2"]
     for name in ("psnr", "ssim", "ssim_gray", "psnr_gt_mean"):
-        values = [image[name] for image in report["images"]]
-        assert report["mean"][name] == pytest.approx(np.mean(values))
-    assert "255" in report["protocol"]["psnr"]
+        values = [image[name] for image in made["images"]]
+        assert made["mean"][name] == pytest.approx(np.mean(values))
+    assert "255" in made["protocol"]["psnr"]
     saved = cv2.imread(str(tmp_path / "1.png"))[..., ::-1]
-    assert evaluation.score(rows[1][2], saved)["psnr"] == report["images"][1]["psnr"]
+    assert scores.score(rows[1][2], saved)["psnr"] == made["images"][1]["psnr"]
 
 
 def test_ceiling_of_half_size():
     for size in ((40, 52), (41, 53)):
         reference = picture(*size, 5)
-        back = evaluation.half_and_back(reference)
+        back = report.half_and_back(reference)
         assert back.shape == reference.shape
-        assert 30 < evaluation.psnr(reference, back) < 60
+        assert 30 < scores.psnr(reference, back) < 60
 
 
 def test_report_without_references():
     rows = [(str(i), darkened(picture(24, 36, i)), None) for i in range(2)]
-    report = evaluation.evaluate(rows, lambda low: np.clip(low * 4, 0, 255))
-    assert [set(image) for image in report["images"]] == [
+    made = report.evaluate(rows, lambda low: np.clip(low * 4, 0, 255))
+    assert [set(image) for image in made["images"]] == [
         {"name", "niqe", "brightness", "contrast", "megapixels", "seconds"}
     ] * 2
-    assert report["mean"]["niqe"] is None  # too small
-    dark = evaluation.evaluate(rows)["mean"]
-    assert report["mean"]["brightness"] == pytest.approx(4 * dark["brightness"], rel=0.1)
-    assert report["mean"]["contrast"] == pytest.approx(4 * dark["contrast"], rel=0.1)
+    assert made["mean"]["niqe"] is None  # too small
+    dark = report.evaluate(rows)["mean"]
+    assert made["mean"]["brightness"] == pytest.approx(4 * dark["brightness"], rel=0.1)
+    assert made["mean"]["contrast"] == pytest.approx(4 * dark["contrast"], rel=0.1)
     assert "seconds_per_megapixel" not in dark
 
 
 def test_errors_name_the_picture():
     with pytest.raises(ValueError, match=r"dusk: the output is \(39, 53, 3\)"):
-        evaluation.evaluate([("dusk", OUTPUT[:-1], REFERENCE)])
+        report.evaluate([("dusk", OUTPUT[:-1], REFERENCE)])
 
 
 def test_ceiling_of_a_16_bit_reference_is_that_of_8_bits():
-    expected = evaluation.half_and_back(REFERENCE)
-    deep = evaluation.half_and_back(REFERENCE.astype(np.uint16) * 257)
+    expected = report.half_and_back(REFERENCE)
+    deep = report.half_and_back(REFERENCE.astype(np.uint16) * 257)
     np.testing.assert_allclose(deep, expected, atol=1)

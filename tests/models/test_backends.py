@@ -12,13 +12,14 @@ SCRIPT = """
 import sys
 sys.modules["tensorflow"] = None  # importing it fails, as where it is not installed
 import keras
-from neid_tf import training
 from neid_tf.data import pairs
+from neid_tf.training import Objective, Sampling, TrainConfig
+from neid_tf.training.train import train
 root, workdir = sys.argv[1:]
-config = training.TrainConfig(crop=32, batch_size=4, epochs=8, learning_rate=1e-3, ema=0.5,
-    structure_weight=0.1, validate_every=8)
+config = TrainConfig(sampling=Sampling(crop=32, batch_size=4), epochs=8, learning_rate=1e-3,
+    ema=0.5, objective=Objective(structure_weight=0.1), validate_every=8)
 loaded = pairs.load_pairs(root)
-training.train(config, "neid_tone", {"filters": 2, "depth": 1}, loaded,
+train(config, "neid_tone", {"filters": 2, "depth": 1}, loaded,
     loaded.select(lambda name: name == "6"), workdir)
 print(keras.backend.backend())
 """

@@ -4,6 +4,7 @@ import tensorflow as tf
 from skimage.color import rgb2hsv
 
 from neid_tf.training import losses
+from neid_tf.training.objective import Objective
 from tests.conftest import picture
 
 REFERENCE = np.stack([picture(16, 24, 1), picture(16, 24, 2)]) / np.float32(255)
@@ -43,16 +44,18 @@ def test_charbonnier():
 def test_aligned_is_the_error_at_the_references_brightness():
     gain = REFERENCE.mean((1, 2, 3)) / PREDICTION.mean((1, 2, 3))
     expected = losses.charbonnier(REFERENCE, PREDICTION * gain[:, None, None, None])
-    np.testing.assert_allclose(losses.aligned(REFERENCE, PREDICTION), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.exposure_aligned(REFERENCE, PREDICTION), expected, rtol=1e-5)
     nothing = losses.charbonnier(REFERENCE, REFERENCE)
-    np.testing.assert_allclose(losses.aligned(REFERENCE, REFERENCE * 1.3), nothing, rtol=1e-4)
+    np.testing.assert_allclose(
+        losses.exposure_aligned(REFERENCE, REFERENCE * 1.3), nothing, rtol=1e-4
+    )
 
 
 def test_aligned_is_finite_for_black():
     black = np.zeros_like(REFERENCE)
-    assert np.isfinite(losses.aligned(REFERENCE, black)).all()
+    assert np.isfinite(losses.exposure_aligned(REFERENCE, black)).all()
     np.testing.assert_allclose(
-        losses.aligned(black, REFERENCE), (REFERENCE / 2).mean((1, 2, 3)), rtol=1e-2
+        losses.exposure_aligned(black, REFERENCE), (REFERENCE / 2).mean((1, 2, 3)), rtol=1e-2
     )
 
 
@@ -109,7 +112,7 @@ def pictures(**names):
 def test_total_is_equation_7():
     outputs = pictures(le=PREDICTION, dr=PREDICTION * 0.5)
     targets = pictures(le=REFERENCE, dr=REFERENCE * 0.2)
-    terms = losses.Objective().terms(outputs, targets)
+    terms = Objective().terms(outputs, targets)
     assert list(terms) == ["huber", "colour", "detail"]
     total = sum(np.asarray(value) for value in terms.values())
     expected = (
@@ -123,8 +126,8 @@ def test_total_is_equation_7():
 def test_weights_of_the_terms():
     outputs = pictures(le=PREDICTION, dr=PREDICTION, tone=PREDICTION)
     targets = pictures(le=REFERENCE, dr=REFERENCE, tone=REFERENCE)
-    one = losses.Objective("charbonnier", structure_weight=1.0, tone_weight=1.0)
-    two = losses.Objective("charbonnier", structure_weight=2.0, tone_weight=3.0, colour_weight=0)
+    one = Objective("charbonnier", structure_weight=1.0, tone_weight=1.0)
+    two = Objective("charbonnier", structure_weight=2.0, tone_weight=3.0, colour_weight=0)
     one, two = one.terms(outputs, targets), two.terms(outputs, targets)
     np.testing.assert_allclose(2 * one["structure"], two["structure"], rtol=1e-6)
     np.testing.assert_allclose(3 * one["tone"], two["tone"], rtol=1e-6)

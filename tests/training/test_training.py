@@ -11,20 +11,23 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from neid_tf import evaluation, models
+from neid_tf import models
 from neid_tf.data import batches, pairs
+from neid_tf.data.sampling import Sampling
+from neid_tf.evaluation import report
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.models import pretrained
-from neid_tf.training import precision
-from neid_tf.training import trainer as training
-from neid_tf.training import workdir as runs
+from neid_tf.support.fields import unflatten
+from neid_tf.training import TrainConfig, Trainer, callbacks
+from neid_tf.training import train as training
 
 SMALL = {"filters": 4, "depth": 2}
 
 
 def config(**fields):
     defaults = {"crop": 32, "batch_size": 4, "epochs": 3, "learning_rate": 1e-3}
-    return training.TrainConfig(**(defaults | {"validate_every": 2, "panel_every": 2} | fields))
+    values = defaults | {"validate_every": 2, "panel_every": 2} | fields
+    return unflatten(TrainConfig, values)
 
 
 @pytest.fixture
@@ -143,12 +146,13 @@ def weights_of(workdir):
 
 SCRIPT = """
 import sys
-from neid_tf import training
 from neid_tf.data import pairs
+from neid_tf.training import Sampling, TrainConfig
+from neid_tf.training.train import train
 root, workdir, epochs = sys.argv[1:]
-config = training.TrainConfig(crop=32, batch_size=4, epochs=int(epochs), ema=0.9,
+config = TrainConfig(sampling=Sampling(crop=32, batch_size=4), epochs=int(epochs), ema=0.9,
     deterministic=True, boundaries="2,4", learning_rate=1e-3, validate_every=100)
-training.train(config, "neid_tone", {"filters": 4, "depth": 2},
+train(config, "neid_tone", {"filters": 4, "depth": 2},
     pairs.load_pairs(root), pairs.Pairs((), (), ()), workdir)
 """
 
@@ -202,20 +206,20 @@ def test_a_bad_loss_stops_the_run_and_keeps_the_checkpoint(loaded, tmp_path, mon
         return 0.0 * y_pred[:, 0, 0, 0] / tf.zeros(())
 
     monkeypatch.setattr("neid_tf.training.losses.colour", broken)
-    with pytest.raises(runs.NonFiniteLoss, match="step 3: the loss term 'colour' is nan"):
+    with pytest.raises(callbacks.NonFiniteLoss, match="step 3: the loss term 'colour' is nan"):
         run(config(epochs=2), loaded, tmp_path)
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
 
 
 def batch_of(loaded, **fields):
-    sampling = batches.Sampling(crop=32, batch_size=4, thumbnail=True, **fields)
-    return next(iter(batches.training_dataset(loaded, sampling, 0, 1)))
+    sampling = Sampling(crop=32, batch_size=4, **fields)
+    return next(iter(batches.training_dataset(loaded, sampling, 0, 1, thumbnail=True)))
 
 
 def trainer(name="neid_tone", compile_fields=(), settings=None, **fields):
     keras.utils.set_random_seed(3)
     network = models.rebuild(models.build(name, **(SMALL | fields)), "training")
-    made = training.Trainer(network, config().objective())
+    made = Trainer(network, config().objective)
     made.compile(optimizer=(settings or config()).optimizer(2), **dict(compile_fields))
     return made
 
@@ -264,8 +268,8 @@ def test_xla_computes_the_same(loaded):
 def test_half_precision_is_float16_with_a_gpu_alone(monkeypatch):
     for devices, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
         monkeypatch.setattr(keras.distribution, "list_devices", lambda devices=devices: devices)
-        assert precision.policy(True) == policy
-        assert precision.policy(False) == "float32"
+        assert devices.policy(True) == policy
+        assert devices.policy(False) == "float32"
 
 
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])
@@ -275,7 +279,7 @@ def test_mixed_precision_scales_the_loss(loaded, half):
         made = trainer(settings=config(mixed_precision=True, ema=0.5))
         before = [np.array(v) for v in made.network.trainable_variables]
         made.train_on_batch(batch_of(loaded))
-        with runs.averaged(made):
+        with callbacks.averaged(made):
             averaged = [np.array(v) for v in made.network.trainable_variables]
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -290,16 +294,15 @@ def test_mixed_precision_scales_the_loss(loaded, half):
 
 
 def test_half_precision_trains_and_single_precision_validates(loaded, tmp_path, monkeypatch):
-    made, make = [], training.Trainer
+    made, make = [], Trainer
     monkeypatch.setattr(training, "Trainer", lambda *args: made.append(make(*args)) or made[-1])
     model = run(config(mixed_precision=True), loaded, tmp_path)
     assert "float16" in made[0].network.get_layer("ff_squeeze").compute_dtype
     assert model.get_layer("ff_squeeze").compute_dtype == "float32"
     assert keras.mixed_precision.dtype_policy().name == "float32"
     held = loaded.select(lambda name: name == "6")
-    rows = zip(held.names, held.low, held.high, strict=True)
-    report = evaluation.evaluate(rows, Enhancement(model))
-    assert history(tmp_path)[-1]["validation_psnr"] == report["mean"]["psnr"]
+    scored = report.evaluate(held, Enhancement(model))
+    assert history(tmp_path)[-1]["validation_psnr"] == scored["mean"]["psnr"]
 
 
 def test_average_of_the_weights_is_what_is_kept(loaded):
@@ -309,7 +312,7 @@ def test_average_of_the_weights_is_what_is_kept(loaded):
     for _ in range(3):
         made.train_on_batch(batch_of(loaded))
     last = made.network.get_weights()
-    with runs.averaged(made):
+    with callbacks.averaged(made):
         averaged = made.network.get_weights()
     assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(last, averaged, strict=True))
     for a, b in zip(last, made.network.get_weights(), strict=True):
@@ -322,7 +325,7 @@ def rates(settings, epochs, steps=10):
 
 
 def test_piecewise_schedule_is_the_papers():
-    settings = training.TrainConfig()
+    settings = TrainConfig()
     np.testing.assert_allclose(
         rates(settings, [0, 499.9, 501, 999, 1001, 1999]),
         [1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6],

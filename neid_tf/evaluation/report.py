@@ -1,0 +1,165 @@
+"""Reports of many pictures: rows in, scores and their means out, with two controls."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neid_tf import pictures
+from neid_tf.evaluation import niqe, scores
+from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.samples import from_float, luminance, to_8_bit, to_float
+from neid_tf.support.errors import NeidError
+
+Row = tuple[str, np.ndarray, np.ndarray | None]
+"""A picture's name, its pixels and its reference's: H×W×3 RGB of one size, or None for that."""
+
+COLUMNS = {
+    "psnr": ("PSNR", 2),
+    "ssim": ("SSIM", 3),
+    "ssim_gray": ("gray", 3),
+    "psnr_gt_mean": ("GT mean*", 2),
+    "niqe": ("NIQE", 2),
+    "brightness": ("brightness", 1),
+    "contrast": ("contrast", 1),
+    "seconds_per_megapixel": ("s/MP", 2),
+}
+"""The columns of :func:`table`: score, (title, decimals)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Pictures that are read when their turn comes, as often as they are gone through.
+
+    Attributes:
+        names: the stems.
+        read: function from a name to the picture and its reference, or None for that.
+    """
+
+    names: tuple[str, ...]
+    read: Callable[[str], Sequence[np.ndarray | None]]
+
+    def __iter__(self) -> Iterator[Row]:
+        return ((name, *self.read(name)) for name in self.names)
+
+
+def evaluate(
+    rows: Iterable[Row],
+    predict: Callable[[np.ndarray], np.ndarray] | None = None,
+    save: Path | str | None = None,
+) -> dict[str, Any]:
+    """Score pictures, or what a method makes of them.
+
+    Args:
+        rows: the pictures; with references for all, or for none.
+        predict: function from a low-light picture to an enhanced one of the same size; None to
+            score the pictures as they are.
+        save: a folder to write the enhanced pictures to, as NAME.png; None for nowhere.
+
+    Returns:
+        The report: ``protocol``, ``mean`` (of every score) and ``images`` (one dictionary of
+        ``name``, scores, ``megapixels`` and, with a method, ``seconds`` each). The scores are
+        those of :func:`neid_tf.evaluation.scores.score`, or without references of
+        :mod:`neid_tf.evaluation.niqe`.
+
+    Raises:
+        ValueError: naming the picture that can't be scored.
+    """
+    images, protocol = [], niqe.PROTOCOL
+    for name, picture, reference in rows:
+        started = time.perf_counter()
+        output = picture if predict is None else predict(picture)
+        seconds = time.perf_counter() - started
+        if save is not None:
+            Path(save).mkdir(parents=True, exist_ok=True)
+            pictures.write(Path(save) / f"{name}.png", pictures.Picture(output))
+        protocol = niqe.PROTOCOL if reference is None else scores.PROTOCOL
+        image = {"name": name} | _scores(name, output, reference)
+        image["megapixels"] = output.shape[0] * output.shape[1] / 1e6
+        images.append(image if predict is None else image | {"seconds": seconds})
+    return {"protocol": protocol, "mean": mean_scores(images), "images": images}
+
+
+def _scores(name: str, output: np.ndarray, reference: np.ndarray | None) -> dict[str, Any]:
+    try:
+        if reference is None:
+            return niqe.score(luminance(to_8_bit(output)))
+        return scores.score(reference, output)
+    except ValueError as error:
+        raise NeidError(f"{name}: {error}") from error
+
+
+def mean_scores(images: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the mean over pictures of each score that they have; None where none has it.
+
+    Args:
+        images: the ``images`` of a report.
+    """
+    names = [n for n in images[0] if n not in ("name", "megapixels", "seconds")] if images else []
+    means = {}
+    for name in names:
+        values = [image[name] for image in images if image[name] is not None]
+        means[name] = float(np.mean(values)) if values else None
+    if images and "seconds" in images[0]:
+        seconds = sum(image["seconds"] for image in images)
+        means["seconds_per_megapixel"] = seconds / sum(image["megapixels"] for image in images)
+    return means
+
+
+def controls(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
+    """Score the input as it is and, with references, these halved and enlarged again.
+
+    Args:
+        rows: the pictures; they are gone through twice.
+
+    Returns:
+        The mean scores of ``input`` and of ``bicubic_half_and_back``.
+    """
+    scored = {"input": evaluate(rows)["mean"]}
+    if "psnr" in scored["input"]:
+        ceiling = ((name, reference, reference) for name, _, reference in rows)
+        scored["bicubic_half_and_back"] = evaluate(ceiling, half_and_back)["mean"]
+    return scored
+
+
+def half_and_back(reference: np.ndarray) -> np.ndarray:
+    """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
+    batch = pad_to_even(to_float(reference))
+    import cv2
+
+    full = cv2.resize(halve(batch), batch.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    full = full[: reference.shape[0], : reference.shape[1]]
+    return from_float(full, np.uint8)
+
+
+def finite(value: Any) -> Any:
+    """Return a report with None for infinity (the PSNR of equal pictures), which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Return the means of a report as text: a row for the method and for each control.
+
+    Args:
+        report: what :func:`evaluate` gave, with ``method`` (its ``name``) and ``controls``.
+    """
+    rows = {report["method"]["name"]: report["mean"]} | report["controls"]
+    columns = {name: COLUMNS[name] for name in COLUMNS if name in report["mean"]}
+    lines = [f"{'':<24}" + "".join(f"{title:>11}" for title, _ in columns.values())]
+    for name, mean in rows.items():
+        cells = [_cell(mean.get(score), places) for score, (_, places) in columns.items()]
+        lines.append(f"{name:<24}" + "".join(cells))
+    note = " * looks at the reference's brightness." if "psnr" in report["mean"] else ""
+    return "\n".join([*lines, f"{len(report['images'])} pictures.{note}"])
+
+
+def _cell(value: float | None, places: int) -> str:
+    return f"{'-':>11}" if value is None else f"{value:11.{places}f}"

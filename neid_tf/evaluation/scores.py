@@ -1,0 +1,71 @@
+"""Scores of one picture against its reference, by one protocol."""
+
+import numpy as np
+
+from neid_tf.pixels.samples import luminance, quantise, to_8_bit
+from neid_tf.support.errors import NeidError
+
+PROTOCOL = {
+    "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures",
+    "ssim": "RGB, Gaussian 11×11 windows, sigma 1.5 (scikit-image, gaussian_weights=True)",
+    "ssim_gray": "the same on luminance (0.299 R + 0.587 G + 0.114 B)",
+    "psnr_gt_mean": "output scaled to the reference's mean brightness first: looks at the answer",
+    "input": "NEID's is halved by antialiased bicubic (a = -0.5); all are compared at full size",
+}
+
+
+def score(reference: np.ndarray, output: np.ndarray) -> dict[str, float]:
+    """Score a picture against its reference.
+
+    Args:
+        reference: H×W×3 RGB, at least 11×11; see :func:`neid_tf.pixels.samples.to_8_bit`.
+        output: the same shape.
+
+    Returns:
+        ``psnr`` and ``psnr_gt_mean`` in dB, ``ssim`` and ``ssim_gray`` (at most 1).
+
+    Raises:
+        ValueError: where the shapes differ, or shape or type are not as said.
+    """
+    if reference.shape != output.shape:
+        raise NeidError(f"the output is {output.shape}, its reference {reference.shape}")
+    if min(reference.shape[:2]) < 11:
+        raise NeidError(f"SSIM needs pictures of at least 11×11, not {reference.shape[:2]}")
+    reference, output = to_8_bit(reference), to_8_bit(output)
+    gray = [luminance(picture) for picture in (reference, output)]
+    return {
+        "psnr": psnr(reference, output),
+        "ssim": ssim(reference, output),
+        "ssim_gray": ssim(*gray),
+        "psnr_gt_mean": psnr(reference, _with_mean_of(gray[0], gray[1], output)),
+    }
+
+
+def psnr(reference: np.ndarray, output: np.ndarray) -> float:
+    """Return the PSNR in dB of two arrays of one shape, data range 255 (inf if equal)."""
+    error = np.mean(np.square(reference.astype(np.float64) - output.astype(np.float64)))
+    return float(10.0 * np.log10(255.0**2 / error)) if error else float("inf")
+
+
+def ssim(reference: np.ndarray, output: np.ndarray) -> float:
+    """Return the SSIM of two pictures, H×W×3 or H×W, data range 255."""
+    from skimage.metrics import structural_similarity
+
+    return float(
+        structural_similarity(
+            reference,
+            output,
+            data_range=255,
+            channel_axis=2 if reference.ndim == 3 else None,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def _with_mean_of(
+    reference_gray: np.ndarray, output_gray: np.ndarray, output: np.ndarray
+) -> np.ndarray:
+    factor = reference_gray.mean() / max(output_gray.mean(), 1e-6)
+    return quantise(output * factor, np.uint8)

@@ -1,0 +1,83 @@
+"""The TensorBoard log of a run: a curve for each number, and panels of pictures."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from neid_tf import models
+from neid_tf.data.pairs import Pairs
+from neid_tf.inference.enhance import enhance
+
+
+class Board:
+    """Writes the log; on Keras backends other than TensorFlow it does nothing.
+
+    Args:
+        folder: where the log is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = None
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self.writer = tf.summary.create_file_writer(str(folder))
+
+    def scalars(self, row: Mapping[str, float]) -> None:
+        """Write the numbers of an epoch, which the row names as ``epoch``."""
+        if self.writer is None:
+            return
+        import tensorflow as tf
+
+        with self.writer.as_default():
+            for name, value in row.items():
+                tf.summary.scalar(name.replace("validation_", "validation/"), value, row["epoch"])
+        self.writer.flush()
+
+    def panel(self, whole: models.NEID, pairs: Pairs, epoch: int) -> None:
+        """Write a panel of the first pairs and what the network makes of them.
+
+        Args:
+            whole: the network, part ``whole``.
+            pairs: at least one pair.
+            epoch: the number of epochs done.
+        """
+        if self.writer is None:
+            return
+        import tensorflow as tf
+
+        with self.writer.as_default():
+            tf.summary.image("panel", panel(whole, pairs)[None], epoch)
+        self.writer.flush()
+
+
+def panel(whole: models.NEID, pairs: Pairs, count: int = 3) -> np.ndarray:
+    """Return rows of pictures side by side: input, LE, DR where there is one, reference.
+
+    Args:
+        whole: the network, part ``whole``.
+        pairs: the pairs to show, of any sizes.
+        count: how many of them, from the first on.
+
+    Returns:
+        H×W×3 of the pictures' type.
+    """
+    rows = []
+    for low, high in zip(pairs.low[:count], pairs.high[:count], strict=True):
+        pictures = [low, *(enhance(low, part) for part in _parts(whole)), high]
+        rows.append(np.concatenate(pictures, axis=1))
+    widest = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, [(0, 0), (0, widest - row.shape[1]), (0, 0)]) for row in rows]
+    return np.concatenate(rows, axis=0)
+
+
+def _parts(whole: models.NEID) -> list[Callable[[Any], Any]]:
+    """Return functions from a small picture to LE's and DR's picture."""
+    names = [name for name in ("le", "dr") if name in whole.output]
+    functions = [lambda batch, name=name: whole(batch, training=False)[name] for name in names]
+    for function in functions:
+        function.config = whole.config
+    return functions

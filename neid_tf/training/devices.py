@@ -1,0 +1,80 @@
+"""What a run computes on: seed, determinism, devices, precision."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from neid_tf.support.errors import NeidError
+from neid_tf.training.config import TrainConfig
+
+
+def start(config: TrainConfig) -> Any:
+    """Seed everything and set determinism and devices of a run.
+
+    Returns:
+        A ``tf.distribute`` strategy, or on other backends a stand-in with its ``scope``.
+
+    Raises:
+        ValueError: for a strategy on a backend other than TensorFlow.
+    """
+    keras.utils.set_random_seed(config.sampling.seed)
+    if keras.backend.backend() != "tensorflow":
+        if config.strategy != "none":
+            raise NeidError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
+        return _OneDevice()
+    import tensorflow as tf
+
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    return {
+        "none": tf.distribute.get_strategy,
+        "mirrored": tf.distribute.MirroredStrategy,
+        "multiworker": tf.distribute.MultiWorkerMirroredStrategy,
+    }[config.strategy]()
+
+
+class _OneDevice:
+    scope = staticmethod(contextlib.nullcontext)
+
+
+def is_chief(strategy: str) -> bool:
+    """Tell whether this process writes: the only one, or worker 0 of several.
+
+    Args:
+        strategy: ``TrainConfig.strategy``; with ``multiworker`` the environment's ``TF_CONFIG``
+            says which of the workers this process is.
+    """
+    if strategy != "multiworker":
+        return True
+    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+    return task.get("type", "chief") == "chief" or task.get("index", 0) == 0
+
+
+@contextlib.contextmanager
+def precision(mixed: bool) -> Iterator[None]:
+    """Let the layers made meanwhile compute in half precision, or in single precision.
+
+    Weights stay in single precision. Under a strategy of several workers, enter that first: this
+    asks for the devices, which starts TensorFlow, and workers must have joined by then.
+    """
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(policy(mixed))
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def policy(mixed: bool) -> str:
+    """Return the name of Keras's precision policy for this machine.
+
+    CPUs compute in bfloat16, if in any half precision, and graphics cards of every age in float16.
+    """
+    if not mixed:
+        return "float32"
+    has_gpu = keras.distribution.list_devices()[0].startswith("gpu")  # Of one kind, the best.
+    return "mixed_float16" if has_gpu else "mixed_bfloat16"

@@ -1,3 +1,6 @@
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -41,3 +44,43 @@ def test_pad_to_even():
 def test_halving_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="even size can be halved"):
         resample.halve(np.zeros(shape, np.float32))
+
+
+def dense_overlaps(length, size):
+    """The share of each of `size` cells that each pixel covers, as one matrix."""
+    cell = length / size
+    low, pixel = cell * np.arange(size)[:, None], np.arange(length)
+    overlap = np.minimum(low + cell, pixel + 1.0) - np.maximum(low, pixel)
+    return np.maximum(overlap, 0.0) / cell
+
+
+@pytest.mark.parametrize("shape", [(37, 50), (7, 90), (90, 7), (1, 1), (64, 32), (1, 400)])
+@pytest.mark.parametrize("size", [1, 16, 24])
+def test_area_means_are_those_of_a_matrix_of_weights(shape, size):
+    pixels = np.random.default_rng(0).random((*shape, 3), np.float32)
+    rows, columns = (dense_overlaps(length, size) for length in shape)
+    expected = np.einsum("rh,hwc,kw->rkc", rows, pixels.astype(float), columns)
+    reduced = resample.area_reduce(pixels, size)
+    assert (reduced.shape, reduced.dtype) == ((size, size, 3), np.float32)
+    np.testing.assert_allclose(reduced, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 40_000), (40_000, 2), (200, 400)])
+def test_time_and_memory_do_not_depend_on_the_shape(shape):
+    pixels = np.random.default_rng(0).random((*shape, 3), np.float32)
+    tracemalloc.start()
+    started = time.perf_counter()
+    resample.area_reduce(pixels, 384)
+    resample.halve(pixels)
+    seconds = time.perf_counter() - started
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seconds < 2.0  # A dense matrix of weights takes many times that.
+    assert peak < 2**24 + 8 * pixels.nbytes
+
+
+def test_halving_in_blocks_of_columns_changes_nothing(monkeypatch):
+    pixels = np.random.default_rng(1).random((22, 130, 3), np.float32)
+    whole = resample.halve(pixels)
+    monkeypatch.setattr(resample, "_COLUMNS", 7)
+    np.testing.assert_array_equal(resample.halve(pixels), whole)

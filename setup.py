@@ -1,39 +1,29 @@
 """Package metadata of neid_tf."""
 
-import re
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-HERE = Path(__file__).parent
-VERSION = re.search(
-    r'__version__ = "(.+)"', (HERE / "neid_tf/support/version.py").read_text("utf-8")
-)[1]
-REQUIREMENTS = [
-    line
-    for line in (HERE / "requirements.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith("#")
-]
-# How the restarts of workers are limited changes with Ray 2.64.
-RAY = "ray[data]>=2.49,<2.64"
+HERE = Path(__file__).resolve().parent
+common = runpy.run_path(str(HERE / "setup_common.py"))
 
 setup(
     name="neid_tf",
-    version=VERSION,
     description="NEID: low-light pictures made bright and detailed, in TensorFlow/Keras",
-    long_description=(HERE / "README.md").read_text("utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
     packages=find_packages(include=["neid_tf", "neid_tf.*"]),
-    package_data={
-        "neid_tf.models": ["weights/*", "*.npz"],
-        "neid_tf.data": ["*_validation.txt"],
-        "neid_tf.evaluation": ["niqe_model.txt"],
-    },
-    python_requires=">=3.10,<3.14",
-    install_requires=REQUIREMENTS,
-    extras_require={
-        "test": ["pytest>=8", "ruff>=0.8", "av>=17.1", "jax>=0.7"],
+    install_requires=common["requirements"](),
+    extras_require=common["EXTRAS"]
+    | {
+        "test": [
+            "av>=17.1",
+            "build>=1.2",
+            "jax>=0.7",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "rasterio>=1.4",
+            "ruff>=0.8",
+        ],
         "export": [
             "onnx>=1.17",
             "onnxruntime>=1.20",
@@ -41,11 +31,6 @@ setup(
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
         ],
-        "onnx": ["onnxruntime>=1.20"],
-        "litert": ["ai-edge-litert>=2.3"],
-        "demo": ["gradio>=6"],
-        "ray": [RAY],
-        "video": ["av>=17.1"],
     },
-    entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},
+    **common["metadata"](),
 )

@@ -4,9 +4,12 @@ import importlib
 
 from neid_tf.inference.enhance import enhance
 from neid_tf.models.pretrained import load_pretrained
+from neid_tf.models.registration import register_with_keras
 from neid_tf.support.version import __version__
 
 __all__ = ["__version__", "enhance", "load_pretrained", "models"]
+
+register_with_keras()
 
 
 def __getattr__(name):

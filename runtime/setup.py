@@ -1,41 +1,45 @@
-"""Package metadata of neid_tf for a machine that only enhances: the same package, no TensorFlow.
+"""Package metadata of neid_tf for a machine that does not train: the same package, no TensorFlow.
 
 A distribution of its own, since no extra of the main one can leave out what that requires: pip
-installs the requirements of the main distribution with each of its extras.
+installs the requirements of the main distribution with each of its extras. The package lies in
+the folder above this one; in the source distribution, beside this file.
 """
 
-import re
+import os
+import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.sdist import sdist
 
-ROOT = Path(__file__).resolve().parent.parent
-VERSION = re.search(
-    r'__version__ = "(.+)"', (ROOT / "neid_tf/support/version.py").read_text("utf-8")
-)[1]
-NOT_NEEDED = ("keras", "scikit-image", "tensorboard", "tensorflow")
-REQUIREMENTS = [
-    line
-    for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith(("#", *NOT_NEEDED))
-]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE if (HERE / "neid_tf").is_dir() else HERE.parent
+BESIDE = ("setup_common.py", "requirements.txt", "README.md", "CHANGELOG.md")
+common = runpy.run_path(str(ROOT / "setup_common.py"))
+
+
+class SourceDistribution(sdist):
+    """Puts the package and what is beside it into the archive, wherever they lie here."""
+
+    def make_release_tree(self, base_dir, files):
+        """Copy this folder's own files, then those of the folder above."""
+        super().make_release_tree(
+            base_dir, [name for name in files if ".." not in Path(name).parts]
+        )
+        for name in BESIDE:
+            shutil.copy2(ROOT / name, base_dir)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "neid_tf", Path(base_dir) / "neid_tf", ignore=ignored)
+
 
 setup(
     name="neid_tf_runtime",
-    version=VERSION,
     description="NEID: low-light pictures made bright and detailed, without TensorFlow",
-    long_description=(ROOT / "README.md").read_text("utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
     packages=find_packages(str(ROOT), include=["neid_tf", "neid_tf.*"]),
-    package_dir={"neid_tf": "../neid_tf"},
-    package_data={"neid_tf.models": ["weights/*"], "neid_tf.data": ["*_validation.txt"]},
-    python_requires=">=3.10,<3.14",
-    install_requires=REQUIREMENTS,
-    extras_require={
-        "onnx": ["onnxruntime>=1.20"],
-        "litert": ["ai-edge-litert>=2.3"],
-        "video": ["av>=17.1"],
-    },
-    entry_points={"console_scripts": ["neid = neid_tf.commands.main:script"]},
+    package_dir={"neid_tf": os.path.relpath(ROOT / "neid_tf", HERE)},
+    install_requires=common["requirements"](without=("keras", "tensorboard", "tensorflow")),
+    extras_require=common["EXTRAS"],
+    cmdclass={"sdist": SourceDistribution},
+    **common["metadata"](),
 )

@@ -5,7 +5,7 @@ bit) comes back brightened, beside the original under a slider, with controls fo
 size, and a PNG to download. Nothing is sent to other hosts; uploads and results are in a
 temporary folder, which is removed when the command ends. Ctrl-C ends it.
 
-Needs: pip install 'neid_tf[demo]'
+Needs: {install demo}
 
 Exit codes: 0 ended by the user; 1 failed; 2 wrong usage.
 """

@@ -43,7 +43,7 @@ def main(arguments):
 
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
     _check_outputs_alone()
-    function = None if _OUTPUTS.value else methods.load(common.METHOD.value, common.WEIGHTS.value)
+    function = None if _OUTPUTS.value else _function()
     rows = _chosen(root)
     scored = rows if function else _made_elsewhere(rows, _OUTPUTS.value)
     found = report.evaluate(scored, function, save=_SAVE.value)
@@ -52,6 +52,12 @@ def main(arguments):
     text = json.dumps(report.finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     files.write_whole(output, text.encode())
     print(report.table(found))
+
+
+def _function():
+    """Return the function from pictures to enhanced ones that is scored."""
+    weights = common.WEIGHTS.value
+    return methods.load(common.METHOD.value, weights, runtime=methods.reference_runtime(weights))
 
 
 def _check_outputs_alone():

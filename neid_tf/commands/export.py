@@ -13,7 +13,7 @@ litert       A .tflite file of built-in operators, for one picture of one size a
              --quantize=int8 makes it smaller and faster, at some loss: the PSNR against the
              float model is printed. It needs --representative, a folder of low-light pictures.
 
-onnx and litert need: pip install 'neid_tf[export]'
+onnx and litert need: {install export}
 
 Exit codes: 0 done; 1 failed; 2 wrong usage.
 """

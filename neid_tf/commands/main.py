@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from types import ModuleType
@@ -10,7 +11,7 @@ from absl import flags
 
 from neid_tf.commands import common, terminal
 from neid_tf.support.errors import NeidError, UsageError, reason_of
-from neid_tf.support.libraries import MissingLibraryError
+from neid_tf.support.libraries import MissingLibraryError, install_extra
 from neid_tf.support.version import __version__
 
 COMMANDS = {
@@ -113,9 +114,14 @@ def _complain(message: str, code: int) -> int:
 
 
 def help_text(module: ModuleType) -> str:
-    """Return a command's documentation and its flags with their defaults."""
+    """Return a command's documentation and its flags with their defaults.
+
+    What installs an extra depends on where this package came from: ``{install EXTRA}`` in the
+    documentation stands for it.
+    """
     common.declare(module.__name__, common.DEBUG)
-    return f"{module.__doc__.strip()}\n\nFlags:\n{flags.FLAGS.module_help(module)}"
+    text = re.sub(r"\{install (\w+)\}", lambda found: install_extra(found[1]), module.__doc__)
+    return f"{text.strip()}\n\nFlags:\n{flags.FLAGS.module_help(module)}"
 
 
 def script() -> None:

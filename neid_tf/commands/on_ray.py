@@ -8,6 +8,8 @@ import sys
 from absl import flags
 from tqdm import tqdm
 
+from neid_tf.support.libraries import install_extra
+
 ADDRESS = flags.DEFINE_string(
     "ray_address", "", "Address of a Ray cluster; if empty, RAY_ADDRESS, or else this machine."
 )
@@ -36,7 +38,9 @@ def enhance(inputs, output, make, weights, suffix="", **options):
     try:
         jobs, sources, failures = remote.plan(inputs, output, suffix)
     except ImportError as error:
-        raise cluster.ClusterError(f"addresses need {error.name}: {cluster.INSTALL}") from error
+        raise cluster.ClusterError(
+            f"addresses need {error.name}: {install_extra('ray')}"
+        ) from error
     rows = [_failure(name, None, reason) for name, reason in failures]
     work = cluster.Work(make, weights, sources, output, **options)
     there = 0

@@ -15,6 +15,7 @@ from neid_tf import pictures
 from neid_tf.inference.enhance import enhance
 from neid_tf.pixels.samples import over_white, to_type
 from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import install_extra
 
 MAX_PIXELS = 50_000_000
 """The largest picture read by default, in pixels."""
@@ -24,7 +25,6 @@ MAX_STRENGTH = 3.0
 """Where the page's strength control ends."""
 PREVIEW_SIDE = 1600
 """The longest side of the pictures under the slider, in pixels; the download has them all."""
-INSTALL = "pip install 'neid_tf[demo]'"
 
 _KEPT_SECONDS = 3600
 _LABEL = "original | enhanced"
@@ -158,9 +158,13 @@ def load_gradio():
     try:
         import gradio
     except ImportError as error:
-        raise ImportError(f"the page needs Gradio, which is missing: {INSTALL}") from error
+        raise ImportError(
+            f"the page needs Gradio, which is missing: {install_extra('demo')}"
+        ) from error
     if int(gradio.__version__.split(".")[0]) < 6:
-        raise ImportError(f"the page needs Gradio 6, not {gradio.__version__}: {INSTALL}")
+        raise ImportError(
+            f"the page needs Gradio 6, not {gradio.__version__}: {install_extra('demo')}"
+        )
     return gradio
 
 

@@ -67,7 +67,8 @@ def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarr
     unknown = [name for name in names if name not in METHODS]
     if unknown:
         raise UsageError(f"--methods are of {', '.join(METHODS)}, not {unknown[0]!r}")
-    return {title(name): load(name, weights) for name in names}
+    runtime = reference_runtime(weights)
+    return {title(name): load(name, weights, runtime=runtime) for name in names}
 
 
 def title(name: str) -> str:
@@ -120,6 +121,20 @@ def choose_runtime(weights):
     if Path(weights).is_dir() or Path(weights).suffix in filter(None, runtimes.SUFFIXES.values()):
         return runtimes.runtime_of(weights)
     return "tensorflow"
+
+
+def reference_runtime(weights: str) -> str:
+    """Return the runtime that scores are made with: TensorFlow, or where it is missing another.
+
+    Args:
+        weights: name or path of weights, or the path of an export.
+    """
+    from neid_tf.models import pretrained
+
+    has_keras = _is_installed("tensorflow") and _is_installed("keras")
+    if has_keras and weights in pretrained.names():
+        return "tensorflow"
+    return choose_runtime(weights)
 
 
 def _is_installed(runtime):

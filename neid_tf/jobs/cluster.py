@@ -21,9 +21,8 @@ from neid_tf import pictures
 from neid_tf.jobs import pipeline
 from neid_tf.jobs import storage as remote
 from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import install_extra
 
-INSTALL = "pip install 'neid_tf[ray]'"
-"""What installs Ray Data, and with it the file systems of :mod:`neid_tf.jobs.storage`."""
 BATCH = 16
 """The most pictures that a worker is given at a time, and that are done again if it dies."""
 _LOOKED_AT = 1000  # Pictures that are looked for, after a loss, as to whether they are done.
@@ -174,7 +173,7 @@ def _ray():
         import ray
         import ray.data
     except ImportError as error:
-        raise ClusterError(f"Ray Data is not installed: {INSTALL}") from error
+        raise ClusterError(f"Ray Data is not installed: {install_extra('ray')}") from error
     return ray
 
 

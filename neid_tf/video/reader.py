@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf.support.errors import FileError, errors_named
+from neid_tf.support.libraries import install_extra
 from neid_tf.video.frames import Frame
 
 ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
@@ -199,10 +200,12 @@ def _pyav(path):
     try:
         import av
     except ImportError as error:
-        reason = "videos need PyAV, which is missing: pip install 'neid_tf[video]'"
+        reason = f"videos need PyAV, which is missing: {install_extra('video')}"
         raise VideoError(path, reason) from error
     if not hasattr(av.VideoStream, "set_display_matrix"):
-        raise VideoError(path, f"videos need PyAV 17.1 or newer, not {av.__version__}")
+        raise VideoError(
+            path, f"videos need PyAV 17.1 or newer, not {av.__version__}: {install_extra('video')}"
+        )
     return av
 
 

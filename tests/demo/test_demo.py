@@ -16,6 +16,8 @@ import pytest
 from neid_tf import demo, pictures
 from neid_tf.commands import main as program
 from neid_tf.inference.enhance import enhance
+from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import install_extra
 from tests.conftest import darkened, picture, write
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -146,13 +148,13 @@ def test_errors_on_the_page_are_one_line_without_markup(enhancer, tmp_path):
 
 def test_missing_gradio_is_told_with_the_remedy(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(ImportError, match=re.escape("pip install 'neid_tf[demo]'")):
+    with pytest.raises(ImportError, match=re.escape(install_extra("demo"))):
         demo.load_gradio()
     command = "from neid_tf.commands import main; import sys; sys.modules['gradio'] = None; "
     command += "sys.exit(main.run('demo', ['demo']))"
     done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == program.FAILED
-    assert done.stderr.strip().endswith("which is missing: pip install 'neid_tf[demo]'")
+    assert done.stderr.strip().endswith(f"which is missing: {install_extra('demo')}")
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -165,7 +167,7 @@ def test_a_taken_port_is_named(monkeypatch):
     monkeypatch.setattr(demo, "launch", taken)
     for holder, value in {"_HOST": "127.0.0.1", "_PORT": 7999, "_MAX_UPLOAD": 1}.items():
         monkeypatch.setattr(command, holder, SimpleNamespace(value=value))
-    with pytest.raises(program.Failure, match=r"--host=127\.0\.0\.1 --port=7999"):
+    with pytest.raises(NeidError, match=r"--host=127\.0\.0\.1 --port=7999"):
         command._launch(None)
 
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -96,3 +98,15 @@ def test_packaged_weights(name):
 
 def test_there_is_a_default():
     assert pretrained.DEFAULT in pretrained.names()
+
+
+@pytest.mark.parametrize("order", ["import neid_tf, keras", "import keras, neid_tf"])
+def test_a_saved_model_loads_once_the_package_was_imported(order, tmp_path):
+    from neid_tf import models
+
+    model = models.build("neid_tone", filters=2, depth=1)
+    model.save(tmp_path / "model.keras")
+    code = f"{order}\nmodel = keras.models.load_model({str(tmp_path / 'model.keras')!r})\n"
+    code += "print(model.name, model.count_params())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["neid_tone", str(model.count_params())], done.stderr

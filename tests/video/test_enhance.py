@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 av = pytest.importorskip("av")
 
 from neid_tf import video  # noqa: E402
+from neid_tf.support.libraries import install_extra  # noqa: E402
 from neid_tf.video import Frame, VideoError, enhance_video  # noqa: E402
 from tests.video.test_frames import double, grays, noisy, sensitive_model  # noqa: E402
 
@@ -289,5 +291,5 @@ def test_memory_does_not_grow_with_length(tmp_path, monkeypatch):
 
 def test_the_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(VideoError, match=r"in\.mp4: .*pip install 'neid_tf\[video\]'"):
+    with pytest.raises(VideoError, match=r"in\.mp4: .*" + re.escape(install_extra("video"))):
         enhance_video(tmp_path / "in.mp4", tmp_path / "out.mp4", double)

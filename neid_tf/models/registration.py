@@ -1,0 +1,59 @@
+"""Saved models load once this package was imported: Keras is told of our classes when it starts.
+
+``import neid_tf`` does not import Keras, which takes seconds. So where Keras comes later, the
+modules that register classes with it are imported right after it.
+"""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+_REGISTERING = ("neid_tf.models.neid",)
+
+
+def register_with_keras() -> None:
+    """Register the classes of saved models now, if Keras is there, or as soon as it is imported."""
+    if sys.modules.get("keras"):
+        _import_all()
+    elif not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _KerasFinder())
+
+
+def _import_all():
+    for name in _REGISTERING:
+        importlib.import_module(name)
+
+
+class _KerasFinder(importlib.abc.MetaPathFinder):
+    """Finds Keras as others do, and lets what registers classes follow its import."""
+
+    def __init__(self):
+        self._asks = False
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras" or self._asks:
+            return None
+        self._asks = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asks = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads Keras with its own loader, then imports what registers classes."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _import_all()

@@ -15,6 +15,8 @@ import pytest
 
 from neid_tf import demo, pictures
 from neid_tf.commands import main as program
+from neid_tf.demo import page as web
+from neid_tf.demo import uploads
 from neid_tf.inference.enhance import enhance
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import install_extra
@@ -85,7 +87,7 @@ def test_transparency_is_shown_on_white_and_kept(enhancer, tmp_path):
 
 
 def test_previews_of_large_pictures_are_small(enhancer, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "PREVIEW_SIDE", 40)
+    monkeypatch.setattr(uploads, "PREVIEW_SIDE", 40)
     result = enhancer(write(tmp_path / "wide.png", darkened(picture(50, 80))))
     assert [pixels(path).shape for path in (result.before, result.after)] == [(25, 40, 3)] * 2
     assert pixels(result.download).shape == (50, 80, 3)
@@ -139,7 +141,7 @@ def test_errors_on_the_page_are_one_line_without_markup(enhancer, tmp_path):
     text = tmp_path / "<b>text.png"
     text.write_text("no picture")
     with pytest.raises(gradio.Error) as caught:
-        demo._answering(gradio, enhancer)(str(text), 1.0, 1)
+        web._answering(gradio, enhancer)(str(text), 1.0, 1)
     assert caught.value.message.startswith("&lt;b&gt;text.png: not a picture")
     assert len(caught.value.message.splitlines()) == 1
     assert str(tmp_path) not in caught.value.message

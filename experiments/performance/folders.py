@@ -26,7 +26,9 @@ from neid_tf.benchmarks.timing import interleaved, ratios, spread
 from neid_tf.commands import common
 from neid_tf.inference import methods, tiles
 from neid_tf.inference.enhance import Enhancement
-from neid_tf.jobs import plan as folders
+from neid_tf.jobs import pipeline
+from neid_tf.jobs.plan import plan
+from neid_tf.jobs.transfer import Transfer
 from neid_tf.support import files, keras_start
 from neid_tf.support.machine import usable_cores
 
@@ -67,7 +69,7 @@ def generate(folder, count, sides, seed=0):
 
 def one_after_the_other(jobs, function):
     """Do the jobs without any overlap."""
-    local = folders.LocalFiles(overwrite=True)
+    local = Transfer(existing="overwrite")
     for job in jobs:
         picture = pictures.decode(job.source, local.read(job))
         enhanced = picture.with_pixels(function(picture.pixels))
@@ -76,14 +78,14 @@ def one_after_the_other(jobs, function):
 
 def overlapped(jobs, function):
     """Do the jobs as `neid enhance` does."""
-    for _, error in folders.enhance_pictures(jobs, function, overwrite=True):
+    for _, error in pipeline.enhance_files(jobs, function, Transfer(existing="overwrite")):
         if error:
             raise error
 
 
 def speed(source, output, function, turns):
     """Return pictures a second of the three ways, and the ratios to the model alone."""
-    jobs, _ = folders.plan([source], output)
+    jobs = plan([str(source)], output).jobs
     batches = [function.prepare(pictures.read(job.source).pixels) for job in jobs]
 
     def model():
@@ -108,9 +110,9 @@ def speed(source, output, function, turns):
 
 def memory(source, output, function):
     """Return the resident megabytes after each hundred pictures of a folder."""
-    jobs, _ = folders.plan([source], output)
+    jobs = plan([str(source)], output).jobs
     rows = {}
-    for done, (_, error) in enumerate(folders.enhance_pictures(jobs, function), start=1):
+    for done, (_, error) in enumerate(pipeline.enhance_files(jobs, function, Transfer()), start=1):
         if error:
             raise error
         if done % 100 == 0 or done == len(jobs):
@@ -126,8 +128,8 @@ def resident():
 
 def stages(source, output, function):
     """Return the CPU seconds of each stage, over all pictures, one after the other."""
-    jobs, _ = folders.plan([source], output)
-    local, seconds = folders.LocalFiles(overwrite=True), dict.fromkeys(STAGES, 0.0)
+    jobs = plan([str(source)], output).jobs
+    local, seconds = Transfer(existing="overwrite"), dict.fromkeys(STAGES, 0.0)
 
     def timed(stage, *arguments):
         started = time.process_time()

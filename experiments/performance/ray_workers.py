@@ -19,7 +19,7 @@ from neid_tf.benchmarks.timing import ratios, spread
 from neid_tf.commands import common
 from neid_tf.inference import methods
 from neid_tf.jobs import cluster
-from neid_tf.jobs import storage as remote
+from neid_tf.jobs.plan import plan
 from neid_tf.support import keras_start
 
 _COUNT = flags.DEFINE_integer("ray_pictures", 320, "Pictures in the folder.", lower_bound=64)
@@ -31,13 +31,13 @@ flags.declare_key_flag("method")
 
 def run(source, output, workers):
     """Return the seconds until the first result, and pictures a second after the start."""
-    jobs, sources, _ = remote.plan([source], output)
+    made = plan([source], output, on_cluster=True)
     make = functools.partial(methods.load, common.METHOD.value, threads=1)
-    work = cluster.Work(make, common.WEIGHTS.value, sources, output, overwrite=True)
+    work = cluster.Work(make, common.WEIGHTS.value, tuple(made.storages), output, "overwrite")
     started, times = time.perf_counter(), []
-    for _, _, reason in cluster.enhance(jobs, work, cluster.Cluster(workers=workers)):
-        if reason:
-            raise ValueError(reason)
+    for _, error in cluster.enhance(made.jobs, work, cluster.Cluster(workers=workers)):
+        if error:
+            raise error
         times.append(time.perf_counter() - started)
     low, high = len(times) // 4, 3 * len(times) // 4
     return times[0], (high - low) / (times[high] - times[low])

@@ -1,14 +1,23 @@
 """neid enhance INPUT... --output=PATH [--scale=1|2] [--strength=S] [--weights=NAME|PATH]
 
-Brightens low-light pictures and restores their details. INPUT: picture files (JPEG, PNG,
-BMP, TIFF, WebP; 8 or 16 bit), videos (with the extra 'video'), folders with all pictures
-and videos below them, and globs. PATH is a folder, which gets files of the same names and
-formats, or a file where there is one input.
+Brightens low-light pictures and restores their details.
+
+INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP; 8 or 16 bit), a video (with the extra
+'video'), a folder, which means all pictures and videos below it, or a pattern in quotes such as
+'photos/**/*.jpg'. PATH is a folder, which gets files of the same names and formats; where there
+is one input file, it may be the name of the file to write, whose suffix says the format.
+
+  neid enhance dark.jpg --output=bright.png
+  neid enhance photos --output=photos-bright --existing=skip
+
+What can't be done is named on stderr with its reason, and the rest is done. Files of a folder
+that are neither pictures nor videos are counted at the end, and so are outputs of an earlier
+run that lie inside the input.
 
 With --engine=ray (and the extra 'ray') the workers of a Ray cluster, or of this machine, share
 the pictures. INPUT and PATH, a folder, may then be addresses of other file systems too
-(s3://bucket/folder/**, gs://…). What is there already is left out, so a second run does what is
-missing; what fails is listed in PATH/failures.jsonl.
+(s3://bucket/folder/**, gs://…). What exists already is left as it is, so a second run does what
+is missing; what fails is listed in PATH/failures.jsonl.
 
 Exit codes: 0 all done; 1 some input failed (each is named on stderr with its reason, the
 rest is done); 2 wrong usage.
@@ -16,26 +25,43 @@ rest is done); 2 wrong usage.
 
 import contextlib
 import functools
-import itertools
+import math
+import os
 import sys
 
 from absl import flags
 from tqdm import tqdm
 
 from neid_tf import pictures, video
-from neid_tf.commands import common, on_ray
+from neid_tf.commands import common, on_ray, terminal
+from neid_tf.commands.tally import Tally
 from neid_tf.inference import methods
-from neid_tf.jobs import plan as folders
-from neid_tf.jobs import storage as remote
+from neid_tf.jobs import local
+from neid_tf.jobs import plan as planning
+from neid_tf.jobs.storage import is_address
+from neid_tf.jobs.transfer import EXISTING, Transfer
 
 _SCALE = flags.DEFINE_enum(
-    "scale", "1", ["1", "2"], "1: an output of the input's size; 2: of twice its size."
+    "scale",
+    "1",
+    ["1", "2"],
+    "1: the output has the size of the input. 2: twice its width and height, for pictures that "
+    "were made small to be sent.",
 )
 _STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "0 is the input, 1 the full effect, above 1 more light.", lower_bound=0.0
+    "strength",
+    1.0,
+    "How strong the effect is: 0 is the input, 1 what the network makes of it, values between a "
+    "blend of both; each whole number above 1 doubles the light of dark parts once more.",
+    lower_bound=0.0,
+    upper_bound=8.0,
 )
+flags.register_validator("strength", math.isfinite, "must be a number from 0 to 8")
 _TILE = flags.DEFINE_string(
-    "tile", "auto", "Side of the tiles of large pictures, in pixels of the input; or auto."
+    "tile",
+    "auto",
+    "Large pictures are done in square tiles. Their side in pixels of the input, at least 64; "
+    "auto: 1024 at --scale=1, 512 at --scale=2.",
 )
 _RUNTIME = flags.DEFINE_enum(
     "runtime",
@@ -47,7 +73,20 @@ _RUNTIME = flags.DEFINE_enum(
     "much sooner than TensorFlow and then is as fast on a CPU; else tensorflow. With an NVIDIA GPU "
     "tensorflow comes first. Large pictures are done in tiles by tensorflow and onnx.",
 )
-_SUFFIX = flags.DEFINE_string("suffix", "", "Text behind each name, before its extension.")
+_SUFFIX = flags.DEFINE_string(
+    "suffix",
+    "",
+    "Text behind the name of each output, before its extension: with _bright, a.png becomes "
+    "a_bright.png.",
+)
+_EXISTING = flags.DEFINE_enum(
+    "existing",
+    None,
+    list(EXISTING),
+    "What becomes of outputs that exist already. fail: the input is named as failed; skip: they "
+    "are left as they are, and counted; overwrite: they are replaced. (default: fail; skip with "
+    "--engine=ray)",
+)
 _ENGINE = flags.DEFINE_enum(
     "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
 )
@@ -57,33 +96,41 @@ common.declare(
 common.declare(__name__, *on_ray.FLAGS)
 
 
-def main(inputs):
+def main(inputs: list[str]) -> int:
     """Enhance the inputs; return the exit code."""
+    inputs = [common.expanded(item) for item in inputs]
     if not inputs:
-        raise flags.ValidationError("no input: name pictures, folders or globs")
-    output = common.required(common.OUTPUT)
-    if _ENGINE.value == "ray":
-        return _on_ray(inputs, output)
+        raise flags.ValidationError("no input: name pictures, folders or patterns")
+    output, on_cluster = common.required(common.OUTPUT), _ENGINE.value == "ray"
     for item in [*inputs, output]:
-        if remote.is_address(item):
+        if is_address(item) and not on_cluster:
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
-    jobs, failures = folders.plan(inputs, output, _SUFFIX.value)
-    for name, reason in failures:
-        _report(f"{name}: {reason}")
-    failed = len(failures)
-    if jobs:
+    if on_cluster:
+        return _on_ray(inputs, output)
+    plan = planning.plan(inputs, output, _SUFFIX.value)
+    tally = Tally(output, plan)
+    if plan.jobs:
         _tile()
-        failed += _enhance_all(jobs)
-        print(f"{len(jobs) + len(failures) - failed} written to {output}")
-    return 1 if failed else 0
+        _enhance_all(plan, tally)
+    return tally.close()
+
+
+def _existing() -> str:
+    """Return what becomes of outputs that exist."""
+    if common.OVERWRITE.value:
+        if _EXISTING.value not in (None, "overwrite"):
+            raise flags.ValidationError(f"--overwrite and --existing={_EXISTING.value} differ")
+        return "overwrite"
+    return _EXISTING.value or ("skip" if _ENGINE.value == "ray" else "fail")
 
 
 def _on_ray(inputs, output):
     scale, runtime, weights = int(_SCALE.value), _RUNTIME.value, common.WEIGHTS.value
-    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
+    options = {"existing": _existing(), "max_pixels": _max_pixels()}
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     methods.check(common.METHOD.value, weights, scale, runtime)
-    return on_ray.enhance(inputs, output, make, weights, _SUFFIX.value, **options)
+    plan = on_ray.plan(inputs, output, _SUFFIX.value)
+    return on_ray.enhance(plan, output, make, weights, **options)
 
 
 def _maker():
@@ -116,53 +163,27 @@ def _max_pixels():
 
 
 def _enhance_clip(job):
-    """Enhance a video under a progress bar of its own; return its error or None."""
+    """Enhance a video under a progress bar of its own; return its summary."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
     options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
-    with tqdm(unit="frame", desc=job.source.name, disable=not sys.stderr.isatty()) as bar:
+    name = terminal.printable(os.path.basename(job.source))
+    with tqdm(unit="frame", desc=name, disable=not sys.stderr.isatty()) as bar:
 
         def progress(done, total):
             bar.total = total
             bar.update(done - bar.n)
 
-        try:
-            summary = folders.enhance_clip(
-                job, model, overwrite=common.OVERWRITE.value, progress=progress, **options
-            )
-        except (pictures.PictureError, video.VideoError) as error:
-            return error
-        except MemoryError:
-            return pictures.PictureError(job.source, "not enough memory")
-    for note in summary.notes:
-        _report(f"{job.source}: {note}")
-    return None
+        return video.enhance_video(job.source, job.target, model, progress=progress, **options)
 
 
-def _enhance_all(jobs):
-    """Do the jobs under a progress bar; return how many failed."""
-    failed = 0
-    hidden = len(jobs) < 2 or not sys.stderr.isatty()
+def _enhance_all(plan, tally):
+    """Do the jobs under a progress bar; take note of each."""
+    transfer = Transfer(tuple(plan.storages), existing=_existing())
+    outcomes = local.enhance(plan.jobs, transfer, _function, _enhance_clip, _max_pixels())
+    hidden = len(plan.jobs) < 2 or not sys.stderr.isatty()
     with (
-        contextlib.closing(_outcomes(jobs)) as outcomes,
-        tqdm(outcomes, total=len(jobs), unit="picture", disable=hidden) as bar,
+        contextlib.closing(outcomes),
+        tqdm(outcomes, total=len(plan.jobs), unit="picture", disable=hidden) as bar,
     ):
-        for _, error in bar:
-            if error:
-                failed += 1
-                _report(str(error))
-    return failed
-
-
-def _outcomes(jobs):
-    """Do the jobs in their order; yield each and its error or None."""
-    function = functools.cache(_function)
-    options = {"overwrite": common.OVERWRITE.value, "max_pixels": _max_pixels()}
-    for is_video, group in itertools.groupby(jobs, key=lambda job: job.is_video):
-        if is_video:
-            yield from ((job, _enhance_clip(job)) for job in group)
-        else:
-            yield from folders.enhance_pictures(list(group), function(), **options)
-
-
-def _report(message):
-    tqdm.write(f"neid: {message}", file=sys.stderr)
+        for outcome in bar:
+            tally.note(*outcome)

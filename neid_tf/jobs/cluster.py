@@ -7,67 +7,56 @@ Pictures never pass through Ray or the driver.
 
 import contextlib
 import dataclasses
-import logging
 import os
 import secrets
 import tempfile
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
 import numpy as np
 
 from neid_tf import pictures
 from neid_tf.jobs import pipeline
-from neid_tf.jobs import storage as remote
-from neid_tf.support.errors import NeidError
-from neid_tf.support.libraries import install_extra
+from neid_tf.jobs.plan import Job
+from neid_tf.jobs.ray_cluster import (
+    Cluster,
+    ClusterError,
+    connected,
+    count_workers,
+    ray_module,
+)
+from neid_tf.jobs.storage import storage_of
+from neid_tf.jobs.transfer import AlreadyThere, Skipped, Transfer
+from neid_tf.pictures import PictureError
+from neid_tf.support.errors import NeidError, reason_of
 
 BATCH = 16
 """The most pictures that a worker is given at a time, and that are done again if it dies."""
 _LOOKED_AT = 1000  # Pictures that are looked for, after a loss, as to whether they are done.
-_PATIENCE = 4  # Times that all workers may be lost without a picture done.
-
-
-class ClusterError(NeidError):
-    """Ray is missing, can't be reached, or its workers can't work."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """Where the workers run.
-
-    Attributes:
-        address: of a running Ray cluster; empty for ``RAY_ADDRESS``, or else this machine.
-        workers: how many; 0 for as many as fit into the cluster.
-        cpus: CPUs of each worker, which are also its threads.
-        gpus: GPUs of each worker; may be a fraction.
-    """
-
-    address: str = ""
-    workers: int = 0
-    cpus: int = 1
-    gpus: float = 0.0
+_KINDS = (PictureError, AlreadyThere, Skipped)
+MAX_BARREN_ROUNDS = 4  # Times that all workers may be lost without a picture done.
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What every worker is told.
+    """What every worker is given.
 
     Attributes:
         make: function from a name or path of weights to a function of pixels; it can be pickled.
         weights: name or path of weights. A file is sent to the workers.
-        sources: the places that the jobs count (:func:`neid_tf.jobs.storage.plan`).
+        sources: the file systems that the jobs count (:class:`neid_tf.jobs.plan.Plan`).
         output: path or address of the folder that is written to.
-        overwrite: whether files that exist are replaced.
-        max_pixels: the largest picture read.
+        existing: what becomes of outputs that exist, see :class:`neid_tf.jobs.transfer.Transfer`.
+        max_pixels: the largest picture read, in pixels.
     """
 
-    make: object
+    make: Callable
     weights: str
     sources: tuple
     output: str
-    overwrite: bool = False
+    existing: str = "skip"
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS
 
 
@@ -77,29 +66,33 @@ class Worker:
     def __init__(self, work, label, content, threads):
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
-        self.work, self.threads, place = work, threads, remote.place_of(work.output)
-        self.transfer = remote.Transfer(work.sources, place, work.overwrite, label)
-        self.function, self.unable = None, ""
+        self.work, self.threads = work, threads
+        self.transfer = Transfer(work.sources, storage_of(work.output), work.existing, label)
+        self.function, self.load_error = None, ""
         try:
             with _file(work.weights, content) as weights:
                 self.function = work.make(weights)
         except Exception as error:
             # Raised here, Ray would take it for the death of a worker and try again.
-            self.unable = str(error) or type(error).__name__
+            self.load_error = str(error) if isinstance(error, NeidError) else reason_of(error)
 
     def __call__(self, batch):
-        """Do the pictures of a batch (columns ``number``, ``source``, ``target``, ``place``)."""
-        columns = (batch[name] for name in ("source", "target", "place"))
-        jobs = [remote.Job(str(s), str(t), int(p)) for s, t, p in zip(*columns, strict=True)]
-        jobs = [] if self.unable else jobs
+        """Do the pictures of a batch (columns ``number``, ``source``, ``target``, ``storage``)."""
+        columns = (batch[name] for name in ("source", "target", "storage"))
+        jobs = [
+            Job(os.fsdecode(s), os.fsdecode(t), int(n)) for s, t, n in zip(*columns, strict=True)
+        ]
+        jobs = [] if self.load_error else jobs
         how = (self.function, self.transfer, self.work.max_pixels, self.threads)
         done = pipeline.enhance_files(jobs, *how)
         errors = [error for _, error in done] or [None] * len(batch["number"])
         return {
             "number": batch["number"],
-            "there": np.array([isinstance(e, remote.AlreadyThere) for e in errors]),
-            "reason": np.array([str(e or "") for e in errors], object),
-            "unable": np.array([self.unable] * len(errors), object),
+            "kind": np.array([_kind_of(e) for e in errors]),
+            # File names may be no text, which Ray's columns can't hold.
+            "path": np.array([os.fsencode(e.path) if e else b"" for e in errors], object),
+            "reason": np.array([os.fsencode(e.reason) if e else b"" for e in errors], object),
+            "load_error": np.array([os.fsencode(self.load_error)] * len(errors), object),
         }
 
 
@@ -116,78 +109,101 @@ def _file(name, content):
         yield path
 
 
-def enhance(jobs, work, cluster=None):
+def enhance(
+    jobs: Sequence[Job], work: Work, cluster: Cluster | None = None
+) -> Iterator[tuple[Job, PictureError | None]]:
     """Enhance pictures, each written whole or not at all.
 
     The loss of a worker or of its machine costs the pictures that it had: they are done again by
     others. A picture that is lost again and again is given up.
 
     Args:
-        jobs: list of :class:`neid_tf.jobs.storage.Job`.
-        work: :class:`Work`.
-        cluster: :class:`Cluster`.
+        jobs: what to read and write.
+        work: what every worker is given.
+        cluster: where the workers run; None for this machine.
 
     Yields:
-        For each job, in the order in which they are done: the job, whether it was there already,
-        and the reason why it can't be done, or an empty text.
+        For each job, in the order in which they are done, the job and the error that kept it
+        from being done, or None.
 
     Raises:
         ClusterError: see there.
     """
     if not jobs:
         return
-    ray = _ray()
-    cluster, label = cluster or Cluster(), secrets.token_hex(4) + "-"
-    rest, fruitless, lost = dict(enumerate(jobs)), 0, False
+    label, finished = secrets.token_hex(4) + "-", False
     try:
-        with _connected(cluster):
-            while rest and fruitless < _PATIENCE:
-                before = len(rest)
-                try:
-                    for row in _rows(rest, work, label, cluster):
-                        if row["unable"]:
-                            raise ClusterError(f"a worker cannot work: {row['unable']}")
-                        # What is there after a loss, a lost worker may have written.
-                        there = bool(row["there"])
-                        reason = "" if there else str(row["reason"])
-                        yield rest.pop(int(row["number"])), there and not lost, reason
-                except ray.exceptions.RayTaskError as error:
-                    raise ClusterError(f"a worker failed: {_cause(error)}") from error
-                except ray.exceptions.RayError:
-                    for number in _written(rest, work):
-                        yield rest.pop(number), False, ""
-                    # What a machine takes down with it is noticed one by one.
-                    lost, fruitless = True, 0 if len(rest) < before else fruitless + 1
-                    time.sleep(2.0**fruitless)
-                    rest = _turned(rest, 1 if fruitless else len(rest) // 2)
+        yield from _enhance(jobs, work, cluster or Cluster(), label)
+        finished = True
     finally:
-        if lost:
-            remote.place_of(work.output).remove_leftovers(work.output, label)
+        if not finished:
+            _remove_leftovers(work, label)
+
+
+def _remove_leftovers(work, label):
+    with contextlib.suppress(NeidError, OSError):
+        storage_of(work.output).remove_leftovers(work.output, label)
+
+
+def _enhance(jobs, work, cluster, label):
+    ray = ray_module()
+    rest, barren_rounds, lost = dict(enumerate(jobs)), 0, False
+    with connected(cluster):
+        while rest and barren_rounds < MAX_BARREN_ROUNDS:
+            before = len(rest)
+            try:
+                for row in _rows(rest, work, label, cluster):
+                    error = _error_of(row)
+                    # What is there after a loss, a lost worker may have written.
+                    written = lost and isinstance(error, AlreadyThere)
+                    yield rest.pop(int(row["number"])), None if written else error
+            except ray.exceptions.RayTaskError as error:
+                raise ClusterError(f"a worker failed: {_cause(error)}") from error
+            except ray.exceptions.RayError:
+                for number in _written(rest, work):
+                    yield rest.pop(number), None
+                # What a machine takes down with it is noticed one by one.
+                lost, barren_rounds = True, 0 if len(rest) < before else barren_rounds + 1
+                time.sleep(2.0**barren_rounds)
+                rest = _rotated(rest, 1 if barren_rounds else len(rest) // 2)
+    if lost:
+        _remove_leftovers(work, label)
     for job in rest.values():
-        yield job, False, f"{job.source}: its worker died, several times"
+        yield job, PictureError(job.source, "its worker died, several times")
 
 
-def _ray():
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ClusterError(f"Ray Data is not installed: {install_extra('ray')}") from error
-    return ray
+def _kind_of(error):
+    """Return which of the kinds of errors one is; -1 for none."""
+    return max((n for n, kind in enumerate(_KINDS) if isinstance(error, kind)), default=-1)
+
+
+def _error_of(row):
+    """Return the error that a worker told of, or None."""
+    if row["load_error"]:
+        raise ClusterError(f"a worker cannot work: {os.fsdecode(row['load_error'])}")
+    if row["kind"] < 0:
+        return None
+    return _KINDS[row["kind"]](os.fsdecode(row["path"]), os.fsdecode(row["reason"]))
 
 
 def _written(rest, work):
     """Return the jobs that are done although the word of it was lost with a worker."""
-    if work.overwrite:
+    if work.existing == "overwrite":
         return []
-    place = remote.place_of(work.output)
+    place = storage_of(work.output)
     # They are given out in their order.
     first = list(rest.items())[:_LOOKED_AT]
-    return [number for number, job in first if place.exists(job.target)]
+    return [number for number, job in first if _exists(place, job.target)]
 
 
-def _turned(rest, count):
+def _exists(place, path):
+    try:
+        return place.exists(path)
+    except PictureError:
+        return False  # A worker will tell why.
+
+
+def _rotated(rest, count):
     """Return the jobs with some moved to the end: one that kills its worker is not first again."""
     items = list(rest.items())
     return dict(items[count:] + items[:count])
@@ -199,10 +215,18 @@ def _cause(error):
 
 def _rows(jobs, work, label, cluster):
     """Yield Ray Data's rows for these jobs."""
-    ray = _ray()
-    workers = _workers(cluster)
+    ray = ray_module()
+    workers = count_workers(cluster)
     size = min(max(len(jobs) // (4 * workers), 1), BATCH)
-    rows = [{"number": number} | dataclasses.asdict(job) for number, job in jobs.items()]
+    rows = [
+        {
+            "number": number,
+            "source": os.fsencode(job.source),
+            "target": os.fsencode(job.target),
+            "storage": job.storage,
+        }
+        for number, job in jobs.items()
+    ]
     content = None
     if os.path.isfile(work.weights):
         with open(work.weights, "rb") as file:
@@ -226,45 +250,4 @@ def _rows(jobs, work, label, cluster):
     yield from done.iter_rows()
 
 
-def _workers(cluster):
-    """Return how many workers there are to be."""
-    found = _ray().cluster_resources()
-    fit = found.get("CPU", 0.0) / cluster.cpus
-    if cluster.gpus:
-        fit = min(fit, found.get("GPU", 0.0) / cluster.gpus)
-    if fit < 1.0:
-        raise ClusterError(
-            f"no machine for a worker of {cluster.cpus} CPUs and {cluster.gpus:g} GPUs: "
-            f"Ray has {found.get('CPU', 0.0):g} and {found.get('GPU', 0.0):g}"
-        )
-    return cluster.workers or int(fit)
-
-
-@contextlib.contextmanager
-def _connected(cluster):
-    """Connect to the cluster, or start one here; quietly. A connection that exists is used."""
-    ray = _ray()
-    _silence(ray)
-    if ray.is_initialized():
-        yield
-        return
-    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
-    local = {"include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ClusterError(f"Ray at {address} cannot be used: {reason}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _silence(ray):
-    """Keep Ray's log in its files."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+__all__ = ["BATCH", "MAX_BARREN_ROUNDS", "Cluster", "ClusterError", "Work", "enhance"]

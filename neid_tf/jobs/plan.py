@@ -1,177 +1,189 @@
-"""Many pictures and videos: which file becomes which, and enhancing each of them."""
+"""Which file becomes which, on this machine and on other file systems."""
 
+import collections
 import dataclasses
-import glob
 import os
-from pathlib import Path
+import re
+from pathlib import PurePath
 
 from neid_tf import pictures, video
-from neid_tf.jobs import pipeline
-from neid_tf.pictures import PictureError
+from neid_tf.jobs.found import SUFFIXES, Found, is_below, listing
+from neid_tf.jobs.storage import Storage, inside, is_address, key_of, storage_of
 from neid_tf.support.errors import UsageError
 
-SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
-"""The suffixes, lower case, of the files that are looked for in folders."""
+_FILE_SUFFIX = re.compile(r"\.(?=\w*[A-Za-z])\w{2,5}")
+"""What the suffix of a file looks like, known or not."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One picture or video to read and the file to write."""
+    """A picture or video to read and the file to write.
 
-    source: Path
-    target: Path
+    Attributes:
+        source: path or address.
+        target: likewise.
+        storage: which of the plan's file systems the source is on.
+    """
+
+    source: str
+    target: str
+    storage: int = 0
 
     @property
-    def is_video(self):
+    def is_video(self) -> bool:
         """Whether the source is taken for a video, by its suffix."""
-        return self.source.suffix.lower() in video.SUFFIXES
+        return PurePath(self.source).suffix.lower() in video.SUFFIXES
 
 
-def plan(inputs, output, suffix=""):
+@dataclasses.dataclass
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        jobs: in the order of the inputs.
+        storages: the file systems that the jobs count.
+        failures: (input, reason) for each that can't be done.
+        left_out: how many files of each kind are passed over.
+    """
+
+    jobs: list[Job] = dataclasses.field(default_factory=list)
+    storages: list[Storage] = dataclasses.field(default_factory=list)
+    failures: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    left_out: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+
+    def describe_left_out(self) -> str:
+        """Return one line on what is passed over; empty if nothing is."""
+        total = sum(self.left_out.values())
+        if not total:
+            return ""
+        return f"{total} file{'s' * (total > 1)} left out: {listing(self.left_out)}"
+
+
+def plan(
+    inputs: list[str], output: str | os.PathLike, suffix: str = "", on_cluster: bool = False
+) -> Plan:
     """Decide what is read and written.
 
     Args:
-        inputs: files, folders (with all below them; ``FOLDER/**`` means the same) and globs.
+        inputs: files, folders (with all below them; ``FOLDER/**`` means the same) and globs;
+            paths or addresses.
         output: a folder, or a file where the only input is a file.
         suffix: text put behind each name, before its extension.
-
-    Returns:
-        The list of jobs, and a list of (input, reason) for those that can't be done.
+        on_cluster: the output must be a folder, and videos can't be done.
 
     Raises:
-        UsageError: where several inputs would go to one file.
+        UsageError: where several inputs would go to one file, or the output's suffix is of no
+            file that can be written.
+        NeidError: naming an address whose file system cannot be used.
     """
-    found, failures = [], []
+    output, made, storages = os.fspath(output), Plan(), {}
+    if not output or not all(inputs):
+        raise UsageError(f"{'an input' if output else 'the output'} is an empty text")
+    if re.search(r"[/\\]", suffix):
+        raise UsageError(f"a suffix is a part of a file's name, not {suffix!r}")
+    results = []
     for item in inputs:
-        found += expand(item, failures)
-    output = Path(output)
-    if _is_file_name(output):
-        if len(inputs) > 1 or len(found) > 1 or any(Path(item).is_dir() for item in inputs):
-            raise UsageError(f"{output} is one file, but there are several inputs: name a folder")
-        return [Job(source, output) for source, _ in found], failures
-    jobs = [Job(source, output / target_name(name, suffix)) for source, name in found]
-    return without_collisions(jobs, failures), failures
+        key = key_of(item)
+        if key not in storages:
+            storages[key] = storage_of(item)
+        results.append((list(storages).index(key), storages[key].find(item)))
+    made.storages = list(storages.values())
+    for number, result in results:
+        made.failures += result.problems
+        files = _without_outputs(result, output, suffix, made.left_out)
+        made.left_out += result.left_out
+        made.jobs += [Job(path, str(below), number) for path, below in files]
+    if on_cluster:
+        _check_folder(output)
+        made.jobs = _without_videos(made)
+    elif _is_one_file(output, [result for _, result in results]):
+        made.jobs = [dataclasses.replace(job, target=output) for job in made.jobs]
+        return made
+    _set_targets(made, output, suffix)
+    return made
 
 
-def _is_file_name(output):
-    known = pictures.SUFFIXES | video.WRITABLE
-    return output.suffix.lower() in known and not output.is_dir()
+def _set_targets(made: Plan, output: str, suffix: str) -> None:
+    """Turn the paths below the output that jobs have into what is written."""
+    taken, kept = {}, []
+    for job in made.jobs:
+        target = inside(output, target_name(PurePath(job.target), suffix).as_posix())
+        if target in taken:
+            made.failures.append((job.source, f"{target} is already the output of {taken[target]}"))
+        else:
+            taken[target] = job.source
+            kept.append(dataclasses.replace(job, target=target))
+    made.jobs = kept
 
 
-def expand(item, failures):
-    """Return (file, path below the output) of what an input names; a folder keeps its tree.
-
-    An input that names nothing is added to ``failures``, with the reason.
-    """
-    path = Path(item)
-    if path.name == "**" and path.parent.is_dir():
-        # All below a folder, as the folder itself means.
-        path = path.parent
-    if path.is_dir() and path.suffix.lower() not in SUFFIXES:
-        files = [f for f in sorted(path.rglob("*")) if is_known(f) and not f.is_dir()]
-        if not files:
-            failures.append((item, "no pictures or videos in this folder"))
-        return [(file, file.relative_to(path)) for file in files]
-    if not os.path.lexists(path) and glob.has_magic(item):
-        matches = [Path(match) for match in sorted(glob.glob(item, recursive=True))]
-        matches = [match for match in matches if not match.is_dir()]
-        if not matches:
-            failures.append((item, "nothing matches this pattern"))
-        return [(match, Path(match.name)) for match in matches]
-    return [(path, Path(path.name))]
-
-
-def is_known(path):
-    """Tell whether a name is one that is looked for in folders."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def target_name(name, suffix):
+def target_name(name: PurePath, suffix: str) -> PurePath:
     """Return what a file below the output is called that is made of one called ``name``."""
     is_video = name.suffix.lower() in video.SUFFIXES
     extension = video.written_suffix(name) if is_video else name.suffix
     return name.with_name(f"{name.stem}{suffix}{extension}")
 
 
-def without_collisions(jobs, failures):
-    """Return the jobs without those whose output an earlier job writes already."""
-    taken, kept = {}, []
-    for job in jobs:
-        if job.target in taken:
-            reason = f"{job.target} is already the output of {taken[job.target]}"
-            failures.append((str(job.source), reason))
-        else:
-            taken[job.target] = job.source
-            kept.append(job)
+def _without_videos(made: Plan) -> list[Job]:
+    videos = [job for job in made.jobs if job.is_video]
+    made.failures += [(job.source, "is a video: those are done without Ray") for job in videos]
+    return [job for job in made.jobs if not job.is_video]
+
+
+def _check_folder(output: str) -> None:
+    suffix = PurePath(inside(output, "")).suffix
+    if suffix.lower() in SUFFIXES and not os.path.isdir(output):
+        raise UsageError(f"{output} is one file: with Ray, name a folder")
+
+
+def _is_one_file(output: str, results: list[Found]) -> bool:
+    """Tell whether the output is the name of a file, for the only input.
+
+    Raises:
+        UsageError: where it is, and there are several inputs, or no such file can be written.
+    """
+    path = PurePath(output)
+    if os.path.isdir(output) or output.endswith(("/", os.sep)):
+        return False
+    known = pictures.SUFFIXES | video.WRITABLE
+    is_named = path.suffix.lower() in known or os.path.lexists(output)
+    one = len(results) == 1 and len(results[0].files) < 2 and not results[0].is_folder
+    if is_named and not one:
+        raise UsageError(f"{output} is one file, but there are several inputs: name a folder")
+    if one and not is_named and _FILE_SUFFIX.fullmatch(path.suffix):
+        raise UsageError(
+            f"{output}: no file with the suffix {path.suffix} can be written, only "
+            f"{', '.join(sorted(known))}; a folder of that name is {output}/"
+        )
+    return is_named
+
+
+def _without_outputs(
+    result: Found, output: str, suffix: str, left_out: collections.Counter
+) -> list[tuple[str, PurePath]]:
+    """Return the files of a folder or pattern but for what this or an earlier run writes there.
+
+    That is what lies in an output folder inside the input; and where the outputs lie beside the
+    inputs, files with the suffix whose input is there too.
+    """
+    if not result.root or is_address(result.root) or is_address(output):
+        return result.files
+    there, root = os.path.realpath(output), os.path.realpath(result.root)
+    if there != root and is_below(there, root):
+        reason, kept = "below the output", [f for f in result.files if not _lies_in(f[0], there)]
+    elif suffix and is_below(root, there):
+        stems = {os.path.splitext(path)[0] for path, _ in result.files}
+        reason = f"made before (*{suffix}.*)"
+        kept = [f for f in result.files if not _is_made(os.path.splitext(f[0])[0], suffix, stems)]
+    else:
+        return result.files
+    if len(result.files) > len(kept):
+        left_out[reason] += len(result.files) - len(kept)
     return kept
 
 
-def enhance_pictures(
-    jobs, function, overwrite=False, max_pixels=pictures.DEFAULT_MAX_PIXELS, threads=None
-):
-    """Read pictures, enhance them and write them, each whole or not at all.
-
-    Args:
-        jobs: :class:`Job` objects.
-        function, max_pixels, threads: as for :func:`neid_tf.jobs.pipeline.enhance_files`.
-        overwrite: whether files that exist are replaced.
-
-    Yields:
-        What :func:`neid_tf.jobs.pipeline.enhance_files` yields. An error names the file that can't
-        be read or written, exists already, or is the input itself.
-    """
-    return pipeline.enhance_files(jobs, function, LocalFiles(overwrite), max_pixels, threads)
+def _lies_in(path: str, folder: str) -> bool:
+    return is_below(os.path.realpath(path), folder)
 
 
-def enhance_clip(job, model, overwrite=False, **options):
-    """Read a video, enhance it and write it, whole or not at all.
-
-    Args:
-        job: :class:`Job`.
-        model: as for :func:`neid_tf.video.enhance_video`.
-        overwrite: whether a file that exists is replaced.
-        **options: of :func:`neid_tf.video.enhance_video`.
-
-    Returns:
-        Its :class:`neid_tf.video.Summary`.
-
-    Raises:
-        PictureError: where the output exists already, or is the input itself.
-        VideoError: where the video can't be read or written.
-    """
-    local = LocalFiles(overwrite)
-    local.check(job)
-    local.make_folder(job)
-    return video.enhance_video(job.source, job.target, model, **options)
-
-
-@dataclasses.dataclass(frozen=True)
-class LocalFiles:
-    """This machine's file system, for :func:`neid_tf.jobs.pipeline.enhance_files`."""
-
-    overwrite: bool = False
-
-    def check(self, job):
-        """Raise a PictureError where the output must not be written."""
-        if not job.target.exists():
-            return
-        if job.source.exists() and job.target.samefile(job.source):
-            raise PictureError(job.target, "the output is the input itself")
-        if not self.overwrite:
-            raise PictureError(job.target, "is there already; --overwrite replaces it")
-
-    def read(self, job):
-        """Return the content of the source."""
-        return pictures.content(job.source)
-
-    def make_folder(self, job):
-        """Make the folder of the target, where there is none."""
-        try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PictureError(job.target, f"no folder for it: {error.strerror}") from error
-
-    def write(self, job, data):
-        """Write the target, whole or not at all."""
-        self.make_folder(job)
-        pictures.write_content(job.target, data)
+def _is_made(stem: str, suffix: str, stems: set[str]) -> bool:
+    return stem.endswith(suffix) and stem.removesuffix(suffix) in stems

@@ -2,101 +2,154 @@
 
 An address is ``scheme://bucket/path``; options of the file system may follow it, such as
 ``?region=eu-west-1`` or ``?endpoint_override=localhost:9000&scheme=http``, as pyarrow has it.
+(fsspec's wrapper of these file systems lists them folder by folder, and leaves out what it can't
+list without a word; so pyarrow is used as it is.)
 """
 
 import contextlib
-import dataclasses
 import glob
 import os
 import posixpath
 import re
 import secrets
+from collections.abc import Hashable
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
-from neid_tf import pictures, video
-from neid_tf.jobs import plan as folders
+from neid_tf import pictures
+from neid_tf.jobs import found
+from neid_tf.jobs.found import Found
 from neid_tf.pictures import PictureError
 from neid_tf.support import files
-from neid_tf.support.errors import NeidError, UsageError
+from neid_tf.support.errors import NeidError, errors_named, reason_of
 
 _ADDRESS = re.compile(r"([A-Za-z][\w+.-]+)://([^/?]*)/?(.*?)(\?[a-z_]+=.*)?$")
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One picture: the names to read and write, and which of the places to read it from."""
+class Storage(Protocol):
+    """A file system: what finds, reads and writes its files by path or address.
 
-    source: str
-    target: str
-    place: int = 0
+    Its errors are :class:`neid_tf.pictures.PictureError` and name the file.
+    """
+
+    def find(self, item: str) -> Found:
+        """Return what an input stands for; nothing is raised for a file that is missing."""
+
+    def read(self, path: str) -> bytes:
+        """Return a picture file's content."""
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is anything under this name."""
+
+    def identity(self, path: str) -> Hashable:
+        """Return what two names of one file have in common."""
+
+    def write(self, path: str, data: bytes, label: str = "") -> None:
+        """Write a file whole or not at all; the label is in the temporary name."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+
+    def remove_leftovers(self, folder: str, label: str) -> None:
+        """Remove the temporary files with a label that killed processes left below a folder."""
 
 
-class AlreadyThere(PictureError):
-    """What was to be written exists."""
-
-
-def is_address(path):
+def is_address(path: object) -> bool:
     """Tell whether a path is an address of another file system."""
     return _ADDRESS.match(str(path)) is not None
 
 
-def without_options(address):
+def without_options(address: str) -> str:
     """Return an address, without slashes at its end, and without the options after it."""
     scheme, host, path, _ = _ADDRESS.match(address).groups()
     return f"{scheme}://{host}/{path}".rstrip("/")
 
 
-def inside(folder, name):
-    """Return the path or address of a file in a folder."""
+def inside(folder: str, name: str) -> str:
+    """Return the path or address of a file in a folder; ``name`` is a path with slashes."""
     return posixpath.join(without_options(folder) if is_address(folder) else folder, name)
 
 
-def place_of(path):
-    """Return the :class:`Here` or :class:`There` that a path or an address belongs to.
+def key_of(path: str) -> Hashable:
+    """Return what tells file systems apart: an address without its path; None for this machine."""
+    if not is_address(path):
+        return None
+    scheme, host, _, options = _ADDRESS.match(path).groups()
+    return scheme, host, options
+
+
+def storage_of(path: str | os.PathLike) -> Storage:
+    """Return the file system that a path or an address belongs to.
 
     Raises:
-        ValueError: naming an address whose file system cannot be used.
+        NeidError: naming an address whose file system cannot be used.
     """
-    return There(str(path)) if is_address(path) else Here()
+    return ArrowStorage(str(path)) if is_address(path) else LocalStorage()
 
 
-class Here:
-    """This machine's file system, and what is mounted into it."""
+class LocalStorage:
+    """This machine's file system, and what is mounted into it; see :class:`Storage`."""
 
-    def read(self, path):
+    def find(self, item: str) -> Found:
+        """As :func:`neid_tf.jobs.found.find`."""
+        return found.find(item)
+
+    def read(self, path: str) -> bytes:
         """Return a picture file's content."""
         return pictures.content(path)
 
-    def exists(self, path):
-        """Tell whether there is anything under this name."""
-        return os.path.exists(path)
+    def exists(self, path: str) -> bool:
+        """Tell whether there is anything under this name.
 
-    def write(self, path, data, label=""):
-        """Write a file whole or not at all; the label is in the temporary name."""
+        Raises:
+            PictureError: where that can't be told: a name too long, a closed folder.
+        """
+        with errors_named(path, PictureError):
+            try:
+                os.stat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        return True
+
+    def identity(self, path: str) -> Hashable:
+        """Return what two names of one file have in common, links included."""
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            return status.st_dev, status.st_ino
+        return os.path.realpath(path)
+
+    def write(self, path: str, data: bytes, label: str = "") -> None:
+        """Write a file whole or not at all; its folder is made."""
+        self.make_folder(path)
+        pictures.write_content(path, data, label)
+
+    def make_folder(self, path: str) -> None:
+        """Make the folder of a file, where there is none."""
         try:
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         except OSError as error:
-            raise PictureError(path, f"no folder for it: {error.strerror}") from error
-        pictures.write_content(path, data, label)
+            raise PictureError(path, f"no folder for it: {reason_of(error)}") from error
 
-    def remove(self, path):
+    def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
-        Path(path).unlink(missing_ok=True)
+        with errors_named(path, PictureError), contextlib.suppress(FileNotFoundError):
+            Path(path).unlink()
 
-    def remove_leftovers(self, folder, label):
-        """Remove the temporary files that a killed process left below a folder."""
+    def remove_leftovers(self, folder: str, label: str) -> None:
+        """Remove the temporary files with a label below a folder."""
         for path in Path(folder).rglob(files.temporary_name(label, "*")):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
-class There:
-    """A file system of pyarrow's. It can be sent to other processes.
+class ArrowStorage:
+    """A file system of pyarrow's; see :class:`Storage`. It can be sent to other processes.
 
     Args:
         address: any address in it, with the options that all of them need.
     """
 
-    def __init__(self, address):
+    def __init__(self, address: str) -> None:
         from pyarrow import fs
 
         scheme, host, _, options = _ADDRESS.match(address).groups()
@@ -104,79 +157,86 @@ class There:
         try:
             self.system, self.root = fs.FileSystem.from_uri(self.prefix + (options or ""))
         except (OSError, ValueError) as error:
-            raise NeidError(f"{address}: {_reason(error)}") from error
+            raise NeidError(f"{address}: {reason_of(error)}") from error
 
-    def _path(self, address):
+    def _path(self, address: str) -> str:
         return posixpath.join(self.root, without_options(address).removeprefix(self.prefix))
 
-    def _address(self, path):
+    def _address(self, path: str) -> str:
         return self.prefix + posixpath.relpath(path, self.root or "/")
 
-    @staticmethod
-    def key(address):
-        """Return what tells file systems apart: an address without its path."""
-        scheme, host, _, options = _ADDRESS.match(address).groups()
-        return scheme, host, options
+    def find(self, item: str) -> Found:
+        """Find what an address stands for, as :func:`neid_tf.jobs.found.find` does for paths."""
+        name = without_options(item).removesuffix("/**")
+        try:
+            return self._found(item, name)
+        except PictureError as error:
+            return Found(problems=[(item, error.reason)])
 
-    def expand(self, item, failures):
-        """As :func:`neid_tf.jobs.plan.expand`."""
+    def _found(self, item: str, name: str) -> Found:
+        if glob.has_magic(name):
+            return self._matching(item, name)
+        if self._info(name).is_file:
+            return Found([(name, PurePosixPath(PurePosixPath(name).name))])
+        result = Found(root=name, is_folder=True)
+        for address in self._below(name):
+            below = PurePosixPath(address.removeprefix(name + "/"))
+            result.take(address, below, found.has_known_suffix(below))
+        if not result.files:
+            kinds = f" (only {found.listing(result.left_out)})" if result.left_out else ""
+            reason = f"no such file, or no pictures in this folder{kinds}"
+            result.problems.append((item, reason))
+        return result
+
+    def _matching(self, item: str, name: str) -> Found:
         import fsspec.utils
 
-        name = without_options(item).removesuffix("/**")
-        if glob.has_magic(name):
-            fixed = name[: re.search(r"[*?[]", name).start()].rpartition("/")[0]
-            pattern = re.compile(fsspec.utils.glob_translate(name))
-            found = [address for address in self.find(fixed) if pattern.match(address)]
-            if not found:
-                failures.append((item, "nothing matches this pattern"))
-            return [(address, PurePosixPath(PurePosixPath(address).name)) for address in found]
-        if self.is_file(name):
-            return [(name, PurePosixPath(PurePosixPath(name).name))]
-        below = [(a, PurePosixPath(a.removeprefix(name + "/"))) for a in self.find(name)]
-        known = [(address, path) for address, path in below if folders.is_known(path)]
-        if not known:
-            failures.append((item, "no such file, or no pictures in this folder"))
-        return known
+        fixed = name[: re.search(r"[*?[]", name).start()].rpartition("/")[0]
+        pattern = re.compile(fsspec.utils.glob_translate(name))
+        matching = [address for address in self._below(fixed) if pattern.match(address)]
+        result = Found([(a, PurePosixPath(PurePosixPath(a).name)) for a in matching], root=fixed)
+        if not matching:
+            result.problems.append((item, "nothing matches this pattern"))
+        return result
 
-    def find(self, folder):
+    def _below(self, folder: str) -> list[str]:
         """Return the addresses of the files below a folder, sorted; none if there is no such."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
-        with _errors_of(folder):
-            found = self.system.get_file_info(selector)
-        return sorted(self._address(info.path) for info in found if info.is_file)
+        with errors_named(folder, PictureError):
+            infos = self.system.get_file_info(selector)
+        return sorted(self._address(info.path) for info in infos if info.is_file)
 
-    def is_file(self, address):
-        """Tell whether this is the address of a file."""
-        return self._info(address).is_file
-
-    def _info(self, address):
-        with _errors_of(address):
+    def _info(self, address: str):
+        with errors_named(address, PictureError):
             [info] = self.system.get_file_info([self._path(address)])
         return info
 
-    def read(self, address):
+    def read(self, address: str) -> bytes:
         """Return a file's content."""
         with (
-            _errors_of(address),
+            errors_named(address, PictureError),
             self.system.open_input_stream(self._path(address), compression=None) as file,
         ):
             return file.read()
 
-    def exists(self, address):
+    def exists(self, address: str) -> bool:
         """Tell whether there is anything under this address."""
         from pyarrow import fs
 
         return self._info(address).type != fs.FileType.NotFound
 
-    def write(self, address, data, label=""):
+    def identity(self, address: str) -> Hashable:
+        """Return the address without its options."""
+        return without_options(address)
+
+    def write(self, address: str, data: bytes, label: str = "") -> None:
         """Write a file whole or not at all; the label is in the temporary name."""
         path = self._path(address)
-        temporary = posixpath.join(
-            posixpath.dirname(path), files.temporary_name(label, secrets.token_hex(8))
-        )
-        with _errors_of(address):
+        name = files.temporary_name(label, secrets.token_hex(8))
+        temporary = posixpath.join(posixpath.dirname(path), name)
+        with errors_named(address, PictureError):
             try:
                 self._put(temporary, data)
                 self.system.move(temporary, path)
@@ -185,7 +245,7 @@ class There:
                     self.system.delete_file(temporary)
                 raise
 
-    def _put(self, path, data):
+    def _put(self, path: str, data: bytes) -> None:
         try:
             file = self.system.open_output_stream(path, compression=None)
         except FileNotFoundError:
@@ -195,95 +255,14 @@ class There:
         with file:
             file.write(data)
 
-    def remove(self, address):
+    def remove(self, address: str) -> None:
         """Remove a file, if it is there."""
         if self.exists(address):
-            with _errors_of(address):
+            with errors_named(address, PictureError):
                 self.system.delete_file(self._path(address))
 
-    def remove_leftovers(self, folder, label):
-        """Remove the temporary files that a killed process left below a folder."""
-        for address in self.find(folder):
+    def remove_leftovers(self, folder: str, label: str) -> None:
+        """Remove the temporary files with a label below a folder."""
+        for address in self._below(without_options(folder)):
             if PurePosixPath(address).match(files.temporary_name(label, "*")):
                 self.remove(address)
-
-
-@contextlib.contextmanager
-def _errors_of(address):
-    try:
-        yield
-    except OSError as error:
-        raise PictureError(address, _reason(error)) from error
-
-
-def _reason(error):
-    return " ".join((getattr(error, "strerror", None) or str(error)).split())[:200]
-
-
-@dataclasses.dataclass(frozen=True)
-class Transfer:
-    """From some places to another, for :func:`neid_tf.jobs.pipeline.enhance_files`.
-
-    Attributes:
-        sources: the places that a job's ``place`` counts.
-        target: the place of what is written.
-        overwrite: whether files that exist are replaced.
-        label: in the names of temporary files, so that leftovers can be found.
-    """
-
-    sources: tuple
-    target: object
-    overwrite: bool = False
-    label: str = ""
-
-    def check(self, job):
-        """Raise a PictureError where the output must not be written."""
-        if os.path.realpath(job.source) == os.path.realpath(job.target):
-            raise PictureError(job.target, "the output is the input itself")
-        if not self.overwrite and self.target.exists(job.target):
-            raise AlreadyThere(job.target, "is there already; --overwrite replaces it")
-
-    def read(self, job):
-        """Return the content of the source."""
-        return self.sources[job.place].read(job.source)
-
-    def write(self, job, data):
-        """Write the target, whole or not at all."""
-        self.target.write(job.target, data, self.label)
-
-
-def plan(inputs, output, suffix=""):
-    """Decide what is read and written, as :func:`neid_tf.jobs.plan.plan` does, anywhere.
-
-    Args:
-        inputs: files, folders (``FOLDER/**`` means the same) and globs: paths and addresses.
-        output: a folder.
-        suffix: text put behind each name, before its extension.
-
-    Returns:
-        The list of jobs, the tuple of places that they count, and a list of (input, reason) for
-        those that can't be done.
-
-    Raises:
-        UsageError: where the output is no folder.
-        ValueError: naming an address whose file system cannot be used.
-    """
-    if PurePosixPath(inside(output, "")).suffix.lower() in folders.SUFFIXES and not os.path.isdir(
-        output
-    ):
-        raise UsageError(f"{output} is one file: with Ray, name a folder")
-    found, failures, places = [], [], {}
-    for item in map(str, inputs):
-        key = There.key(item) if is_address(item) else None
-        place = places.get(key) or places.setdefault(key, place_of(item))
-        number = list(places).index(key)
-        expanded = folders.expand(item, failures) if key is None else place.expand(item, failures)
-        found += [(str(source), name, number) for source, name in expanded]
-    jobs = []
-    for source, name, number in found:
-        if name.suffix.lower() in video.SUFFIXES:
-            failures.append((source, "is a video: those are done without Ray"))
-        else:
-            target = inside(output, folders.target_name(name, suffix).as_posix())
-            jobs.append(Job(source, target, number))
-    return folders.without_collisions(jobs, failures), tuple(places.values()), failures

@@ -26,7 +26,8 @@ class FileError(NeidError):
         self.path, self.reason = path, reason
 
     def __str__(self) -> str:
-        return " ".join(f"{os.fspath(self.path)}: {self.reason}".splitlines())
+        name = os.fspath(self.path).replace("\n", r"\n").replace("\r", r"\r")
+        return " ".join(f"{name}: {self.reason}".splitlines())
 
 
 def reason_of(error: BaseException) -> str:

@@ -16,7 +16,8 @@ from neid_tf import pictures
 from neid_tf.commands import main
 from neid_tf.inference import methods
 from neid_tf.jobs import cluster
-from neid_tf.jobs import storage as remote
+from neid_tf.jobs.plan import plan
+from neid_tf.jobs.storage import storage_of
 from neid_tf.support.errors import UsageError
 from tests.conftest import darkened, picture, write
 
@@ -105,7 +106,7 @@ def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_fi
     code, out, err = on_ray(nodes, f"{mixed}/**", f"--output={together}", *options)
     assert code == 1
     assert err == told
-    assert out == f"10 written to {together}, 0 there already, 1 failed"
+    assert out == f"10 written to {together}, 1 failed"
     written = files(together)
     [line] = written.pop("failures.jsonl").decode().splitlines()
     failure = json.loads(line)
@@ -122,7 +123,7 @@ def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_fi
     kept = {name: (together / name).stat().st_mtime_ns for name in written if name != removed}
     code, out, err = on_ray(nodes, mixed, f"--output={together}", *options)
     assert (code, err) == (0, "")
-    assert out == f"2 written to {together}, 9 there already, 0 failed"
+    assert out == f"2 written to {together}, 9 skipped"
     assert set(files(together)) == {*written, "bad_new.png"}
     assert (together / removed).read_bytes() == written[removed]
     assert {name: (together / name).stat().st_mtime_ns for name in kept} == kept
@@ -159,7 +160,7 @@ def test_an_object_store(nodes, mixed, tmp_path):
         code, out, err = on_ray(nodes, source, output, "--method=msr")
         assert code == 1
         assert err.startswith("neid: s3://bucket/in/broken.jpg: not a picture")
-        assert out.endswith("0 there already, 1 failed")
+        assert ", 1 failed" in out
         found = s3.list_objects_v2(Bucket="bucket", Prefix="out/")["Contents"]
         keys = [entry["Key"] for entry in found if not entry["Key"].endswith("/")]
         written = {
@@ -188,7 +189,7 @@ def test_a_node_that_is_killed_costs_no_picture(nodes, tmp_path):
     nodes.remove_node(second, allow_graceful=False)
     code, out, err = finish(process)
     assert (code, err) == (0, "")
-    assert out == f"40 written to {output}, 0 there already, 0 failed"
+    assert out == f"40 written to {output}"
     written = files(output)
     assert set(written) == {f"{n}.png" for n in range(40)}
     lime = methods.load("lime", "")
@@ -207,9 +208,10 @@ def connected(nodes):
 
 
 def work_of(make, root, **options):
-    jobs, sources, failures = remote.plan([str(root / "in")], str(root / "out"))
-    assert failures == []
-    return jobs, cluster.Work(make, "neid", sources, str(root / "out"), **options)
+    made = plan([str(root / "in")], str(root / "out"), on_cluster=True)
+    assert made.failures == []
+    storages = tuple(made.storages)
+    return made.jobs, cluster.Work(make, "neid", storages, str(root / "out"), **options)
 
 
 def deadly(log, _):
@@ -226,13 +228,15 @@ def deadly(log, _):
 
 
 def test_pictures_that_kill_their_worker_are_named(connected, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(cluster, "MAX_BARREN_ROUNDS", 2)
     for n in range(9):
         pixels = picture(20, 30, seed=n)
         pixels[..., 0] = 255 if n in (4, 5) else pixels[..., 0] // 2
         write(tmp_path / "in" / f"{n}.png", pixels)
     jobs, work = work_of(functools.partial(deadly, tmp_path / "log"), tmp_path)
-    outcomes = {Path(job.source).name: reason for job, _, reason in cluster.enhance(jobs, work)}
+    outcomes = {
+        Path(job.source).name: str(error or "") for job, error in cluster.enhance(jobs, work)
+    }
     for name in ("4.png", "5.png"):
         assert outcomes.pop(name) == f"{tmp_path / 'in' / name}: its worker died, several times"
     assert outcomes == {f"{n}.png": "" for n in range(9) if n not in (4, 5)}
@@ -244,7 +248,7 @@ def test_a_worker_loads_the_model_once(connected, tmp_path):
         write(tmp_path / "in" / f"{n}.png", picture(20, 30, seed=n) // 2)
     jobs, work = work_of(functools.partial(deadly, tmp_path / "log"), tmp_path)
     outcomes = list(cluster.enhance(jobs, work, cluster.Cluster(workers=1)))
-    assert [reason for _, _, reason in outcomes] == [""] * 20
+    assert [error for _, error in outcomes] == [None] * 20
     assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 
@@ -288,8 +292,8 @@ def test_globs_and_trees_of_addresses(tmp_path):
     root = tmp_path.as_uri()
 
     def planned(*inputs):
-        jobs, _, failures = remote.plan(inputs, "gs://bucket/out", "_x")
-        return {job.source.removeprefix(root): job.target for job in jobs}, failures
+        made = plan(inputs, "gs://bucket/out", "_x", on_cluster=True)
+        return {job.source.removeprefix(root): job.target for job in made.jobs}, made.failures
 
     tree = {
         "/a.png": "gs://bucket/out/a_x.png",
@@ -304,8 +308,8 @@ def test_globs_and_trees_of_addresses(tmp_path):
     assert planned(f"{root}/none*")[1] == [(f"{root}/none*", "nothing matches this pattern")]
 
 
-def test_a_place_writes_whole_files(tmp_path):
-    place = remote.place_of(tmp_path.as_uri())
+def test_a_storage_writes_whole_files(tmp_path):
+    place = storage_of(tmp_path.as_uri())
     address = f"{tmp_path.as_uri()}/new/a b.png"
     place.write(address, b"one", "label-")
     place.write(address, b"two", "label-")
@@ -325,6 +329,6 @@ def test_a_place_writes_whole_files(tmp_path):
 
 def test_an_address_needs_the_engine(capsys):
     with pytest.raises(UsageError):
-        remote.plan(["a.png"], "s3://bucket/x.png")
+        plan(["a.png"], "s3://bucket/x.png", on_cluster=True)
     assert here("s3://b/x.png", "--output=o") == 2
     assert "--engine=ray" in capsys.readouterr().err

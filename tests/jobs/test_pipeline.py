@@ -14,7 +14,8 @@ from neid_tf import models, pictures
 from neid_tf.inference import tiles
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.jobs import pipeline
-from neid_tf.jobs import plan as folders
+from neid_tf.jobs.plan import Job
+from neid_tf.jobs.transfer import Transfer
 from neid_tf.pictures import PictureError
 from tests.conftest import darkened, picture, write
 
@@ -27,28 +28,34 @@ class Memory:
         self.lock, self.under_way, self.most = threading.Lock(), 0, 0
 
     def check(self, job):
-        if job.source.name.startswith("there"):
+        if os.path.basename(job.source).startswith("there"):
             raise PictureError(job.target, "is there already")
 
     def read(self, job):
-        self.events.append(("read", job.source.name))
-        data = pictures.encode("x.bmp", pictures.Picture(picture(*self.sizes[job.source.name])))
+        self.events.append(("read", os.path.basename(job.source)))
+        data = pictures.encode(
+            "x.bmp", pictures.Picture(picture(*self.sizes[os.path.basename(job.source)]))
+        )
         with self.lock:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
         return data
 
     def write(self, job, data):
-        if job.source.name.startswith("full"):
+        if os.path.basename(job.source).startswith("full"):
             raise PictureError(job.target, "no space left on device")
-        self.written[job.source.name] = data
-        self.events.append(("write", job.source.name))
+        self.written[os.path.basename(job.source)] = data
+        self.events.append(("write", os.path.basename(job.source)))
         with self.lock:
             self.under_way -= 1
 
 
 def jobs_of(names, root):
-    return [folders.Job(root / name, root / "out" / name) for name in names]
+    return [Job(str(root / name), str(root / "out" / name)) for name in names]
+
+
+def enhance_pictures(jobs, function, **options):
+    return pipeline.enhance_files(jobs, function, Transfer(), **options)
 
 
 def invert(pixels):
@@ -67,8 +74,8 @@ def test_order_and_errors_of_every_stage(tmp_path):
         return invert(pixels)
 
     outcomes = list(pipeline.enhance_files(jobs_of(names, tmp_path), function, memory))
-    assert [job.source.name for job, _ in outcomes] == names
-    failed = {job.source.name: error.reason for job, error in outcomes if error}
+    assert [os.path.basename(job.source) for job, _ in outcomes] == names
+    failed = {os.path.basename(job.source): error.reason for job, error in outcomes if error}
     assert failed == {
         "there.bmp": "is there already",
         "full.bmp": "no space left on device",
@@ -186,10 +193,10 @@ def test_pixels_are_counted_without_decoding(format):
 def test_a_job_that_reads_what_another_writes_comes_after_it(tmp_path):
     write(tmp_path / "a.png", picture(20, 30))
     jobs = [
-        folders.Job(tmp_path / "a.png", tmp_path / "b.png"),
-        folders.Job(tmp_path / "b.png", tmp_path / "c.png"),
+        Job(str(tmp_path / "a.png"), str(tmp_path / "b.png")),
+        Job(str(tmp_path / "b.png"), str(tmp_path / "c.png")),
     ]
-    assert [error for _, error in folders.enhance_pictures(jobs, invert)] == [None, None]
+    assert [error for _, error in enhance_pictures(jobs, invert)] == [None, None]
     np.testing.assert_array_equal(pictures.read(tmp_path / "c.png").pixels, picture(20, 30))
 
 
@@ -197,7 +204,7 @@ def test_closing_ends_what_is_being_written_and_leaves_out_the_rest(tmp_path):
     names = [f"{n}.png" for n in range(30)]
     for name in names:
         write(tmp_path / name, picture(40, 60))
-    outcomes = folders.enhance_pictures(jobs_of(names, tmp_path), invert)
+    outcomes = enhance_pictures(jobs_of(names, tmp_path), invert)
     next(outcomes)
     outcomes.close()
     assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
@@ -207,15 +214,80 @@ def test_closing_ends_what_is_being_written_and_leaves_out_the_rest(tmp_path):
         np.testing.assert_array_equal(pictures.read(path).pixels, 255 - picture(40, 60))
 
 
-def test_an_unforeseen_error_ends_it(tmp_path):
+def test_an_unforeseen_error_of_a_picture_names_it_and_the_rest_is_done(tmp_path):
+    names = [f"{n}.png" for n in range(4)]
+    for n, name in enumerate(names):
+        write(tmp_path / name, picture(8, 8 + n))
+
+    def broken(pixels):
+        if pixels.shape[1] == 9:
+            raise ZeroDivisionError("division")
+        if pixels.shape[1] == 10:
+            raise RuntimeError("Failed to\nallocate memory")
+        return invert(pixels)
+
+    errors = [error for _, error in enhance_pictures(jobs_of(names, tmp_path), broken)]
+    reasons = [error and str(error).removeprefix(f"{tmp_path}/") for error in errors]
+    assert reasons == [
+        None,
+        "1.png: can't be enhanced: ZeroDivisionError: division",
+        "2.png: can't be enhanced: RuntimeError: Failed to allocate memory",
+        None,
+    ]
+    assert isinstance(errors[1].__cause__, ZeroDivisionError)
+    assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "3.png"]
+    assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+
+
+def test_an_unforeseen_error_of_the_list_of_jobs_ends_it(tmp_path):
     write(tmp_path / "a.png", picture(8, 8))
 
-    def broken(_):
+    def jobs():
+        yield from jobs_of(["a.png"], tmp_path)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(folders.enhance_pictures(jobs_of(["a.png", "b.png"], tmp_path), broken))
+        list(enhance_pictures(jobs(), invert))
     assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+
+
+class NoMemory(Counting):
+    """Can't be had for one core."""
+
+    def on_one_core(self):
+        raise MemoryError
+
+
+class Stuck(Counting):
+    """Fails before and in its computing, at some pictures."""
+
+    def on_one_core(self):
+        return self
+
+    def prepare(self, pixels):
+        if pixels.shape[0] == 11:
+            raise MemoryError
+        return pixels
+
+    def compute(self, pixels, _):
+        if pixels.shape[0] == 12:
+            raise MemoryError
+        return invert(pixels)
+
+
+@pytest.mark.parametrize(("kind", "failing"), [(NoMemory, 0), (Stuck, 8)])
+def test_what_fails_gives_its_room_back(tmp_path, kind, failing):
+    sizes = {f"{n}.bmp": (10 + n % 4, 10) for n in range(16)}
+    done, jobs = [], jobs_of(sizes, tmp_path)
+
+    def run():
+        done.extend(pipeline.enhance_files(jobs, kind([]), Memory(sizes), threads=3))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert len(done) == 16
+    assert sum(error is not None for _, error in done) == failing
 
 
 def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
@@ -226,7 +298,7 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
     for name, size in zip(names, sizes, strict=True):
         write(tmp_path / name, darkened(picture(*size)))
     jobs = jobs_of(names, tmp_path)
-    outcomes = folders.enhance_pictures(jobs, Enhancement(tiled), threads=2)
+    outcomes = enhance_pictures(jobs, Enhancement(tiled), threads=2)
     assert [error for _, error in outcomes] == [None] * 24
     for model in (tiled.parts._model, tiled.parts._reader, tiled.parts._body):
         # The first size, and then all sizes.
@@ -236,7 +308,6 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
 
 INTERRUPTED = """
 import signal, sys, time
-from neid_tf import folders
 from neid_tf.commands import enhance, main
 # What is started in a shell's background has it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)

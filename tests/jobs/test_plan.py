@@ -1,14 +1,23 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from neid_tf import pictures
-from neid_tf.jobs import plan as folders
+from neid_tf.jobs import pipeline
+from neid_tf.jobs.plan import Job, plan
+from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.errors import UsageError
 from tests.conftest import picture, write
 
 
 def names(jobs, root):
-    return {str(j.source.relative_to(root)): str(j.target.relative_to(root)) for j in jobs}
+    return {j.source.removeprefix(f"{root}/"): j.target.removeprefix(f"{root}/") for j in jobs}
+
+
+def planned(inputs, output, suffix=""):
+    made = plan(inputs, output, suffix)
+    return made.jobs, made.failures
 
 
 @pytest.fixture
@@ -20,7 +29,7 @@ def tree(tmp_path):
 
 
 def test_folders_keep_their_tree(tree):
-    jobs, failures = folders.plan([str(tree / "in")], tree / "out", suffix="_x")
+    jobs, failures = planned([str(tree / "in")], tree / "out", suffix="_x")
     assert names(jobs, tree) == {
         "in/a.png": "out/a_x.png",
         "in/sub/a.png": "out/sub/a_x.png",
@@ -30,22 +39,22 @@ def test_folders_keep_their_tree(tree):
 
 
 def test_files_and_globs(tree):
-    jobs, failures = folders.plan([str(tree / "in" / "*" / "*"), "none*.png"], tree / "out")
+    jobs, failures = planned([str(tree / "in" / "*" / "*"), "none*.png"], tree / "out")
     assert names(jobs, tree) == {"in/sub/a.png": "out/a.png", "in/sub/b.jpg": "out/b.jpg"}
     assert failures == [("none*.png", "nothing matches this pattern")]
 
 
 def test_one_file_to_one_file(tree):
-    jobs, _ = folders.plan([str(tree / "in" / "a.png")], tree / "new.jpg")
+    jobs, _ = planned([str(tree / "in" / "a.png")], tree / "new.jpg")
     assert names(jobs, tree) == {"in/a.png": "new.jpg"}
     for inputs in (["in"], ["in/a.png", "in/sub/b.jpg"], ["in/sub/*"]):
         with pytest.raises(UsageError, match=r"new\.jpg is one file"):
-            folders.plan([str(tree / item) for item in inputs], tree / "new.jpg")
+            planned([str(tree / item) for item in inputs], tree / "new.jpg")
 
 
 def test_two_inputs_of_one_name(tree):
     inputs = [str(tree / "in/a.png"), str(tree / "in/sub/a.png")]
-    jobs, failures = folders.plan(inputs, tree / "out")
+    jobs, failures = planned(inputs, tree / "out")
     assert len(jobs) == 1
     assert failures[0][0] == inputs[1]
     assert "already the output of" in failures[0][1]
@@ -54,60 +63,65 @@ def test_two_inputs_of_one_name(tree):
 def test_a_folder_without_pictures(tree):
     (tree / "empty").mkdir()
     assert (
-        folders.plan([str(tree / "empty")], tree / "out")[1][0][1]
+        planned([str(tree / "empty")], tree / "out")[1][0][1]
         == "no pictures or videos in this folder"
     )
+
+
+def job_of(source, target):
+    return Job(str(source), str(target))
 
 
 def invert(pixels):
     return np.iinfo(pixels.dtype).max - pixels
 
 
-def enhance_one(job, function, **options):
-    [(done, error)] = folders.enhance_pictures([job], function, **options)
+def enhance_one(job, function, existing="fail", **options):
+    transfer = Transfer(existing=existing)
+    [(done, error)] = pipeline.enhance_files([job], function, transfer, **options)
     assert done is job
     if error:
         raise error
 
 
 def test_enhancing_a_file(tree):
-    job = folders.Job(tree / "in/a.png", tree / "deep/er/a.png")
+    job = job_of(tree / "in/a.png", tree / "deep/er/a.png")
     enhance_one(job, invert)
     np.testing.assert_array_equal(pictures.read(job.target).pixels, 255 - picture(8, 10))
 
 
 def test_files_that_are_there_are_kept(tree):
-    job = folders.Job(tree / "in/a.png", tree / "in/sub/a.png")
-    before = job.target.read_bytes()
+    job = job_of(tree / "in/a.png", tree / "in/sub/a.png")
+    target, before = tree / "in/sub/a.png", (tree / "in/sub/a.png").read_bytes()
     with pytest.raises(pictures.PictureError, match="--overwrite"):
         enhance_one(job, invert)
-    assert job.target.read_bytes() == before
-    enhance_one(job, invert, overwrite=True)
-    assert job.target.read_bytes() != before
+    assert target.read_bytes() == before
+    enhance_one(job, invert, existing="overwrite")
+    assert target.read_bytes() != before
 
 
 def test_the_input_is_never_overwritten(tree):
     (tree / "link.png").symlink_to(tree / "in/a.png")
     for target in (tree / "in/a.png", tree / "link.png"):
         with pytest.raises(pictures.PictureError, match="the input itself"):
-            enhance_one(folders.Job(tree / "in/a.png", target), invert, overwrite=True)
+            enhance_one(job_of(tree / "in/a.png", target), invert, existing="overwrite")
 
 
 def test_a_failing_picture_leaves_nothing(tree):
     (tree / "bad.png").write_text("text")
     with pytest.raises(pictures.PictureError, match=r"bad\.png"):
-        enhance_one(folders.Job(tree / "bad.png", tree / "out/bad.png"), invert)
+        enhance_one(job_of(tree / "bad.png", tree / "out/bad.png"), invert)
     assert not (tree / "out").exists()
 
 
 def test_the_output_folder_is_a_file(tree):
-    job = folders.Job(tree / "in/a.png", tree / "in/notes.txt/a.png")
+    job = job_of(tree / "in/a.png", tree / "in/notes.txt/a.png")
     with pytest.raises(pictures.PictureError, match="notes"):
         enhance_one(job, invert)
 
 
 def test_pixel_limit(tree):
-    job = folders.Job(tree / "in/a.png", tree / "out.png")
+    job = job_of(tree / "in/a.png", tree / "out.png")
     with pytest.raises(pictures.PictureError, match="80"):
         enhance_one(job, invert, max_pixels=79)
 
@@ -115,8 +129,8 @@ def test_pixel_limit(tree):
 def test_videos_keep_or_change_their_suffix(tree):
     for name in ("a.MOV", "b.avi"):
         (tree / "in" / name).write_bytes(b"")
-    jobs, _ = folders.plan([str(tree / "in")], tree / "out")
-    videos = {j.source.name: j.target.name for j in jobs if j.is_video}
+    jobs, _ = planned([str(tree / "in")], tree / "out")
+    videos = {Path(j.source).name: Path(j.target).name for j in jobs if j.is_video}
     assert videos == {"a.MOV": "a.mov", "b.avi": "b.mp4"}
-    jobs, _ = folders.plan([str(tree / "in" / "b.avi")], tree / "new.mp4")
-    assert jobs[0].target == tree / "new.mp4"
+    jobs, _ = planned([str(tree / "in" / "b.avi")], tree / "new.mp4")
+    assert jobs[0].target == str(tree / "new.mp4")

@@ -1,0 +1,56 @@
+"""What a command over many files tells of each, and of all."""
+
+import collections
+import traceback
+
+from neid_tf.commands import common, terminal
+from neid_tf.jobs.plan import Job, Plan
+from neid_tf.jobs.transfer import Skipped
+from neid_tf.support.errors import FileError
+
+
+class Tally:
+    """Tells and counts what became of inputs.
+
+    Args:
+        output: where they were written to.
+        plan: its failures are told at once, what it left out at the end.
+    """
+
+    def __init__(self, output: str, plan: Plan) -> None:
+        self.output, self.plan, self.counts = output, plan, collections.Counter()
+        for name, reason in plan.failures:
+            self.counts["failed"] += 1
+            terminal.report(str(FileError(name, reason)))
+
+    def note(self, job: Job, error: Exception | None, notes: tuple = ()) -> bool:
+        """Take the outcome of a job, and notes on what could not be kept of it.
+
+        Returns:
+            Whether the job failed.
+        """
+        for note in notes:
+            terminal.report(f"{job.source}: {note}")
+        if isinstance(error, Skipped):
+            self.counts["skipped"] += 1
+        elif error:
+            self.counts["failed"] += 1
+            terminal.report(str(error))
+            if common.DEBUG.value and error.__cause__:
+                traceback.print_exception(error)
+        else:
+            self.counts["written"] += 1
+        return bool(error) and not isinstance(error, Skipped)
+
+    def close(self) -> int:
+        """Tell the sums; return the exit code."""
+        left_out = self.plan.describe_left_out()
+        if left_out:
+            terminal.report(left_out)
+        rest = {**self.counts, "left out": sum(self.plan.left_out.values())}
+        names = [name for name in ("skipped", "failed", "left out") if rest.get(name)]
+        sums = ", ".join(f"{rest[name]} {name}" for name in names)
+        if self.plan.jobs or left_out:
+            written = f"{self.counts['written']} written to {self.output}"
+            terminal.show(f"{written}, {sums}" if sums else written)
+        return 1 if self.counts["failed"] else 0

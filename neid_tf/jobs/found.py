@@ -1,0 +1,203 @@
+"""What an input names: files, all files below a folder, or those that match a pattern."""
+
+import collections
+import dataclasses
+import fnmatch
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from neid_tf import pictures, video
+from neid_tf.support.errors import reason_of
+
+SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
+"""The suffixes, lower case, of the files that are looked for in folders."""
+TRANSPORT_STREAMS = frozenset({".ts", ".mts", ".m2ts"})
+"""Suffixes of videos that other kinds of files have too, such as TypeScript's sources."""
+_TEMPORARY = ".neid-*.tmp"
+_SYNC, _PACKETS = b"\x47", ((0, 188), (4, 196))  # Where packets of transport streams begin.
+
+
+@dataclasses.dataclass
+class Found:
+    """What an input stands for.
+
+    Attributes:
+        files: (file, path below the output) of each file to enhance.
+        problems: (name, reason) of what can't be looked into.
+        left_out: how many files of each kind were passed over.
+        root: the folder that was looked through; empty where a file was named.
+        is_folder: whether a folder was named, and not a file or a pattern.
+    """
+
+    files: list[tuple[str, PurePath]] = dataclasses.field(default_factory=list)
+    problems: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    left_out: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    root: str = ""
+    is_folder: bool = False
+
+    def take(self, path: str, below: PurePath, known: bool) -> None:
+        """Note a file of a folder: it is enhanced, or counted by its kind."""
+        if known:
+            self.files.append((path, below))
+        elif not fnmatch.fnmatch(below.name, _TEMPORARY):
+            self.left_out[kind_of(below)] += 1
+
+
+def has_known_suffix(name: PurePath) -> bool:
+    """Tell whether a name is one that is looked for in folders."""
+    return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
+
+
+def kind_of(name: PurePath) -> str:
+    """Return the kind that a file is counted under where it is left out."""
+    if name.name.startswith("."):
+        return "hidden"
+    return name.suffix.lower() or "without a suffix"
+
+
+def find(item: str) -> Found:
+    """Find what an input on this machine stands for; nothing is raised.
+
+    Args:
+        item: a file, a folder (with all below it; ``FOLDER/**`` means the same) or a pattern.
+            Links to folders are followed, but each folder is looked into once.
+    """
+    path = item
+    if os.path.basename(path) == "**" and os.path.isdir(os.path.dirname(path) or os.curdir):
+        path = os.path.dirname(path) or os.curdir
+    if os.path.isdir(path):
+        found = _below(path)
+    elif not os.path.lexists(path) and glob.has_magic(path):
+        found = _matching(path)
+    else:
+        found = Found([(path, PurePath(PurePath(path).name))])
+    found.problems = list(dict.fromkeys(found.problems))
+    return found
+
+
+def _below(folder: str) -> Found:
+    found = Found(root=folder, is_folder=True)
+    for path, below in sorted(_walk(folder, found.problems), key=lambda pair: pair[1].parts):
+        found.take(path, below, _is_known(path))
+    if not found.files and not found.problems:
+        found.problems.append((folder, _nothing_in(found.left_out)))
+    return found
+
+
+def _nothing_in(left_out: collections.Counter) -> str:
+    kinds = f" (only {listing(left_out)})" if left_out else ""
+    return f"no pictures or videos in this folder{kinds}"
+
+
+def listing(kinds: collections.Counter, most: int = 8) -> str:
+    """Return counted kinds as a text, the most frequent first: ``6 .heic, 4 .gif``."""
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in ordered[most:])
+    texts = [f"{count} {kind}" for kind, count in ordered[:most]]
+    return ", ".join(texts + ([f"{rest} others"] if rest else []))
+
+
+def _is_known(path: str) -> bool:
+    name = PurePath(path)
+    if name.suffix.lower() in TRANSPORT_STREAMS and has_known_suffix(name):
+        return _is_transport_stream(path)
+    return has_known_suffix(name)
+
+
+def _is_transport_stream(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(200)
+    except OSError:
+        return True  # Reading it in earnest tells what is wrong.
+    return any(all(start[at : at + 1] == _SYNC for at in places) for places in _PACKETS)
+
+
+def _walk(root: str, problems: list[tuple[str, str]]) -> Iterator[tuple[str, PurePath]]:
+    """Yield each file below a folder, and its path from there."""
+    for _, below, entries in _folders(root, problems):
+        yield from ((entry.path, below / entry.name) for entry in entries if not _is_folder(entry))
+
+
+def _folders(
+    root: str, problems: list[tuple[str, str]]
+) -> Iterator[tuple[str, PurePath, list[os.DirEntry]]]:
+    """Yield a folder and all below it, each once, with what is in it; linked ones come last."""
+    seen, above = set(), os.path.realpath(root)
+    real, linked = collections.deque([(root, PurePath())]), collections.deque()
+    while real or linked:
+        folder, below = (real or linked).popleft()
+        place = os.path.realpath(folder)
+        # A link to a folder above would bring in what nobody asked for.
+        if place in seen or (above != place and is_below(above, place)):
+            continue
+        seen.add(place)
+        entries = _entries(folder, problems)
+        yield folder, below, entries
+        for entry in filter(_is_folder, entries):
+            (linked if entry.is_symlink() else real).append((entry.path, below / entry.name))
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Tell whether a real path is a folder or below it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _entries(folder: str, problems: list[tuple[str, str]]) -> list[os.DirEntry]:
+    """Return what is in a folder, by name; nothing, and a problem, where it can't be read."""
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        problems.append((folder or os.curdir, f"can't look into this folder: {reason_of(error)}"))
+        return []
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # Reading it in earnest tells what is wrong.
+
+
+def _matching(pattern: str) -> Found:
+    parts = PurePath(pattern).parts
+    start = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+    base = os.path.join(*parts[:start]) if start else ""
+    found = Found(root=base or os.curdir)
+    for path in dict.fromkeys(_matches(base, parts[start:], found.problems)):
+        if not os.path.isdir(path):
+            found.files.append((path, PurePath(PurePath(path).name)))
+        elif parts[-1] != "**":
+            found.left_out["matching folder"] += 1
+    if not found.files and not found.problems:
+        found.problems.append((pattern, "nothing matches this pattern"))
+    return found
+
+
+def _matches(base: str, parts: Sequence[str], problems: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the paths below ``base`` that match, part by part; ``**`` is any folders."""
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        for folder in _visible_folders(base, problems):
+            yield from _matches(folder, rest or ("*",), problems)
+        return
+    if glob.has_magic(part):
+        names = [entry.name for entry in _entries(base, problems)]
+        names = [name for name in names if part.startswith(".") or not name.startswith(".")]
+        paths = [os.path.join(base, name) for name in fnmatch.filter(names, part)]
+    else:
+        paths = list(filter(os.path.lexists, [os.path.join(base, part)]))
+    for path in paths:
+        if not rest:
+            yield path
+        elif os.path.isdir(path):
+            yield from _matches(path, rest, problems)
+
+
+def _visible_folders(base: str, problems: list[tuple[str, str]]) -> Iterator[str]:
+    for folder, below, _ in _folders(base or os.curdir, problems):
+        if not any(name.startswith(".") for name in below.parts):
+            yield folder if base else "" if below == PurePath() else str(below)

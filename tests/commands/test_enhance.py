@@ -1,0 +1,275 @@
+"""What ``neid enhance`` does with many files, strange names and bad ones, through the command."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neid_tf import pictures
+from neid_tf.commands import enhance as command
+from tests.conftest import darkened, picture, write
+
+QUICK = "--method=bimef"
+
+
+def files(root):
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir())
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a picture, ``in/a.png``, seen from the folder it is in."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "in" / "a.png", darkened(picture(16, 20)))
+    return tmp_path / "in"
+
+
+def enhanced(neid, *arguments, code=0):
+    got, out, err = neid("enhance", *arguments, QUICK)
+    assert got == code, err
+    return out.splitlines(), err.splitlines()
+
+
+def test_what_is_passed_over_is_counted(neid, folder):
+    for name in ("1.heic", "2.HEIC", "x.gif", "notes.txt", "noext", ".hidden.png", "sub/3.heic"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    out, err = enhanced(neid, "in", "--output=out")
+    expected = "3 .heic, 1 .gif, 1 .txt, 1 hidden, 1 without a suffix"
+    assert err == [f"neid: 7 files left out: {expected}"]
+    assert out == ["1 written to out, 7 left out"]
+    (folder / "a.png").unlink()
+    out, err = enhanced(neid, "in", "--output=out", code=1)
+    assert err[0] == f"neid: in: no pictures or videos in this folder (only {expected})"
+
+
+def test_sources_with_the_suffix_of_videos_are_no_videos(neid, folder):
+    (folder / "code.ts").write_text("const a: number = 1;\n" * 20)
+    (folder / "module.mts").write_text("export {};\n")
+    (folder / "broken.ts").write_bytes((b"\x47" + bytes(187)) * 3)
+    _, err = enhanced(neid, "in", "--output=out", code=1)
+    assert len(err) == 2
+    assert err[0].startswith("neid: in/broken.ts: ")
+    assert err[1] == "neid: 2 files left out: 1 .mts, 1 .ts"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(neid, folder, monkeypatch):
+    write(folder / "closed" / "b.png", picture(8, 8))
+    real = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    line = "neid: in/closed: can't look into this folder: permission denied"
+    for item in ("in", "in/**/*.png", "in/*/*.png"):
+        shutil.rmtree("out", ignore_errors=True)
+        _, err = enhanced(neid, item, "--output=out", code=1)
+        assert err == [line]
+        assert Path("out").exists() == ("*/*" not in item or "**" in item)
+
+
+def test_paths_that_cannot_be_looked_at_are_named(neid, folder, monkeypatch):
+    long = "x" * 300 + ".png"
+    _, err = enhanced(neid, long, f"in/{'y/' * 3000}", "in/a.png", "--output=out", code=1)
+    assert len(err) == 2
+    assert all(line.endswith(": file name too long") for line in err)
+    assert files(Path("out")) == ["a.png"]
+    _, err = enhanced(neid, "in/a.png", "--output=out", f"--suffix={'z' * 300}", code=1)
+    assert len(err) == 1
+    assert err[0].endswith(": file name too long")
+    real = os.stat
+
+    def refusing(path, *rest, **options):
+        if "closed" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *rest, **options)
+
+    write(folder / "closed" / "b.png", picture(8, 8))
+    monkeypatch.setattr(os, "stat", refusing)
+    # As in an output folder of mode 000, and in a folder of mode 444.
+    _, err = enhanced(neid, "in", "--output=out2", code=1)
+    assert err == ["neid: in/closed/b.png: permission denied"] or (
+        err == ["neid: out2/closed/b.png: permission denied"]
+    )
+    assert files(Path("out2")) == ["a.png"]
+
+
+@pytest.mark.parametrize("pattern", ["in/**/a.png", "in/**", "in", "in/**/**/*.png"])
+def test_links_that_lead_in_circles(neid, folder, pattern):
+    (folder / "sub").mkdir()
+    for name in ("one", "two", "sub/three", "sub/four"):
+        (folder / name).symlink_to(folder, target_is_directory=True)
+    (folder / "up").symlink_to(folder.parent, target_is_directory=True)
+    started = time.monotonic()
+    out, err = enhanced(neid, pattern, "--output=out")
+    assert (out, err) == (["1 written to out"], [])
+    assert time.monotonic() - started < 10
+
+
+def test_linked_folders_are_looked_into_once(neid, folder, tmp_path):
+    write(tmp_path / "other" / "b.png", picture(8, 8))
+    for name in ("here", "there"):
+        (folder / name).symlink_to(tmp_path / "other", target_is_directory=True)
+    enhanced(neid, "in", "--output=out")
+    assert files(tmp_path / "out") == ["a.png", "here/b.png"]
+
+
+def test_a_folder_with_the_name_of_a_picture(neid, folder, tmp_path):
+    write(tmp_path / "album.png" / "b.jpg", picture(8, 8))
+    write(folder / "c.png" / "d.png", picture(8, 8))
+    enhanced(neid, "album.png", "in", "--output=out")
+    assert files(tmp_path / "out") == ["a.png", "b.jpg", "c.png/d.png"]
+    out, err = enhanced(neid, "in/*.png", "--output=out3")
+    assert out == ["1 written to out3, 1 left out"]
+    assert err == ["neid: 1 file left out: 1 matching folder"]
+
+
+def test_outputs_are_no_inputs(neid, folder):
+    enhanced(neid, "in", "--output=in/bright")
+    out, err = enhanced(neid, "in", "--output=in/bright", "--overwrite")
+    assert out == ["1 written to in/bright, 1 left out"]
+    assert err == ["neid: 1 file left out: 1 below the output"]
+    shutil.rmtree(folder / "bright")
+    enhanced(neid, "in", "--output=in", "--suffix=_b")
+    write(folder / "c_b.png", picture(8, 8))  # Whose input is not there is no output.
+    out, err = enhanced(neid, "in/*.png", "--output=in", "--suffix=_b", "--existing=skip")
+    assert out == ["1 written to in, 1 skipped, 1 left out"]
+    assert err == ["neid: 1 file left out: 1 made before (*_b.*)"]
+    assert files(folder) == ["a.png", "a_b.png", "c_b.png", "c_b_b.png"]
+
+
+def test_existing_outputs(neid, folder):
+    write(folder / "b.png", picture(8, 9))
+    enhanced(neid, "in/a.png", "--output=out")
+    made = Path("out/a.png")
+    made.write_bytes(b"mine")
+    out, err = enhanced(neid, "in", "--output=out", code=1)
+    assert out == ["1 written to out, 1 failed"]
+    assert err[0].startswith("neid: out/a.png: is there already; --overwrite")
+    out, err = enhanced(neid, "in", "--output=out", "--existing=skip")
+    assert (out, err) == (["0 written to out, 2 skipped"], [])
+    assert made.read_bytes() == b"mine"
+    out, _ = enhanced(neid, "in", "--output=out", "--existing=overwrite")
+    assert out == ["2 written to out"]
+    assert pictures.read(made).pixels.shape == (16, 20, 3)
+    assert neid("enhance", "in", "--output=out", "--overwrite", "--existing=skip")[0] == 2
+    assert neid("enhance", "in", "--output=out", "--existing=ask")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in/a.png", "--output=one.heic"], "one.heic: no file with the suffix .heic"),
+        (["in/a.png", "--output=one.avi"], "no file with the suffix .avi"),
+        (["", "--output=out"], "an input is an empty text"),
+        (["in/a.png", "", "--output=out"], "an input is an empty text"),
+        (["in/a.png", "--output="], "--output is missing"),
+        (["in/a.png", "--output=out", "--suffix=/x"], "a suffix is a part of a file's name"),
+        (["in/a.png", "--output=out", "--strength=9"], "strength"),
+        (["in/a.png", "--output=out", "--strength=nan"], "strength"),
+        (["in", "--output=in/a.png"], "one file, but there are several inputs"),
+    ],
+)
+def test_usage(neid, folder, arguments, message):
+    code, out, err = neid("enhance", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert os.listdir() == ["in"]
+
+
+def test_folders_with_dots_in_their_names(neid, folder):
+    for output in ("one.heic/", "results 2026.11.26", "v1.0", "a.b.longer"):
+        enhanced(neid, "in/a.png", f"--output={output}")
+        assert os.listdir(output) == ["a.png"]
+    enhanced(neid, "in", "--output=in.v2")
+    assert os.listdir("in.v2") == ["a.png"]
+
+
+def test_home(neid, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    enhanced(neid, "~/in/a.png", "--output=~/out")
+    assert files(tmp_path / "out") == ["a.png"]
+    code, _, err = neid("enhance", "in/a.png", "--output=x", "--weights=~/none.npz")
+    assert code == 1
+    assert f"{tmp_path}/none.npz" in err
+    (tmp_path / "~").mkdir()
+    enhanced(neid, "in/a.png", "--output=~")
+    assert os.listdir("~") == ["a.png"]
+
+
+def test_names_of_any_characters(neid, folder):
+    for name in (b"new\nline.png", b"red\x1b[31m.png", b"caf\xe9.png"):
+        (folder / os.fsdecode(name)).write_bytes(b"text")
+    _, err = enhanced(neid, "in", "--output=out\x07", code=1)
+    assert [line.partition(".png")[0] for line in err] == [
+        r"neid: in/caf\xe9",
+        r"neid: in/new\nline",
+        r"neid: in/red\x1b[31m",
+    ]
+
+
+def test_a_video_among_pictures_that_the_method_cannot_do(neid, folder):
+    (folder / "b.mp4").write_bytes(b"video")
+    write(folder / "c.png", picture(8, 9))
+    out, err = enhanced(neid, "in", "--output=out", code=1)
+    assert out == ["2 written to out, 1 failed"]
+    assert err == ["neid: in/b.mp4: videos need --method=neid, not bimef"]
+
+
+def test_a_fault_of_one_picture_with_debug(neid, folder, monkeypatch, capfd):
+    def broken(pixels):
+        raise RuntimeError("out of memory on device")
+
+    monkeypatch.setattr(command, "_function", lambda: broken)
+    _, err = enhanced(neid, "in", "--output=out", code=1)
+    assert err == ["neid: in/a.png: can't be enhanced: RuntimeError: out of memory on device"]
+    from neid_tf.commands import main as program
+
+    assert program.main(["neid", "enhance", "in", "--output=out", "--debug"]) == 1
+    assert "in broken" in capfd.readouterr().err
+
+
+SLOW = """
+import sys, time
+from neid_tf.commands import enhance, main
+from neid_tf.support import files
+real = files.replace_file
+def slow(*paths):
+    print("writing", flush=True)
+    time.sleep(0.3)
+    real(*paths)
+files.replace_file = slow
+enhance._function = lambda: lambda pixels: 255 - pixels
+sys.exit(main.main(["neid", "enhance", "in", "--output=out"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_what_a_terminated_run_leaves(neid, folder, number, code):
+    for n in range(30):
+        write(folder / f"{n}.png", darkened(picture(16, 20)))
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    if number == signal.SIGTERM:
+        assert err == "neid: enhance: terminated\n"
+    else:
+        assert any(name.startswith(".neid-") for name in os.listdir("out"))
+        enhanced(neid, "in", "--output=out", "--existing=skip")
+    assert all(name.endswith(".png") for name in os.listdir("out"))
+    for name in os.listdir("out"):
+        assert pictures.read(f"out/{name}").pixels.dtype == np.uint8

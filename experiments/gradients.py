@@ -43,7 +43,7 @@ def trainer_of(workdir, **other):
     own, config = flatten(TrainConfig()), unflatten(TrainConfig, settings)
     fields = {n: v for n, v in settings.items() if n not in (*own, "model", "command")}
     network = models.build(settings["model"], **fields | other)
-    whole = models.rebuild(network, "training")
+    whole = models.as_part(network, "training")
     trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
     with np.load(workdir / "checkpoint.npz", allow_pickle=False) as file:
         for index, variable in enumerate(trainer.network.variables):

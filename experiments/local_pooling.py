@@ -21,6 +21,7 @@ from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report as reports
 from neid_tf.evaluation.scores import PROTOCOL
 from neid_tf.inference.enhance import enhance
+from neid_tf.inference.network import FunctionNetwork
 from neid_tf.models import pretrained
 from neid_tf.support import files
 from neid_tf.support.environment import environment
@@ -40,7 +41,7 @@ class SpatialFusing(layers.Layer):
 
 
 def local(model, side):
-    """Return the model with the fusing vector averaged over windows of the bottleneck.
+    """Return the network with the fusing vector averaged over windows of the bottleneck.
 
     Args:
         model: a :class:`neid_tf.models.NEID` that fuses at the bottleneck.
@@ -57,8 +58,7 @@ def local(model, side):
     functional = keras.Model(model.inputs, model.outputs)
     copy = keras.models.clone_model(functional, clone_function=clone)
     copy.set_weights(functional.get_weights())
-    copy.config = model.config
-    return copy
+    return FunctionNetwork(copy.predict_on_batch, model.config.scale)
 
 
 def main(arguments):

@@ -12,7 +12,7 @@ from absl import flags
 
 from experiments import ablation, chart, gradients, table1, table2
 from neid_tf.commands import train
-from neid_tf.models import describe
+from neid_tf.models import model_config
 from neid_tf.support.fields import flatten
 
 HOME = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ def flags_of(*arguments):
     flags.FLAGS(["train", *arguments])
     try:
         config, (name, fields) = train.config_from_flags(), train.model_from_flags()
-        return config, describe(name, **fields)
+        return config, model_config(name, **fields)
     finally:
         flags.FLAGS.unparse_flags()
         for name in list(flags.FLAGS):

@@ -63,7 +63,7 @@ def _pipeline(settings, model, fields, most):
     from neid_tf.data import batches
     from neid_tf.models import config as model_config
 
-    tone = model_config.describe(model, **fields).tone
+    tone = model_config.model_config(model, **fields).tone
     dataset = batches.training_dataset(_generated_pairs(), settings.sampling, 0, most, tone)
     return lambda count: itertools.islice(dataset, count)
 
@@ -91,7 +91,7 @@ def _trainer(settings, model, fields):
     from neid_tf.training.trainer import Trainer
 
     with precision(settings.mixed_precision):
-        network = models.rebuild(models.build(model, **fields), "training")
+        network = models.as_part(models.build(model, **fields), "training")
         trainer = Trainer(network, settings.objective, settings.sampling.exposure)
     trainer.compile(optimizer=settings.optimizer(1000), jit_compile=settings.jit_compile)
     return trainer

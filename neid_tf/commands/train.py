@@ -36,7 +36,7 @@ def model_from_flags():
     """Return the model's name and the fields that the flags change."""
     given = {name: h.value for name, h in _MODEL_FLAGS.items() if h.value is not None}
     try:
-        model_config.describe(_MODEL.value, **given)
+        model_config.model_config(_MODEL.value, **given)
     except ValueError as error:
         raise flags.ValidationError(str(error)) from error
     return _MODEL.value, given

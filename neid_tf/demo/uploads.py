@@ -8,6 +8,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.inference.enhance import enhance
+from neid_tf.inference.network import Network, as_network
 from neid_tf.pixels.samples import over_white, to_type
 from neid_tf.support.errors import NeidError
 
@@ -19,23 +20,22 @@ PREVIEW_SIDE = 1600
 """The longest side of the pictures under the slider, in pixels; the download has them all."""
 
 
-class Remembering:
-    """A model that remembers its last result: another strength then costs only the blend.
+class Remembering(Network):
+    """A network that remembers its last result: another strength then costs only the blend.
 
     Args:
-        model: as for :func:`neid_tf.enhance`; with ``predict_on_batch``.
+        model: as for :func:`neid_tf.enhance`.
     """
 
     def __init__(self, model):
-        self.model, self.config = model, model.config
-        self._last = None
+        self.network, self._last = as_network(model), None
+        self.scale, self.refines = self.network.scale, self.network.refines
 
-    def predict_on_batch(self, batch):
-        """Return the model's output, computed or remembered."""
+    def _run(self, batch, context, box, picture):
         last = self._last
         if last is None or not np.array_equal(last[0], batch):
             self._last = None
-            last = self._last = batch, self.model.predict_on_batch(batch)
+            last = self._last = batch, self.network(batch, picture)
         return last[1]
 
 
@@ -58,7 +58,7 @@ class Enhancer:
     """What the page does with an upload; one call at a time.
 
     Args:
-        model: as for :func:`neid_tf.enhance`; with ``predict_on_batch``.
+        model: as for :func:`neid_tf.enhance`.
         folder: where the files of the latest result are written.
         max_pixels: the largest picture read, in pixels.
     """

@@ -4,18 +4,23 @@ import numpy as np
 
 from neid_tf import models
 from neid_tf.inference import runtimes
+from neid_tf.models import NEID
 
 OPSET = 15
 """The ONNX operator set: tf2onnx's default, and old enough for most runtimes."""
 _LEAST_HALVED = 256
+_PICTURES = (None, None, None, 3)
+_DEFAULTS = {runtimes.BOX: np.array([[0.0, 0.0, 1.0, 1.0]])}
+"""What stands for an input that is left out; NaN for the context."""
 
 
-def onnx_bytes(model, compact=False):
+def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     """Convert a model.
 
-    The one input that must be given is ``image``. The vectors of the context (see
-    :class:`neid_tf.models.NEID`) may be given too, as ``told_NAME``: their default, NaN, stands
-    for what is read off the image. The outputs are ``enhanced`` and these vectors by name.
+    The one input that must be given is ``image``. What the network reads off the whole picture (the
+    part ``context`` of :class:`neid_tf.models.NEID`) may be given too, as ``given_NAME``: the
+    default, NaN, stands for reading it off the image, and what is given is not computed. The
+    outputs are ``enhanced`` and the context by name.
 
     Args:
         model: a :class:`neid_tf.models.NEID`, part ``inference``.
@@ -24,37 +29,123 @@ def onnx_bytes(model, compact=False):
     Returns:
         The bytes of the file.
     """
-    import tf2onnx
-
-    function = _function(models.rebuild(model, "told"))
-    proto, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=OPSET)
+    graph = model.graph
+    proto = _converted(*_network_function(model))
+    if graph.tone:
+        _read_unless_given(proto.graph, _converted(*_tone_function(model)).graph, list(graph.tone))
     _name_axes(proto.graph)
     for value in list(proto.graph.input)[1:]:
-        size = value.type.tensor_type.shape.dim[1].dim_value
-        proto.graph.initializer.append(_tensor(np.full((1, size), np.nan, np.float32), value.name))
+        sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim[1:]]
+        default = _DEFAULTS.get(value.name, np.full((1, *sizes), np.nan))
+        proto.graph.initializer.append(_tensor(default.astype(np.float32), value.name))
     if compact:
         _store_in_half_precision(proto.graph)
     proto.metadata_props.add(key=runtimes.STEP, value=str(2**model.config.depth))
     return proto.SerializeToString()
 
 
-def _function(told):
-    """Return the function to convert, of the image and the vectors in their order."""
-    import tensorflow as tf
+def _converted(compute, shapes):
+    """Convert a function from arrays by name to arrays by name.
 
-    names = [name for name in told.output if name != "enhanced"]
-    shapes = {runtimes.INPUT: (None, None, None, 3)}
-    shapes |= {f"{runtimes.TOLD}{name}": told.output[name].shape for name in names}
+    Args:
+        compute: a function of a dictionary, written with TensorFlow.
+        shapes: the shape of each input, by name.
+    """
+    import tensorflow as tf
+    import tf2onnx
+
     signature = [tf.TensorSpec(shape, tf.float32, name=name) for name, shape in shapes.items()]
 
     @tf.function(input_signature=signature)
-    def serve(*values):
-        given = dict(zip(shapes, values, strict=True))
-        made = told(given if names else given[runtimes.INPUT], training=False)
-        enhanced = tf.clip_by_value(made["enhanced"], 0.0, 1.0)
-        return {runtimes.OUTPUT: enhanced} | {name: made[name] for name in names}
+    def function(*values):
+        return compute(dict(zip(shapes, values, strict=True)))
 
-    return serve
+    return tf2onnx.convert.from_function(function, signature, opset=OPSET)[0]
+
+
+def _network_function(model):
+    """Return the network as a function that is given the tone, and the shapes of its inputs."""
+    import tensorflow as tf
+
+    graph = model.graph
+    further = graph.tone | {f"{runtimes.GIVEN}{name}": t for name, t in graph.fusing.items()}
+    shapes = {runtimes.INPUT: _PICTURES}
+    shapes |= {name: tensor.shape for name, tensor in (further | graph.place).items()}
+    encode, decode = (models.as_part(model, part) for part in ("encoder", "decoder"))
+
+    def compute(given):
+        place = {name: given[name] for name in graph.place}
+        inputs = {name: given[name] for name in (runtimes.INPUT, *graph.tone, *graph.place)}
+        inputs = inputs if len(inputs) > 1 else given[runtimes.INPUT]
+        encoded = encode(inputs, training=False)
+        fusing = {name: encoded.pop(name) for name in graph.fusing}
+        for name, read in fusing.items():
+            # To read it costs next to nothing: its features are there in any case.
+            instead = given[f"{runtimes.GIVEN}{name}"]
+            fusing[name] = tf.where(tf.math.is_nan(instead), read, instead)
+        enhanced = decode(encoded | fusing | place, training=False)
+        return {runtimes.OUTPUT: tf.clip_by_value(enhanced, 0.0, 1.0)} | fusing
+
+    return compute, shapes
+
+
+def _tone_function(model):
+    """Return the reading of the tone off a picture as a function, and the shape of its input."""
+    read = models.as_part(model, "tone")
+    return lambda given: read(given[runtimes.INPUT], training=False), {runtimes.INPUT: _PICTURES}
+
+
+def _read_unless_given(network, tone, names):
+    """Put the reading of the tone before the network, where what is given is not computed.
+
+    Args:
+        network: graph with the tone among its inputs. They become ``given_NAME``, and outputs.
+        tone: graph from ``image`` to the tone.
+        names: of what the tone is made of.
+    """
+    from onnx import TensorProto, compose, helper
+
+    kept = {value.name: value for value in network.input if value.name in names}
+    others = [value for value in network.input if value.name not in kept]
+    tone = compose.add_prefix_graph(tone, "tone/")
+    for node in tone.node:
+        node.input[:] = [
+            runtimes.INPUT if name == f"tone/{runtimes.INPUT}" else name for name in node.input
+        ]
+    network.initializer.extend(tone.initializer)
+    given = {name: f"{runtimes.GIVEN}{name}" for name in names}
+    copies = [helper.make_node("Identity", [given[n]], [f"given/{n}"]) for n in names]
+    ends = [
+        helper.make_tensor_value_info(f"given/{n}", TensorProto.FLOAT, _sizes(kept[n]))
+        for n in names
+    ]
+    choice = helper.make_node(
+        "If",
+        ["tone_is_missing"],
+        names,
+        then_branch=helper.make_graph(tone.node, "read", [], tone.output),
+        else_branch=helper.make_graph(copies, "given", [], ends),
+    )
+    asked = [
+        helper.make_node("IsNaN", [given[names[0]]], ["tone_nan"]),
+        helper.make_node("Cast", ["tone_nan"], ["tone_nan_number"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["tone_nan_number"], ["tone_nan_any"], keepdims=0),
+        helper.make_node("Cast", ["tone_nan_any"], ["tone_is_missing"], to=TensorProto.BOOL),
+    ]
+    nodes, outputs = [*asked, choice, *network.node], [*network.output, *kept.values()]
+    inputs = [
+        helper.make_tensor_value_info(given[n], TensorProto.FLOAT, _sizes(kept[n])) for n in names
+    ]
+    for field, values in (("node", nodes), ("output", outputs)):
+        del getattr(network, field)[:]
+        getattr(network, field).extend(values)
+    del network.input[:]
+    network.input.extend([others[0], *inputs, *others[1:]])
+
+
+def _sizes(value):
+    """Return the axes of an input of a graph, with a name for one that is not known."""
+    return [axis.dim_value or "batch" for axis in value.type.tensor_type.shape.dim]
 
 
 def _name_axes(graph):

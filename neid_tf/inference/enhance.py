@@ -1,33 +1,42 @@
 """Enhancing one picture: the single path from pixels to pixels."""
 
+from __future__ import annotations
+
 import dataclasses
+import typing
 from collections.abc import Callable
 
 import numpy as np
 
+from neid_tf.inference.network import Network, NetworkError, as_network
 from neid_tf.pixels.resample import bands, halve, pad_to_even
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
 
+MAX_STRENGTH = 8.0
+"""The largest strength: 7 stops more light than the model gives."""
 
-def enhance(image, model, scale=1, strength=1.0):
+
+def enhance(image: np.ndarray, model: object, scale: int = 1, strength: float = 1.0) -> np.ndarray:
     """Brighten a picture and restore its details.
 
     Args:
         image: H×W×3 RGB, uint8, uint16 or float in [0, 1], of any size from 1×1 up.
-        model: a model from :func:`neid_tf.load_pretrained`, or any callable from float32
-            N×h×w×3 in [0, 1] to N×2h×2w×3 (N×h×w×3 for the ``unet`` baseline).
+        model: a model from :func:`neid_tf.load_pretrained`, or what else
+            :func:`neid_tf.inference.network.as_network` takes: a network of any runtime, or a
+            callable from float32 N×h×w×3 in [0, 1] to N×2h×2w×3.
         scale: 1 gives a picture of the input's size (it is halved bicubically first, as in the
             paper's evaluation); 2 gives twice its size.
         strength: 0 gives the input, 1 the model's result, values between a blend, and values
-            above 1 more light. The mean brightness grows with it.
+            from 1 to 8 more light. The mean brightness grows with it.
 
     Returns:
         H×W×3, or 2H×2W×3 for ``scale=2``, of the input's type.
 
     Raises:
-        ValueError: for another shape or type, a scale other than 1 and 2, or a negative or
-            non-finite strength.
+        ValueError: for another shape or type, a scale other than 1 and 2, or a strength outside
+            of 0 to 8.
+        NetworkError: where the network fails, or gives values that are no numbers.
     """
     return Enhancement(model, scale, strength)(image)
 
@@ -43,38 +52,38 @@ class Enhancement:
     scale: int = 1
     strength: float = 1.0
 
-    def __post_init__(self):
-        if self.scale not in (1, 2):
-            raise NeidError(f"scale must be 1 or 2, not {self.scale!r}")
-        if not (np.isfinite(self.strength) and self.strength >= 0.0):
-            raise NeidError(f"strength must be a number of at least 0, not {self.strength!r}")
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", as_network(self.model))
+        check_settings(self.model, self.scale, self.strength)
 
-    def __call__(self, image):
+    def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the enhanced picture."""
         return self.compute(image, self.prepare(image))
 
-    def compute(self, image, batch):
+    def compute(self, image: np.ndarray, batch: np.ndarray) -> np.ndarray:
         """Return the enhanced picture for a picture and its batch.
 
         A large one is finished tile by tile, so that it is never there in floating point whole.
+
+        Raises:
+            NetworkError: where the network fails, or gives values that are no numbers.
         """
-        if not hasattr(self.model, "pieces") or (self.scale == 2 and self.strength < 1.0):
+        if self.scale == 2 and self.strength < 1.0:
             return self.finish(image, self.predict(batch))
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
-        for rows, columns, output in self.model.pieces(batch):
+        for rows, columns, output in self.model.pieces(batch, self._full_size(image)):
             target = enhanced[rows, columns]
             output = output[0, : target.shape[0], : target.shape[1]]
             self._finish_into(target, image[rows, columns], output)
         return enhanced
 
-    def on_one_core(self):
+    def on_one_core(self) -> Enhancement:
         """Return the same for pictures that are computed beside each other, each on its core."""
-        if not hasattr(self.model, "on_one_core"):
-            return self
-        return dataclasses.replace(self, model=self.model.on_one_core())
+        alone = self.model.on_one_core()
+        return self if alone is self.model else dataclasses.replace(self, model=alone)
 
-    def prepare(self, image):
+    def prepare(self, image: np.ndarray) -> np.ndarray:
         """Return the batch of one, float32 in [0, 1], that the model is given for a picture."""
         if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise NeidError(f"a picture has the shape (height, width, 3), not {image.shape}")
@@ -82,30 +91,77 @@ class Enhancement:
             raise NeidError(f"a picture's type is uint8, uint16 or float, not {image.dtype}")
         if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
             raise NeidError(f"floats must lie in [0, 1], not [{image.min()}, {image.max()}]")
-        same_size = getattr(getattr(self.model, "config", self.model), "scale", 2) == 1
-        if same_size and self.scale == 2:
-            raise NeidError("this model keeps the size of its input: scale 2 needs another")
-        if self.scale == 1 and not same_size:
+        if halves(self.model, self.scale):
             return halve(pad_to_even(image), white(image.dtype))[None]
         return to_float(image)[None]
 
-    def predict(self, batch):
+    def predict(self, batch: np.ndarray) -> np.ndarray:
         """Return the model's output for a batch."""
-        return np.asarray(getattr(self.model, "predict_on_batch", self.model)(batch))
+        return self.model(batch)
 
-    def finish(self, image, output):
+    def finish(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Return the enhanced picture: the model's output cut, clipped, weakened, rounded."""
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
         self._finish_into(enhanced, image, output[0, :height, :width])
         return enhanced
 
+    def _full_size(self, image):
+        """Return the picture that a network which refines is given, 1×H×W×3 of even sides."""
+        refined = self.model.refines and halves(self.model, self.scale)
+        return pad_to_even(image)[None] if refined else None
+
     def _finish_into(self, enhanced, image, output):
+        check_finite(output)
         if self.strength != 1.0:
             pixels = to_float(image) if self.strength < 1.0 else None
             output = adjust(pixels, np.clip(output, 0.0, 1.0), self.strength)
         for rows in bands(*enhanced.shape[:2]):
             from_float(output[rows], image.dtype, out=enhanced[rows])
+
+
+def check_settings(network: Network, scale: int, strength: float) -> None:
+    """Check what a network is asked for.
+
+    Raises:
+        ValueError: for a scale other than 1 and 2, or one that the network can't do; for a strength
+            outside of 0 to :data:`MAX_STRENGTH`.
+    """
+    if scale not in (1, 2):
+        raise NeidError(f"scale must be 1 or 2, not {scale!r}")
+    if scale == 2 and network.scale == 1:
+        raise NeidError("this model keeps the size of its input: scale 2 needs another")
+    if not 0.0 <= strength <= MAX_STRENGTH:
+        raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {strength!r}")
+
+
+def check_finite(output: np.ndarray) -> None:
+    """Refuse a network's output that holds infinities or what is no number.
+
+    Raises:
+        NetworkError: where it does.
+    """
+    if not np.isfinite(output).all():
+        raise NetworkError("the network gave values that are not finite: its weights are unsound")
+
+
+def halves(network: Network, scale: int) -> bool:
+    """Tell whether a picture is halved before a network that doubles it (section 3.2)."""
+    return scale == 1 and network.scale == 2
+
+
+@typing.runtime_checkable
+class Steps(typing.Protocol):
+    """What computes pictures in steps, as :class:`Enhancement` does."""
+
+    def on_one_core(self) -> Steps:
+        """Return the same for pictures that are computed beside each other."""
+
+    def prepare(self, image: np.ndarray) -> object:
+        """Return what :meth:`compute` is given beside the picture."""
+
+    def compute(self, image: np.ndarray, prepared: object) -> np.ndarray:
+        """Return the enhanced picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +181,9 @@ class _Whole:
         return self.function(image)
 
 
-def in_steps(function):
+def in_steps(function: Callable) -> Steps:
     """Return a function of pixels as an object with the steps of :class:`Enhancement`."""
-    return function if hasattr(function, "prepare") else _Whole(function)
+    return function if isinstance(function, Steps) else _Whole(function)
 
 
 def adjust(pixels, output, strength):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.inference.network import KerasNetwork, Network
 from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support import keras_start
 from neid_tf.support.errors import UsageError
@@ -80,13 +81,13 @@ def _neid(model, scale, strength, tile):
     from neid_tf.inference import tiles
     from neid_tf.inference.enhance import Enhancement
 
-    if tiles.has_parts(model):
+    if model.tileable:
         pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
         model = tiles.Tiled(model, pixels)
     return Enhancement(model, scale, strength)
 
 
-def load_network(weights, runtime="tensorflow", threads=None):
+def load_network(weights: str, runtime: str = "tensorflow", threads: int | None = None) -> Network:
     """Load a network into a runtime.
 
     Args:
@@ -146,7 +147,7 @@ def _keras_model(weights):
         keras_start.import_keras()
     from neid_tf.models.pretrained import load_pretrained
 
-    return load_pretrained(weights)
+    return KerasNetwork(load_pretrained(weights))
 
 
 @functools.cache

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.inference.network import Network
+from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import MissingLibraryError, optional_import
 
@@ -18,9 +20,13 @@ SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 INPUT, OUTPUT = "image", "enhanced"
 """Names of a picture batch, and of what is made of it, in every exported model."""
 
-TOLD, STEP = "told_", "neid_tf_step"
-"""In ONNX files, what the names of the vectors that may be told begin with, and the name of the
+GIVEN, STEP = "given_", "neid_tf_step"
+"""In ONNX files, what the names of the inputs of the context begin with, and the name of the
 number of pixels that tiles are to begin at multiples of."""
+_PREFIXES = (GIVEN, "told_")  # The other is that of files from before.
+BOX, PICTURE = "box", "picture"
+"""The names of further inputs, which may be left out: see :class:`Network`."""
+_LARGEST_STEP = 1024
 
 # Its warnings are about what is meant to be: inputs that have a default.
 _ONNX_ERRORS = 3
@@ -30,7 +36,9 @@ class ModelFileError(NeidError):
     """An exported model that is missing, damaged or not one of ours; the message names it."""
 
 
-def load(path, runtime=None, threads=None):
+def load(
+    path: str | os.PathLike, runtime: str | None = None, threads: int | None = None
+) -> Network:
     """Load an exported model.
 
     Args:
@@ -41,8 +49,8 @@ def load(path, runtime=None, threads=None):
         threads: CPU threads of ONNX Runtime (None: its own choice) or LiteRT (None: one a core).
 
     Returns:
-        A callable from float32 N×h×w×3 in [0, 1] to N×2h×2w×3 in [0, 1], h and w from 1 up;
-        see :class:`LiteRT` for its sizes. Its ``scale`` is 2, or 1 for the ``unet`` baseline.
+        A :class:`neid_tf.inference.network.Network` of pictures from 1×1 up (see :class:`LiteRT`
+        for its sizes), whose output is clipped to [0, 1].
 
     Raises:
         ModelFileError: for a path that is no export for this runtime.
@@ -70,7 +78,7 @@ def _load(path, runtime, threads):
     return Onnx(content, threads) if runtime == "onnx" else LiteRT(content, threads)
 
 
-def runtime_of(path):
+def runtime_of(path: str | os.PathLike) -> str:
     """Tell a model's runtime by its path: a folder, ``.onnx`` or ``.tflite``.
 
     Raises:
@@ -84,19 +92,24 @@ def runtime_of(path):
     return runtime
 
 
-class _Runner:
+class _Exported(Network):
     """Checks batches; a runtime fills in ``_run``."""
 
-    def __call__(self, batch):
-        batch = np.asarray(batch, np.float32)
-        if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
-            raise NeidError(f"a batch has the shape (N, height, width, 3), not {batch.shape}")
-        return self._run(batch)
+    def __call__(self, batch, picture=None):
+        return super().__call__(_checked(batch), picture)
 
     def _measured_scale(self):
         """Return how many times larger the output is, by trying it."""
         trial = np.zeros((1, 16, 24, 3), np.float32)
         return _scale_of(trial.shape, self(trial).shape)
+
+
+def _checked(batch):
+    """Return a batch as the runtimes take it, or refuse it."""
+    batch = np.asarray(batch, np.float32)
+    if batch.ndim != 4 or batch.shape[3] != 3 or 0 in batch.shape:
+        raise NeidError(f"a batch has the shape (N, height, width, 3), not {batch.shape}")
+    return batch
 
 
 def _scale_of(before, after):
@@ -107,21 +120,17 @@ def _scale_of(before, after):
     raise NeidError(f"not a NEID model: it makes {tuple(after)} of {tuple(before)}")
 
 
-class Onnx(_Runner):
+class Onnx(_Exported):
     """A model in ONNX Runtime, for pictures of any size.
-
-    :class:`neid_tf.inference.tiles.Tiled` takes it.
 
     Args:
         content: the bytes of the file.
         threads: CPU threads; None for the runtime's choice.
-
-    Attributes:
-        step: tiles begin at multiples of so many pixels.
-        context: names of the vectors that the network reads off the whole picture.
     """
 
-    def __init__(self, content, threads=None):
+    tileable = True
+
+    def __init__(self, content: bytes, threads: int | None = None) -> None:
         import onnxruntime
 
         self._content, self._threads = content, threads
@@ -139,30 +148,49 @@ class Onnx(_Runner):
         self._session = onnxruntime.InferenceSession(
             content, options, providers=[name for name in wanted if name in installed]
         )
-        told = [value.name for value in self._session.get_overridable_initializers()]
-        self.context = tuple(name[len(TOLD) :] for name in told if name.startswith(TOLD))
-        self.step = int(self._session.get_modelmeta().custom_metadata_map.get(STEP, 1))
+        names = [value.name for value in self._session.get_overridable_initializers()]
+        self._inputs = {_context_name(name): name for name in names if _context_name(name)}
+        self.context = tuple(self._inputs)
+        self._takes_box, self.refines = BOX in names, PICTURE in names
+        self.step = _step_of(self._session.get_modelmeta().custom_metadata_map)
         self.scale = self._measured_scale()
 
-    def _run(self, batch):
-        return self._session.run([OUTPUT], {INPUT: batch})[0]
-
-    def on_one_core(self):
+    def on_one_core(self) -> Network:
         """Return the same model with one thread, for batches that are run beside each other."""
         return self if self._threads == 1 else Onnx(self._content, 1)
 
-    def read_context(self, batch):
-        """Return the vectors read off a batch, N×size each, by name."""
-        values = self._session.run(list(self.context), {INPUT: batch}) if self.context else ()
+    def _run(self, batch, context, box, picture):
+        given = {self._inputs[name]: array for name, array in context.items()}
+        if box is not None and self._takes_box:
+            given[BOX] = box
+        if picture is not None and self.refines:
+            given[PICTURE] = to_float(picture)
+        return self._session.run([OUTPUT], {INPUT: batch} | given)[0]
+
+    def _read(self, batch):
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        # Reading goes no further than the encoder.
+        options.only_execute_path_to_fetches = True
+        values = self._session.run(list(self.context), {INPUT: batch}, options)
         return dict(zip(self.context, values, strict=True))
 
-    def run_told(self, batch, context):
-        """Enhance a batch as a call does, but with these vectors, by name, for the whole."""
-        told = {f"{TOLD}{name}": vector for name, vector in context.items()}
-        return self._session.run([OUTPUT], {INPUT: batch} | told)[0]
+
+def _context_name(name):
+    """Return the name of the context that an input of an ONNX file gives, or None."""
+    found = [name.removeprefix(prefix) for prefix in _PREFIXES if name.startswith(prefix)]
+    return found[0] if found else None
 
 
-class LiteRT(_Runner):
+def _step_of(metadata):
+    step = int(metadata.get(STEP, 1))
+    if not 1 <= step <= _LARGEST_STEP:
+        raise ModelFileError(f"its {STEP} is {step}: it must be from 1 to {_LARGEST_STEP}")
+    return step
+
+
+class LiteRT(_Exported):
     """A model in LiteRT. It takes pictures of the one size that it was exported for.
 
     A smaller picture is continued by its mirror image to that size, and the result cut. What the
@@ -177,7 +205,7 @@ class LiteRT(_Runner):
         size: height and width of the network's input, in pixels.
     """
 
-    def __init__(self, content, threads=None):
+    def __init__(self, content: bytes, threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
@@ -190,7 +218,7 @@ class LiteRT(_Runner):
         self.size = tuple(int(side) for side in self._input["shape"][1:3])
         self.scale = _scale_of(self._input["shape"], self._output["shape"])
 
-    def _run(self, batch):
+    def _run(self, batch, context, box, picture):
         height, width = batch.shape[1:3]
         if height > self.size[0] or width > self.size[1]:
             most, given = "×".join(map(str, self.size)), f"{height}×{width}"
@@ -210,14 +238,14 @@ class LiteRT(_Runner):
             return self._interpreter.get_tensor(self._output["index"])
 
 
-class SavedModel(_Runner):
+class SavedModel(_Exported):
     """A SavedModel in TensorFlow, for pictures of any size.
 
     Args:
         path: the folder.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         import tensorflow as tf
 
         # The loaded object owns the variables that its signature uses.
@@ -225,7 +253,7 @@ class SavedModel(_Runner):
         self._serve = self._loaded.signatures["serving_default"]
         self.scale = self._measured_scale()
 
-    def _run(self, batch):
+    def _run(self, batch, context, box, picture):
         import tensorflow as tf
 
         return self._serve(**{INPUT: tf.constant(batch)})[OUTPUT].numpy()

@@ -5,10 +5,13 @@ features) is computed once, from the picture made small, and given to every tile
 enhanced together with a margin around it, which is then cut away.
 """
 
-import functools
+from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
+from neid_tf.inference.network import Network, as_network
 from neid_tf.pixels.resample import area_reduce
 
 TILE = 512
@@ -19,73 +22,77 @@ CONTEXT_SIDE = 384
 """Side of the reduced picture that the fusing vector of a tiled picture is read off."""
 
 
-class Tiled:
-    """A model that enhances large pictures tile by tile.
+class Tiled(Network):
+    """A network that enhances large pictures tile by tile, one picture at a time.
 
     Args:
-        model: a :class:`neid_tf.models.NEID`, part ``inference``, or a
-            :class:`neid_tf.inference.runtimes.Onnx`.
-        tile: side of a tile in input pixels; rounded up to a multiple of the model's step.
+        model: as for :func:`neid_tf.inference.network.as_network`.
+        tile: side of a tile in input pixels; rounded up to a multiple of the network's step.
     """
 
-    def __init__(self, model, tile=TILE):
-        self.parts = parts(model)
-        self.config, step = getattr(model, "config", self.parts), self.parts.step
-        self.tile, self.margin = -(-tile // step) * step, _margin(step)
+    def __init__(self, model: object, tile: int = TILE) -> None:
+        self.network = as_network(model)
+        self.scale, self.step = self.network.scale, self.network.step
+        self.context, self.refines = self.network.context, self.network.refines
+        self.tile, self.margin = -(-tile // self.step) * self.step, _margin(self.step)
 
-    def on_one_core(self):
+    def on_one_core(self) -> Tiled:
         """Return the same for pictures that are computed beside each other, each on its core."""
-        if not hasattr(self.parts, "on_one_core"):
-            return self
-        return Tiled(self.parts.on_one_core(), self.tile)
+        alone = self.network.on_one_core()
+        return self if alone is self.network else Tiled(alone, self.tile)
 
-    def predict_on_batch(self, batch):
-        """Enhance one picture, 1×h×w×3 float32 in [0, 1]; returns 1×2h×2w×3, not clipped."""
-        if self._is_one_tile(batch):
-            return self.parts(batch)
-        height, width = (size * self.config.scale for size in batch.shape[1:3])
-        output = np.empty((1, height, width, 3), np.float32)
-        for rows, columns, piece in self.pieces(batch):
-            output[:, rows, columns] = piece
-        return output
-
-    def pieces(self, batch):
-        """Enhance one picture as :meth:`predict_on_batch` does; yield it piece by piece.
+    def pieces(
+        self, batch: np.ndarray, picture: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Enhance one picture as a call does; yield it tile by tile.
 
         Yields:
             The rows and columns of the output that a piece fills, two slices, and the piece.
         """
         _, height, width, _ = batch.shape
-        if self._is_one_tile(batch):
-            yield slice(None), slice(None), self.parts(batch)
+        if max(height, width) <= self.tile:
+            yield slice(None), slice(None), self.network(batch, picture)
             return
-        context = self._context(batch)
+        context = self._whole_context(batch)
         for rows in self._spans(height):
             for columns in self._spans(width):
-                yield self._enhance_tile(batch, context, rows, columns)
+                yield self._enhance_tile(batch, picture, context, rows, columns)
 
-    def _is_one_tile(self, batch):
-        return max(batch.shape[1:3]) <= self.tile
+    def _run(self, batch, context, box, picture):
+        if context:
+            return self.network.run_with_context(batch, context, box, picture)
+        if max(batch.shape[1:3]) <= self.tile:
+            return self.network(batch, picture)
+        height, width = (size * self.scale for size in batch.shape[1:3])
+        output = np.empty((1, height, width, 3), np.float32)
+        for rows, columns, piece in self.pieces(batch, picture):
+            output[:, rows, columns] = piece
+        return output
 
-    def _context(self, batch):
-        """Return the vectors that the tiles are told, read off the reduced picture."""
-        if not self.parts.context:
-            return {}
+    def _read(self, batch):
+        return self.network.read_context(batch)
+
+    def _whole_context(self, batch):
+        """Return what the tiles are given, read off the reduced picture."""
         side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
-        return self.parts.read_context(area_reduce(batch[0], side)[None])
+        return self.network.read_context(area_reduce(batch[0], side)[None]) if self.context else {}
 
     def _spans(self, length):
         """Return the starts and stops of the tiles along a side."""
         return [(at, min(at + self.tile, length)) for at in range(0, length, self.tile)]
 
-    def _enhance_tile(self, batch, context, rows, columns):
+    def _enhance_tile(self, batch, picture, context, rows, columns):
+        size, scale = batch.shape[1:3], self.scale
         outer = [
             (max(start - self.margin, 0), min(stop + self.margin, length))
-            for (start, stop), length in zip((rows, columns), batch.shape[1:3], strict=True)
+            for (start, stop), length in zip((rows, columns), size, strict=True)
         ]
         (top, bottom), (left, right) = outer
-        piece = np.ascontiguousarray(batch[:, top:bottom, left:right])
-        result, scale = self.parts.run_told(piece, context), self.config.scale
+        box = [top / size[0], left / size[1], (bottom - top) / size[0], (right - left) / size[1]]
+        if picture is not None:
+            picture = picture[:, top * scale : bottom * scale, left * scale : right * scale]
+        tile = np.ascontiguousarray(batch[:, top:bottom, left:right])
+        result = self.network.run_with_context(tile, context, np.float32([box]), picture)
         inner = [
             slice((start - low) * scale, (stop - low) * scale)
             for (start, stop), (low, _) in zip((rows, columns), outer, strict=True)
@@ -100,62 +107,3 @@ def _margin(step):
     There nothing farther than 28 pixels does. More levels see farther, and the margin is cut.
     """
     return -(-min(8 * step, MARGIN) // step) * step
-
-
-def has_parts(model):
-    """Return whether :func:`parts` takes a model, and not only calls do."""
-    return hasattr(model, "read_context") or hasattr(model, "part")
-
-
-def parts(model):
-    """Return what runs a model as a whole, reads its context, and runs it with one told.
-
-    Args:
-        model: as for :class:`Tiled`.
-
-    Returns:
-        An object with the calls and attributes of :class:`neid_tf.inference.runtimes.Onnx`; results
-        of a Keras model are not clipped.
-    """
-    return model if hasattr(model, "read_context") else _KerasParts(model)
-
-
-class _KerasParts:
-    """A :class:`neid_tf.models.NEID`; its parts are models of their own, made when needed."""
-
-    def __init__(self, model):
-        config = model.config
-        self._model, self.scale, self.step = model, config.scale, 2**config.depth
-        self._has_context = config.tone or config.architecture == "neid"
-
-    def __call__(self, batch):
-        return np.asarray(self._model.predict_on_batch(batch))
-
-    @functools.cached_property
-    def context(self):
-        return tuple(self._reader.output) if self._has_context else ()
-
-    def read_context(self, batch):
-        if not self.context:
-            return {}
-        vectors = self._reader.predict_on_batch(batch)
-        return {name: np.asarray(vector) for name, vector in vectors.items()}
-
-    def run_told(self, batch, context):
-        if not context:
-            return self(batch)
-        return np.asarray(self._body.predict_on_batch({"image": batch} | context))
-
-    @functools.cached_property
-    def _reader(self):
-        return _rebuilt(self._model, "context")
-
-    @functools.cached_property
-    def _body(self):
-        return _rebuilt(self._model, "body")
-
-
-def _rebuilt(model, part):
-    from neid_tf import models
-
-    return models.rebuild(model, part)

@@ -3,15 +3,17 @@
 import dataclasses
 import importlib
 
-from neid_tf.models.config import ARCHITECTURES, VARIANTS, ModelConfig, describe
+from neid_tf.models.config import ARCHITECTURES, VARIANTS, ModelConfig, model_config
 
 _HOMES = {
     "NEID": "neid",
-    "adopt": "neid",
     "area_resize": "layers",
-    "inference_model": "neid",
-    "rebuild": "neid",
-    "transfer": "neid",
+    "as_part": "transfer",
+    "context_model": "transfer",
+    "copy_weights": "transfer",
+    "inference_model": "transfer",
+    "load_matching": "transfer",
+    "tile_model": "transfer",
 }
 """The modules, all with Keras, of the names that are imported when they are asked for."""
 
@@ -32,7 +34,7 @@ def build(name="neid", **fields):
     """
     from neid_tf.models.neid import NEID
 
-    return NEID(name=name, **dataclasses.asdict(describe(name, **fields)))
+    return NEID(name=name, **dataclasses.asdict(model_config(name, **fields)))
 
 
 def __getattr__(name):
@@ -46,11 +48,13 @@ __all__ = [
     "NEID",
     "VARIANTS",
     "ModelConfig",
-    "adopt",
     "area_resize",
+    "as_part",
     "build",
-    "describe",
+    "context_model",
+    "copy_weights",
     "inference_model",
-    "rebuild",
-    "transfer",
+    "load_matching",
+    "model_config",
+    "tile_model",
 ]

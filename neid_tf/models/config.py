@@ -68,8 +68,16 @@ VARIANTS["neid_tone"] = {
 }
 
 
-def describe(name="neid", **fields):
-    """Return the :class:`ModelConfig` that :func:`neid_tf.models.build` would build."""
+def model_config(name: str = "neid", **fields) -> ModelConfig:
+    """Return the :class:`ModelConfig` that :func:`neid_tf.models.build` would build.
+
+    Args:
+        name: one of :data:`VARIANTS`.
+        **fields: what differs from the variant.
+
+    Raises:
+        ValueError: for an unknown name or field, or a bad value.
+    """
     if name not in VARIANTS:
         raise NeidError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
     unknown = set(fields) - set(ModelConfig.__dataclass_fields__)

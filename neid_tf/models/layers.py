@@ -169,12 +169,26 @@ class Thumbnail(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(_package)
-class UnlessTold(layers.Layer):
-    """The second input where it is a number, and the first where it is NaN: not told."""
+class Clipped(layers.Layer):
+    """Pictures clipped to [0, 1], so that 0 to 255 by mistake gives white, and no overflow."""
 
-    def call(self, inputs):
-        read, told = inputs
-        return ops.where(ops.isnan(told), read, told)
+    def call(self, images):
+        return ops.clip(images, 0.0, 1.0)
 
-    def compute_output_shape(self, input_shapes):
-        return input_shapes[0]
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(_package)
+class WholePicture(layers.Layer):
+    """The box of pictures that are whole: N×h×w×C to N×4, each row 0, 0, 1, 1.
+
+    A box is ``top, left, height, width``, each as a share of the whole picture.
+    """
+
+    def call(self, images):
+        whole = ops.cast([[0.0, 0.0, 1.0, 1.0]], self.compute_dtype)
+        return ops.tile(whole, (ops.shape(images)[0], 1))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], 4)

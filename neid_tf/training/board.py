@@ -1,8 +1,7 @@
 """The TensorBoard log of a run: a curve for each number, and panels of pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from neid_tf import models
 from neid_tf.data.pairs import Pairs
 from neid_tf.inference.enhance import enhance
+from neid_tf.inference.network import FunctionNetwork, Network
 
 
 class Board:
@@ -74,10 +74,8 @@ def panel(whole: models.NEID, pairs: Pairs, count: int = 3) -> np.ndarray:
     return np.concatenate(rows, axis=0)
 
 
-def _parts(whole: models.NEID) -> list[Callable[[Any], Any]]:
-    """Return functions from a small picture to LE's and DR's picture."""
+def _parts(whole: models.NEID) -> list[Network]:
+    """Return networks from a small picture to LE's and DR's picture."""
     names = [name for name in ("le", "dr") if name in whole.output]
     functions = [lambda batch, name=name: whole(batch, training=False)[name] for name in names]
-    for function in functions:
-        function.config = whole.config
-    return functions
+    return [FunctionNetwork(function, whole.config.scale) for function in functions]

@@ -88,7 +88,7 @@ class Recorder(keras.callbacks.Callback):
         self.run.log(row)
         self.board.scalars(row)
         if (done % config.panel_every == 0 or last) and len(self.validation):
-            whole = models.rebuild(self.trainer.network, "whole")
+            whole = models.as_part(self.trainer.network, "whole")
             self.board.panel(whole, self.validation, done)
         if done % config.checkpoint_every == 0 or last:
             self.run.save(self.trainer, done)
@@ -102,7 +102,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _validate(self, row: dict[str, float]) -> dict[str, float]:
         with averaged(self.trainer):
-            models.transfer(self.trainer.network, self.inference)
+            models.copy_weights(self.trainer.network, self.inference)
         scores = {}
         if len(self.validation):
             scored = report.evaluate(self.validation, lambda low: enhance(low, self.inference))

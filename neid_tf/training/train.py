@@ -76,8 +76,8 @@ def train(
 def _trainer(config: TrainConfig, network: models.NEID, steps: int) -> Trainer:
     """Return the compiled trainer of a network, which starts from ``config.init`` if given."""
     if config.init:
-        models.adopt(pretrained.load_pretrained(config.init), network)
-    whole = models.rebuild(network, "training")
+        models.load_matching(pretrained.load_pretrained(config.init), network)
+    whole = models.as_part(network, "training")
     trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
     trainer.compile(optimizer=config.optimizer(steps), jit_compile=config.jit_compile, loss=None)
     trainer.optimizer.build(trainer.network.trainable_variables)

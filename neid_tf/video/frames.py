@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from neid_tf.inference import tiles
-from neid_tf.inference.enhance import adjust
+from neid_tf.inference.enhance import adjust, check_finite, check_settings, halves
+from neid_tf.inference.network import as_network
 from neid_tf.pixels.resample import halve, pad_to_even
 from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support.errors import NeidError
@@ -54,13 +54,13 @@ class Enhancer:
     """
 
     def __init__(self, model, scale=1, strength=1.0, smoothing=SMOOTHING):
-        keeps_size = getattr(getattr(model, "config", model), "scale", 2) == 1
-        _check(scale, strength, smoothing, keeps_size)
+        self.network = as_network(model)
+        check_settings(self.network, scale, strength)
+        if not (np.isfinite(smoothing) and smoothing >= 0.0):
+            raise NeidError(f"smoothing must be a number of at least 0, not {smoothing!r}")
         self.scale, self.strength = scale, strength
-        self.halves = scale == 1 and not keeps_size
-        self.predict = getattr(model, "predict_on_batch", model)
-        self.parts = tiles.parts(model) if smoothing and tiles.has_parts(model) else None
-        self.average = TimeAverage(smoothing) if self.parts and self.parts.context else None
+        self.halves = halves(self.network, scale)
+        self.average = TimeAverage(smoothing) if smoothing and self.network.context else None
 
     @property
     def cuts(self):
@@ -86,37 +86,30 @@ class Enhancer:
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
         count, height, width, _ = pixels.shape
         expected = (count, height * self.scale, width * self.scale, 3)
-        output = np.asarray(self._predicted(images, frames))[:, : expected[1], : expected[2]]
+        output = self._predicted(images, frames, pixels)[:, : expected[1], : expected[2]]
         if output.shape != expected:
             raise NeidError(f"the model gave frames of shape {output.shape}, not {expected}")
+        check_finite(output)
         return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
 
-    def _predicted(self, images, frames):
+    def _predicted(self, images, frames, pixels):
+        refined = self.network.refines and self.halves
+        full = pad_to_even(pixels) if refined else None
         if not self.average:
-            return self.predict(images)
-        read = self.parts.read_context(images)
-        told = {name: np.empty_like(vectors) for name, vectors in read.items()}
+            return self.network(images, full)
+        read = self.network.read_context(images)
+        given = {name: np.empty_like(vectors) for name, vectors in read.items()}
         for i, frame in enumerate(frames):
             vectors = {name: read[name][i] for name in read}
             for name, vector in self.average(vectors, thumbnail(images[i]), frame.time).items():
-                told[name][i] = vector
-        return self.parts.run_told(images, told)
+                given[name][i] = vector
+        return self.network.run_with_context(images, given, None, full)
 
     def _finished(self, pixels, output):
         output = np.clip(output, 0.0, 1.0)
         if self.strength != 1.0:
             output = adjust(pixels, output, self.strength)
         return from_float(output, np.uint8)
-
-
-def _check(scale, strength, smoothing, keeps_size):
-    if scale not in (1, 2):
-        raise NeidError(f"scale must be 1 or 2, not {scale!r}")
-    if scale == 2 and keeps_size:
-        raise NeidError("this model keeps the size of its input: scale 2 needs another")
-    for name, value in (("strength", strength), ("smoothing", smoothing)):
-        if not (np.isfinite(value) and value >= 0.0):
-            raise NeidError(f"{name} must be a number of at least 0, not {value!r}")
 
 
 class TimeAverage:

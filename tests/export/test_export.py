@@ -241,13 +241,13 @@ def test_whole_or_not_at_all(write_export, name, needs, tmp_path, monkeypatch):
             halved = keras.Sequential([model, keras.layers.Rescaling(0.5)])
             return right(halved, *shape)
 
-        right_onnx = onnx_files._function
+        right_onnx = onnx_files._network_function
 
-        def wrong_onnx(told):
-            told.get_layer("le").activation = lambda picture: 0.5 * picture
-            return right_onnx(told)
+        def wrong_onnx(model):
+            compute, shapes = right_onnx(model)
+            return lambda given: {name: 0.5 * v for name, v in compute(given).items()}, shapes
 
-        patch.setattr(onnx_files, "_function", wrong_onnx)
+        patch.setattr(onnx_files, "_network_function", wrong_onnx)
         patch.setattr(export, "_float_function", wrong)
         patch.setattr(export, "_signatures", lambda m: {"serving_default": wrong(m)})
         with pytest.raises(ValueError, match="off from the Keras model"):

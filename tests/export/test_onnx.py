@@ -1,5 +1,7 @@
 """The ONNX file of a model does large pictures in tiles, and may hold weights in half precision."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -36,33 +38,33 @@ def test_tiles_are_those_of_the_keras_model(name, fields):
     runner = runtimes.Onnx(onnx_files.onnx_bytes(model))
     assert (runner.scale, runner.step) == (model.config.scale, 4)
     batch = large()
-    made = tiles.Tiled(runner, tile=96).predict_on_batch(batch)
-    reference = np.clip(tiles.Tiled(model, tile=96).predict_on_batch(batch), 0.0, 1.0)
+    made = tiles.Tiled(runner, tile=96)(batch)
+    reference = np.clip(tiles.Tiled(model, tile=96)(batch), 0.0, 1.0)
     np.testing.assert_allclose(made, reference, atol=EXACT)
 
 
 def test_tiles_told_the_context_make_the_whole_picture(runner, toned):
     batch = large()
     tiled = tiles.Tiled(runner, tile=96)
-    tiled._context = lambda _: runner.read_context(batch)
-    np.testing.assert_allclose(tiled.predict_on_batch(batch), expected(toned, batch), atol=EXACT)
+    tiled._whole_context = lambda _: runner.read_context(batch)
+    np.testing.assert_allclose(tiled(batch), expected(toned, batch), atol=EXACT)
     # Without it each tile would read its own.
-    tiled._context = lambda _: {}
-    assert np.abs(tiled.predict_on_batch(batch) - expected(toned, batch)).max() > 10 * EXACT
+    tiled._whole_context = lambda _: {}
+    assert np.abs(tiled(batch) - expected(toned, batch)).max() > 10 * EXACT
 
 
 def test_context_is_read_and_told(runner, toned):
     batch = np.concatenate([large(40, 50), large(40, 50)[:, ::-1] / 2])
     read = runner.read_context(batch)
-    reference = models.rebuild(toned, "context")(batch)
+    reference = models.context_model(toned)(batch)
     assert set(read) == set(runner.context) == set(reference) == {"tone_parameters", "ff_squeeze"}
     for name, vector in read.items():
         np.testing.assert_allclose(vector, reference[name], atol=EXACT)
     swapped = {name: vector[::-1] for name, vector in read.items()}
-    body = models.rebuild(toned, "body")({"image": batch} | swapped)
-    told = runner.run_told(batch, swapped)
-    np.testing.assert_allclose(told, np.clip(body, 0.0, 1.0), atol=EXACT)
-    np.testing.assert_array_equal(runner.run_told(batch, {}), runner(batch))
+    tile = models.tile_model(toned)({"image": batch} | swapped)
+    told = runner.run_with_context(batch, swapped)
+    np.testing.assert_allclose(told, np.clip(tile, 0.0, 1.0), atol=EXACT)
+    np.testing.assert_array_equal(runner.run_with_context(batch, {}), runner(batch))
 
 
 def test_frames_of_a_video_are_averaged_as_with_the_keras_model(runner, toned):
@@ -78,7 +80,7 @@ def test_frames_of_a_video_are_averaged_as_with_the_keras_model(runner, toned):
 
 def test_half_precision_only_where_it_is_exact(toned):
     arrays = [weight.astype(np.float16).astype(np.float32) for weight in toned.get_weights()]
-    halved = models.rebuild(toned, "inference")
+    halved = models.NEID(part="inference", **dataclasses.asdict(toned.config))
     halved.set_weights(arrays)
     full, compact = (onnx_files.onnx_bytes(halved, compact) for compact in (False, True))
     assert len(full) - len(compact) > 1.5 * sum(a.size for a in arrays if a.size >= 1000)
@@ -95,5 +97,5 @@ def test_packaged_file_makes_the_picture_of_the_packaged_weights(name):
     runner, batch = runtimes.load(path), large(200, 300)
     assert np.abs(runner(batch) - expected(model, batch)).max() <= 1 / 255
     assert runner.step == 2**model.config.depth
-    for key, vector in models.rebuild(model, "context")(batch).items():
+    for key, vector in models.context_model(model)(batch).items():
         np.testing.assert_allclose(runner.read_context(batch)[key], vector, atol=1e-3)

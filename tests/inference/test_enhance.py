@@ -8,6 +8,7 @@ from neid_tf import models
 from neid_tf.data import augment
 from neid_tf.inference import tiles
 from neid_tf.inference.enhance import Enhancement, adjust, enhance
+from neid_tf.inference.network import Network
 from tests.conftest import darkened, picture
 
 
@@ -110,24 +111,22 @@ def test_tiles_make_the_same_picture(name):
     batch = picture(150, 330)[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=96)
     if name != "le":
-        whole_context = models.rebuild(model, "context").predict_on_batch(batch)
-        tiled._context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
-    np.testing.assert_allclose(
-        tiled.predict_on_batch(batch), model.predict_on_batch(batch), atol=1e-4
-    )
+        whole_context = models.context_model(model).predict_on_batch(batch)
+        tiled._whole_context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
+    np.testing.assert_allclose(tiled(batch), model.predict_on_batch(batch), atol=1e-4)
 
 
 def test_small_pictures_are_not_tiled(model):
     batch = picture(40, 60)[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=64)
-    np.testing.assert_array_equal(tiled.predict_on_batch(batch), model.predict_on_batch(batch))
+    np.testing.assert_array_equal(tiled(batch), model.predict_on_batch(batch))
 
 
 def test_tiled_context_is_near_the_whole_pictures(model):
     batch = darkened(picture(700, 500))[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=64)
-    whole = models.rebuild(model, "context").predict_on_batch(batch)
-    for name, vector in tiled._context(batch).items():
+    whole = models.context_model(model).predict_on_batch(batch)
+    for name, vector in tiled._whole_context(batch).items():
         np.testing.assert_allclose(vector, whole[name], atol=0.02)
 
 
@@ -140,17 +139,10 @@ def test_finishing_tile_by_tile_changes_nothing(model, scale, strength):
     np.testing.assert_array_equal(steps(image), expected)
 
 
-class Repeating:
+class Repeating(Network):
     """Stands for a network, and needs hardly any memory."""
 
-    scale, step, context = 2, 1, ()
-
-    @staticmethod
-    def read_context(batch):
-        return {}
-
-    @staticmethod
-    def run_told(batch, context):
+    def _run(self, batch, context, box, picture):
         return batch.repeat(2, axis=1).repeat(2, axis=2)
 
 

@@ -65,9 +65,9 @@ def test_onnx_on_one_core_gives_the_same_bits(onnx_file, size):
     model = tiles.Tiled(runtimes.load(onnx_file, threads=3), tile=128)
     alone = model.on_one_core()
     assert alone.tile == model.tile
-    made = model.predict_on_batch(pixels)
-    np.testing.assert_array_equal(alone.predict_on_batch(pixels), made)
-    assert alone.parts.on_one_core() is alone.parts
+    made = model(pixels)
+    np.testing.assert_array_equal(alone(pixels), made)
+    assert alone.network.on_one_core() is alone.network
 
 
 def test_litert_continues_a_smaller_picture(toned, litert_file):

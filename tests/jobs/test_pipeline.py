@@ -300,7 +300,8 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
     jobs = jobs_of(names, tmp_path)
     outcomes = enhance_pictures(jobs, Enhancement(tiled), threads=2)
     assert [error for _, error in outcomes] == [None] * 24
-    for model in (tiled.parts._model, tiled.parts._reader, tiled.parts._body):
+    network = tiled.network
+    for model in (network.model, network._context_model, network._tile_model):
         # The first size, and then all sizes.
         assert model.predict_function.experimental_get_tracing_count() == 2
         assert model.jit_compile is False

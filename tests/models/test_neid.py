@@ -86,18 +86,18 @@ def test_keras_file_round_trip(name, tmp_path):
 
 
 @pytest.mark.parametrize("fusion", ["bottleneck", "all"])
-def test_context_and_body_make_the_whole(fusion):
+def test_context_and_tile_make_the_whole(fusion):
     model = small("neid_tone", fusion=fusion)
     x = batch(20, 28)
-    context, body = models.rebuild(model, "context"), models.rebuild(model, "body")
+    context, tile = models.as_part(model, "context"), models.as_part(model, "tile")
     vectors = {name: np.asarray(v) for name, v in context(x).items()}
     assert set(vectors) == {"tone_parameters", "ff_squeeze"}
-    np.testing.assert_allclose(body({"image": x} | vectors), model(x)["le"], atol=1e-6)
+    np.testing.assert_allclose(tile({"image": x} | vectors), model(x)["le"], atol=1e-6)
 
 
 def test_training_part_takes_the_thumbnail_from_outside():
     model = small("neid_tone")
-    half, training = batch(), models.rebuild(model, "training")
+    half, training = batch(), models.as_part(model, "training")
     x = np.concatenate([half, half[:, :, ::-1]], axis=2)  # its own mirror image
     thumbnail = np.asarray(model.get_layer("thumbnail")(x))
     told = training({"image": x, "thumbnail": thumbnail})
@@ -108,13 +108,13 @@ def test_training_part_takes_the_thumbnail_from_outside():
 
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
     model = small("neid_tone")
-    x, training = batch(), models.rebuild(model, "training")
+    x, training = batch(), models.as_part(model, "training")
     thumbnail = np.asarray(model.get_layer("thumbnail")(x))
     sides = [
         np.asarray(training({"image": x, "thumbnail": side})["tone_parameters"])
         for side in (thumbnail, thumbnail[:, :, ::-1])
     ]
-    read = models.rebuild(model, "context")
+    read = models.as_part(model, "context")
     np.testing.assert_allclose(read(x)["tone_parameters"], np.mean(sides, axis=0), atol=1e-5)
     mirrored = read(x[:, :, ::-1])["tone_parameters"]
     np.testing.assert_allclose(mirrored, read(x)["tone_parameters"], atol=1e-5)
@@ -189,14 +189,14 @@ def test_unknown_model():
 
 def test_unknown_part():
     with pytest.raises(ValueError, match="'half'"):
-        models.rebuild(small("le"), "half")
+        models.as_part(small("le"), "half")
 
 
 @pytest.mark.parametrize("fusion", ["bottleneck", "all"])
-def test_adopt_into_a_wider_network_changes_nothing_yet(fusion):
+def test_load_matching_into_a_wider_network_changes_nothing_yet(fusion):
     source = small("neid_tone", filters=8, fusion=fusion)
     target = small("neid_tone", filters=24, fusion=fusion)
-    models.adopt(source, target)
+    models.load_matching(source, target)
     images = np.random.default_rng(0).random((1, 21, 30, 3)).astype("float32")
     one, other = (model.predict_on_batch(images) for model in (source, target))
     for name in one:
@@ -205,10 +205,10 @@ def test_adopt_into_a_wider_network_changes_nothing_yet(fusion):
     assert (fresh[:, :, :, 1::3] != 0).any()
 
 
-def test_adopt_takes_what_fits():
+def test_load_matching_takes_what_fits():
     source, target = small("neid_tone", filters=6), small("neid_tone", fusion="all")
     before = target.get_layer("encoder1_conv1").get_weights()
-    models.adopt(source, target)
+    models.load_matching(source, target)
     for name in ("tone_dense", "tone_head"):
         for a, b in zip(
             source.get_layer(name).get_weights(), target.get_layer(name).get_weights(), strict=True
@@ -217,4 +217,4 @@ def test_adopt_takes_what_fits():
     for a, b in zip(before, target.get_layer("encoder1_conv1").get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="no layer of le fits neid_tone"):
-        models.adopt(small("le", filters=5), target)
+        models.load_matching(small("le", filters=5), target)

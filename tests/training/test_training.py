@@ -218,7 +218,7 @@ def batch_of(loaded, **fields):
 
 def trainer(name="neid_tone", compile_fields=(), settings=None, **fields):
     keras.utils.set_random_seed(3)
-    network = models.rebuild(models.build(name, **(SMALL | fields)), "training")
+    network = models.as_part(models.build(name, **(SMALL | fields)), "training")
     made = Trainer(network, config().objective)
     made.compile(optimizer=(settings or config()).optimizer(2), **dict(compile_fields))
     return made

@@ -1,0 +1,214 @@
+"""What a network offers, whichever library runs it: the one interface of everything above.
+
+:func:`as_network` makes one of a Keras model or of any function; the exports of
+:mod:`neid_tf.inference.runtimes` are networks already.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from neid_tf.support.errors import NeidError
+
+Context = Mapping[str, np.ndarray]
+"""What a network reads off whole pictures: arrays by name, N in front."""
+
+_LIBRARIES = {"tensorflow", "keras", "onnxruntime", "ai_edge_litert", "jax", "jaxlib", "torch"}
+
+
+class NetworkError(NeidError):
+    """A network that could not be computed, or gave what is no picture."""
+
+
+class Network(abc.ABC):
+    """Makes enhanced pictures of pictures.
+
+    Pictures are N×h×w×3 float32 in [0, 1]; what comes out is N×sh×sw×3 float32 for a ``scale`` of
+    s, not necessarily clipped. A subclass fills in ``_run``, and the rest where it reads a context.
+
+    Attributes:
+        scale: 2, or 1 where the output has the input's size.
+        step: tiles begin at multiples of so many pixels.
+        context: names of what is read off the whole picture and given to each tile of it.
+        tileable: whether large pictures may be enhanced in tiles, by any size and context.
+        refines: whether it takes the full-size ``picture`` too; see :meth:`__call__`.
+    """
+
+    scale: int = 2
+    step: int = 1
+    context: tuple[str, ...] = ()
+    tileable: bool = False
+    refines: bool = False
+
+    def __call__(self, batch: np.ndarray, picture: np.ndarray | None = None) -> np.ndarray:
+        """Enhance whole pictures.
+
+        Args:
+            batch: N×h×w×3 float32 in [0, 1].
+            picture: N×sh×sw×3, what the batch was made of by halving: float32 in [0, 1], uint8 or
+                uint16. Only a network that ``refines`` uses it; None where there is none.
+
+        Returns:
+            N×sh×sw×3 float32.
+
+        Raises:
+            NetworkError: where the library that runs the network fails, as for want of memory.
+        """
+        with failures_named():
+            return self._run(batch, {}, None, picture)
+
+    def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what is read off whole pictures, by name, N in front.
+
+        Raises:
+            NetworkError: as for a call.
+        """
+        with failures_named():
+            return self._read(batch) if self.context else {}
+
+    def run_with_context(
+        self,
+        batch: np.ndarray,
+        context: Context,
+        box: np.ndarray | None = None,
+        picture: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Enhance pictures, or tiles of them, under a context that is given.
+
+        Args:
+            batch: N×h×w×3 float32 in [0, 1].
+            context: what :meth:`read_context` returned; empty for what is read off the batch.
+            box: N×4, which share of the whole picture each of the batch is: top, left, height,
+                width, each as a share in [0, 1]; None for all of it.
+            picture: as for a call, of the tile.
+
+        Returns:
+            N×sh×sw×3 float32.
+
+        Raises:
+            NetworkError: as for a call.
+        """
+        with failures_named():
+            return self._run(batch, context, box, picture)
+
+    def pieces(
+        self, batch: np.ndarray, picture: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """Enhance one picture as a call does; yield it piece by piece.
+
+        Yields:
+            The rows and columns of the output that a piece fills, two slices, and the piece.
+        """
+        yield slice(None), slice(None), self(batch, picture)
+
+    def on_one_core(self) -> Network:
+        """Return the same for pictures that are computed beside each other, each on its core."""
+        return self
+
+    @abc.abstractmethod
+    def _run(self, batch, context, box, picture):
+        """Return the enhanced batch; see :meth:`run_with_context`."""
+
+    def _read(self, batch):
+        """Return the context of a batch; see :meth:`read_context`."""
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Turn what a library raises when it fails into a :class:`NetworkError` of one line."""
+    try:
+        yield
+    except NeidError:
+        raise
+    except MemoryError as error:
+        raise NetworkError("not enough memory for the network") from error
+    except Exception as error:
+        library = type(error).__module__.partition(".")[0]
+        if not (isinstance(error, RuntimeError) or library in _LIBRARIES):
+            raise
+        line = str(error).strip().partition("\n")[0][:300] or type(error).__name__
+        raise NetworkError(f"the network could not be computed: {line}") from error
+
+
+class FunctionNetwork(Network):
+    """Any function of batches as a network that reads no context.
+
+    Args:
+        function: from float32 N×h×w×3 in [0, 1] to N×sh×sw×3.
+        scale: s, 1 or 2.
+    """
+
+    def __init__(self, function: Callable, scale: int = 2) -> None:
+        self.function, self.scale = function, scale
+
+    def _run(self, batch, context, box, picture):
+        return np.asarray(self.function(batch))
+
+
+class KerasNetwork(Network):
+    """A :class:`neid_tf.models.NEID`; its parts are views on the same weights.
+
+    Args:
+        model: any part that holds what inference needs.
+    """
+
+    tileable = True
+
+    def __init__(self, model) -> None:
+        from neid_tf import models
+
+        self.model = models.inference_model(model)
+        self.scale, self.step = model.config.scale, 2**model.config.depth
+        self.context = tuple(self.model.graph.context)
+
+    def _run(self, batch, context, box, picture):
+        if not context:
+            return np.asarray(self.model.predict_on_batch(batch))
+        given = {"image": batch} | dict(context)
+        if self.model.graph.place:
+            whole = np.broadcast_to(np.float32([0.0, 0.0, 1.0, 1.0]), (len(batch), 4))
+            given["box"] = whole if box is None else box
+        return np.asarray(self._tile_model.predict_on_batch(given))
+
+    def _read(self, batch):
+        context = self._context_model.predict_on_batch(batch)
+        return {name: np.asarray(array) for name, array in context.items()}
+
+    @functools.cached_property
+    def _context_model(self):
+        from neid_tf import models
+
+        return models.context_model(self.model)
+
+    @functools.cached_property
+    def _tile_model(self):
+        from neid_tf import models
+
+        return models.tile_model(self.model)
+
+
+def as_network(model: object) -> Network:
+    """Return what runs a model.
+
+    Args:
+        model: a :class:`Network`, a Keras model, or a callable from float32 N×h×w×3 in [0, 1] to
+            N×2h×2w×3. For one that keeps the size: ``FunctionNetwork(function, scale=1)``.
+    """
+    if isinstance(model, Network):
+        return model
+    # A Keras model can't be there unless Keras is; and importing it takes seconds.
+    keras = sys.modules.get("keras")
+    if keras is None or not isinstance(model, keras.Model):
+        return FunctionNetwork(model)
+    from neid_tf.models import NEID
+
+    return (
+        KerasNetwork(model) if isinstance(model, NEID) else FunctionNetwork(model.predict_on_batch)
+    )

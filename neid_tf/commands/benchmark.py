@@ -52,10 +52,10 @@ _VARIANTS = flags.DEFINE_list("step_variants", list(VARIANTS), "training: how st
 _LARGEST = flags.DEFINE_float(
     "largest", 100.0, "growth: the largest size, in megapixels.", lower_bound=0.1
 )
-_PICTURE = flags.DEFINE_string(
+_PICTURE = common.define_path(
     "tiled_picture", None, "tiles: a picture file (default: a generated one of 6 megapixels)."
 )
-_PLOT = flags.DEFINE_string("plot", None, "growth: a PNG file to draw it to.")
+_PLOT = common.define_path("plot", None, "growth: a PNG file to draw it to.")
 common.declare(__name__, common.OUTPUT, common.WEIGHTS)
 
 

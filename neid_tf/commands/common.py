@@ -1,33 +1,12 @@
 """Flags that several commands have, and flags made from the fields of a configuration."""
 
-import os
 import shlex
 
 from absl import flags
 
+from neid_tf.commands.paths import define_path, expanded
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import leaf_fields, unflatten
-
-
-def expanded(path: str) -> str:
-    """Return a path with ``~`` at its start replaced by the user's home, as a shell does it."""
-    return path if os.path.lexists(path) else os.path.expanduser(path)
-
-
-class _PathParser(flags.ArgumentParser):
-    """Takes a path; a shell replaces ``~`` in ``--flag ~/x``, but not in ``--flag=~/x``."""
-
-    syntactic_help = "a path"
-
-    def parse(self, argument: str) -> str:
-        return expanded(argument)
-
-
-def define_path(name: str, default: str | None, help: str, **options) -> flags.FlagHolder:
-    """Define a flag whose value is a path, or may be one."""
-    serializer = flags.ArgumentSerializer()
-    return flags.DEFINE(_PathParser(), name, default, help, serializer=serializer, **options)
-
 
 DATA = define_path("data", None, "Folder of pairs: low/NAME.* and high/NAME.*, matched by stem.")
 OUTPUT = define_path("output", None, "The file or folder to write.")

@@ -19,7 +19,7 @@ from neid_tf.inference import methods
 
 ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
 
-_REFERENCE = flags.DEFINE_string(
+_REFERENCE = common.define_path(
     "reference", None, "The well-exposed picture, of the input's size, to compare with."
 )
 _METHODS = flags.DEFINE_list("methods", ALL, "The methods to show, in this order.")
@@ -37,7 +37,7 @@ def main(arguments):
     from neid_tf.evaluation import panels
     from neid_tf.evaluation.crops import choose_crops
 
-    source, output = Path(arguments[0]), Path(common.required(common.OUTPUT))
+    source, output = Path(common.expanded(arguments[0])), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
     _check_output(output, [source, *filter(None, [_REFERENCE.value])])
     low = panels.read(source)

@@ -35,7 +35,7 @@ _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, 
 _MAX_UPLOAD = flags.DEFINE_integer(
     "max_upload", demo.MAX_UPLOAD, "The largest upload taken, in MiB.", lower_bound=1
 )
-_SAMPLES = flags.DEFINE_string(
+_SAMPLES = common.define_path(
     "samples",
     None,
     f"Folder of pictures that the page offers as samples; without it {_SAMPLES_OF_A_CHECKOUT}, "

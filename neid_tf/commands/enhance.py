@@ -101,6 +101,7 @@ def main(inputs: list[str]) -> int:
     inputs = [common.expanded(item) for item in inputs]
     if not inputs:
         raise flags.ValidationError("no input: name pictures, folders or patterns")
+    common.required(common.WEIGHTS)
     output, on_cluster = common.required(common.OUTPUT), _ENGINE.value == "ray"
     for item in [*inputs, output]:
         if is_address(item) and not on_cluster:

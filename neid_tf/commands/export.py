@@ -39,7 +39,7 @@ _WIDTH = flags.DEFINE_integer(
 _QUANTIZE = flags.DEFINE_enum(
     "quantize", "none", ["none", "int8"], "litert: none for float32; int8 for 8-bit layers."
 )
-_REPRESENTATIVE = flags.DEFINE_string(
+_REPRESENTATIVE = common.define_path(
     "representative",
     None,
     "litert with --quantize=int8: folder of low-light pictures, at full size, whose values the "

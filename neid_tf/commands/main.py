@@ -23,6 +23,8 @@ COMMANDS = {
     "compare": "draw one figure of a picture by several methods",
     "demo": "serve a web page that enhances what is dropped on it",
 }
+QUIET_COMMANDS = {"enhance", "evaluate", "compare", "export"}
+"""Those of which only our own words are shown. The others run for long, or measure."""
 OK, FAILED, USAGE = 0, 1, 2
 HELP = ("-h", "--help", "-help")
 DEBUG = {"--debug", "-debug", "--debug=true"}
@@ -126,6 +128,8 @@ def help_text(module: ModuleType) -> str:
 
 def script() -> None:
     """Run ``neid`` and leave with its exit code."""
+    if set(sys.argv[1:2]) <= QUIET_COMMANDS and not DEBUG & set(sys.argv):
+        terminal.drop_native_output()
     code = main()
     terminal.flush()
     sys.exit(code)

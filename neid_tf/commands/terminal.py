@@ -2,6 +2,7 @@
 
 import codecs
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -57,6 +58,20 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="neid")
 
 
+def drop_native_output() -> None:
+    """Drop what native code writes to stderr past Python; what Python writes there still comes.
+
+    Decoders and runtimes tell there of files they find strange, and of how they compute. What
+    matters comes as an error; should native code end the process, the traceback is shown.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        ours = os.dup(2)
+        stream = os.fdopen(ours, "w", encoding=sys.stderr.encoding, errors="neid", buffering=1)
+        sys.stderr = stream
+        faulthandler.enable(sys.stderr)
+        _point_to_nowhere(2)
+
+
 def show(text: str) -> None:
     """Print on stdout; that nobody reads on (``… | head``) is no error."""
     try:
@@ -87,8 +102,12 @@ def flush() -> None:
 
 def _silence_stdout() -> None:
     # Python writes what is left once more when it ends.
+    _point_to_nowhere(sys.stdout.fileno())
+
+
+def _point_to_nowhere(descriptor: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 

@@ -1,5 +1,6 @@
 """How errors, signals and strange streams end the program."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -60,7 +61,6 @@ def test_debug_shows_where(monkeypatch, capsys):
 
 
 def test_all_exceptions_of_the_package_have_one_root():
-    import importlib
     import pkgutil
 
     import neid_tf
@@ -115,3 +115,41 @@ def test_names_of_any_characters_are_printable():
         r"a\x1b[31m\r\x07b\u202ec\u2028\x9b"
     )
     assert terminal.printable("Grüße, 写真 👨‍👩‍👧\n  x") == "Grüße, 写真 👨‍👩‍👧\n  x"
+
+
+def test_paths_of_all_flags_may_begin_at_home(monkeypatch, tmp_path):
+    from absl import flags
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for module, names in {
+        "compare": ("output", "weights", "reference"),
+        "benchmark": ("output", "plot", "tiled_picture"),
+        "export": ("output", "representative"),
+        "demo": ("samples",),
+    }.items():
+        listed = program.help_text(importlib.import_module(f"neid_tf.commands.{module}"))
+        for name in names:
+            assert f"--{name}:" in listed
+            assert flags.FLAGS[name].parser.parse("~/x") == f"{tmp_path}/x"
+            assert flags.FLAGS[name].parser.parse("a~/~") == "a~/~"
+
+
+NOISY = """
+import os, sys
+from neid_tf.commands import enhance, main
+def noisy(_):
+    os.write(2, b"native noise\\n")
+    print("our own", file=sys.stderr)
+    raise ValueError("x")
+enhance.main = noisy
+sys.argv = ["neid", "enhance", *sys.argv[1:]]
+main.script()
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["--debug"]])
+def test_native_code_is_heard_with_debug_only(flags):
+    result = subprocess.run([sys.executable, "-c", NOISY, *flags], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "our own\n" in result.stderr
+    assert ("native noise" in result.stderr) == bool(flags)

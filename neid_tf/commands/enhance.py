@@ -167,6 +167,7 @@ def _enhance_clip(job):
     """Enhance a video under a progress bar of its own; return its summary."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
     options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
+    options["max_pixels"] = _max_pixels()
     name = terminal.printable(os.path.basename(job.source))
     with tqdm(unit="frame", desc=name, disable=not sys.stderr.isatty()) as bar:
 

@@ -1,11 +1,6 @@
-"""Enhancing a video: decoded ahead, a few frames at a time through the model, encoded in order."""
+"""Videos: read, enhanced without flicker, and written with all that can be kept beside them."""
 
-import contextlib
-import dataclasses
-import queue
-import threading
-from pathlib import Path
-
+from neid_tf.video.enhance import SUFFIXES, Summary, enhance_video, written_suffix
 from neid_tf.video.frames import (
     SCENE_CUT,
     SMOOTHING,
@@ -15,13 +10,9 @@ from neid_tf.video.frames import (
     scene_change,
     thumbnail,
 )
-from neid_tf.video.reader import Reader, VideoError
-from neid_tf.video.writer import WRITABLE, Writer, container_for, whole_file
+from neid_tf.video.reader import VideoError
+from neid_tf.video.writer import WRITABLE
 
-SUFFIXES = WRITABLE | {
-    *(".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".wmv")
-}
-"""The suffixes, lower case, of the files that are taken for videos."""
 __all__ = [
     "SCENE_CUT",
     "SMOOTHING",
@@ -37,122 +28,3 @@ __all__ = [
     "thumbnail",
     "written_suffix",
 ]
-
-_END = object()
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What was done.
-
-    Attributes:
-        frames: how many were written.
-        width: of the written frames, in pixels, as stored (before any rotation).
-        height: likewise.
-        cuts: scene cuts at which the average over time began anew; 0 where there is none.
-        notes: what could not be kept or was damaged, one line each.
-    """
-
-    frames: int
-    width: int
-    height: int
-    cuts: int
-    notes: tuple
-
-
-def written_suffix(source):
-    """Return the suffix for a video's enhanced copy: its own if that can be written, or .mp4."""
-    suffix = Path(source).suffix.lower()
-    return suffix if suffix in WRITABLE else ".mp4"
-
-
-def enhance_video(source, target, model, scale=1, strength=1.0, smoothing=SMOOTHING, progress=None):
-    """Enhance a video file, wholly or not at all.
-
-    Written as H.264 (VP9 in WebM), 8 bit 4:2:0, visually lossless. Kept: the time and duration of
-    each frame, the pixels' shape, the rotation (frames are not turned), colour matrix and range,
-    title and chapters; sound and subtitles are copied, and sound that such a file cannot hold is
-    encoded anew. H.264 has no odd sizes: the last row or column is repeated. Memory does not grow
-    with length.
-
-    Args:
-        source: the video file.
-        target: the file to write, its suffix one of :data:`WRITABLE`. What is there is replaced
-            when all is done, and untouched until then.
-        model: as in :func:`neid_tf.enhance`. What a :class:`neid_tf.models.NEID` reads off whole
-            frames is averaged over time; another callable gets batches of up to 4 frames.
-        scale: 1 or 2, as in :func:`neid_tf.enhance`.
-        strength: as in :func:`neid_tf.enhance`.
-        smoothing: time constant of that average in seconds; 0 for each frame by itself.
-        progress: called after each frame with the number done and the total, or None if unknown.
-
-    Returns:
-        :class:`Summary`.
-
-    Raises:
-        VideoError: naming the file that cannot be read or written, with the reason; also where
-            PyAV is missing.
-        ValueError: for a bad scale, strength or smoothing, or a model that does not fit.
-    """
-    kind = container_for(target)
-    with contextlib.closing(Reader(source)) as reader:
-        enhancer = Enhancer(model, scale, strength, smoothing)
-        with (
-            whole_file(target) as temporary,
-            contextlib.closing(Writer(temporary, target, kind, reader, scale)) as writer,
-        ):
-            _enhance_all(reader, enhancer, writer, progress)
-        notes = (*reader.notes, *writer.notes)
-        return Summary(writer.frames, *writer.size, enhancer.cuts, notes)
-
-
-def _enhance_all(reader, enhancer, writer, progress):
-    """Pass the frames through the enhancer in batches, and all else straight to the writer."""
-    size, batch = enhancer.batch_size(reader.width, reader.height), []
-
-    def flush():
-        for frame, pixels in zip(batch, enhancer(batch), strict=True):
-            writer.write_frame(frame, pixels)
-            if progress:
-                progress(writer.frames, reader.total)
-        batch.clear()
-
-    with contextlib.closing(_ahead(reader.items(), 2 * size)) as items:
-        for item in items:
-            if isinstance(item, Frame):
-                batch.append(item)
-            else:
-                writer.write_packet(item)
-            if len(batch) == size:
-                flush()
-    if batch:
-        flush()
-    writer.finish()
-
-
-def _ahead(items, size):
-    """Yield from a generator that runs in a thread of its own, at most ``size`` items ahead."""
-    ready, stop = queue.Queue(size), threading.Event()
-
-    def work():
-        try:
-            for item in items:
-                ready.put(item)
-                if stop.is_set():
-                    return
-            ready.put(_END)
-        except BaseException as error:
-            ready.put(error)
-
-    thread = threading.Thread(target=work, name="neid-decode", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not _END:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        while thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                ready.get(timeout=0.05)

@@ -1,24 +1,18 @@
 """Reading a video file: its frames, and the packets of sound and text beside them."""
 
 import contextlib
-import dataclasses
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-
-from neid_tf.support.errors import FileError, errors_named
+from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
+from neid_tf.video.coding import ACCURATE, MATRICES, Color, lost_properties, reformatter
 from neid_tf.video.frames import Frame
 
-ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
-"""Bicubic, full chroma, accurate rounding: what swscale does by default darkens by a level."""
-MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-"""The colour matrices of ISO/IEC 23091-2 that swscale knows, in its own numbers."""
-
-_BT709, _BT601, _UNSPECIFIED = 1, 6, 2
-_LIMITED_RANGE, _FULL_RANGE, _HDR_CURVES = 1, 2, (16, 18)
+_SLACK = 2**20  # pixels
+_MOST_STREAMS = 64  # whose headers are decoded under the limit when a file is opened
 _COVER, _NO_ZERO = 0x400, 0x200  # AV_DISPOSITION_ATTACHED_PIC, AVFMT_TS_DISCONT
 
 
@@ -26,37 +20,22 @@ class VideoError(FileError):
     """A video that cannot be read or written; names it, and says why in one line."""
 
 
-def errors_of(path):
-    """Turn what goes wrong in PyAV or the file system into a VideoError that names the path."""
-    return errors_named(path, VideoError)
+@contextlib.contextmanager
+def errors_of(path: str | os.PathLike, doing: str) -> Iterator[None]:
+    """Turn what goes wrong in PyAV or the file system into a VideoError that names the path.
 
-
-@dataclasses.dataclass(frozen=True)
-class Color:
-    """How a video codes colour, in the numbers of ISO/IEC 23091-2.
-
-    ``matrix`` is the one to compute with; ``tag`` the one to write, which may be "unspecified".
+    Args:
+        path: the file.
+        doing: what was being done; FFmpeg's own reasons, such as "invalid argument", say nothing
+            without it.
     """
+    import av
 
-    matrix: int
-    tag: int
-    range: int
-    primaries: int
-    curve: int
-
-    @classmethod
-    def of(cls, frame):
-        """Read it off a PyAV frame. The matrix that is not told is guessed as players do."""
-        guess = _BT709 if frame.height >= 720 or frame.width >= 1280 else _BT601
-        matrix = frame.colorspace if frame.colorspace in MATRICES else guess
-        full = frame.color_range == _FULL_RANGE or frame.format.name.startswith(("yuvj", "gray"))
-        return cls(
-            matrix=matrix,
-            tag=_UNSPECIFIED if frame.colorspace == _UNSPECIFIED else matrix,
-            range=_FULL_RANGE if full and not frame.format.is_rgb else _LIMITED_RANGE,
-            primaries=frame.color_primaries,
-            curve=frame.color_trc,
-        )
+    with errors_named(path, VideoError):
+        try:
+            yield
+        except (av.ArgumentError, av.InvalidDataError, av.PatchWelcomeError, av.BugError) as error:
+            raise VideoError(path, f"{doing}: {reason_of(error)}") from error
 
 
 class Reader:
@@ -68,26 +47,28 @@ class Reader:
         rate: frames a second, on average.
         notes: what is unusual or damaged; complete once :meth:`items` has ended.
 
+    Args:
+        path: the file.
+        max_pixels: the most pixels of a frame; None for no limit.
+
     Raises:
         VideoError: where the file is missing, no video or without a frame that can be decoded,
-            or PyAV is missing.
+            a frame has more pixels, or PyAV is missing.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
         self.path, self.notes, self._damaged, self._last = path, [], 0, None
-        self.first = _first_frame(path)
+        self._limit = _Limit(path, max_pixels)
+        self.first = _first_frame(path, self._limit)
         self.width, self.height = self.first.width, self.first.height
         self.color, self._reformatter = Color.of(self.first), reformatter()
         deep = max(component.bits for component in self.first.format.components) > 8
         self._layout = "rgb48le" if deep else "rgb24"
-        self.container = _open(path)
-        self.stream = _picture_stream(self.container, path)
+        self.container = _open(path, self._limit)
+        self.stream = _picture_stream(self.container, path, self._limit)
         self.others = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
-        if self.first.interlaced_frame:
-            self.notes.append("interlaced, but enhanced and written as whole frames")
-        if self.first.color_trc in _HDR_CURVES:
-            self.notes.append("HDR levels are enhanced like ordinary ones and written in 8 bits")
+        self.notes += lost_properties(self.first)
 
     @property
     def seconds(self):
@@ -104,7 +85,7 @@ class Reader:
     def items(self):
         """Yield each frame as a :class:`Frame`, and the packets of the other streams."""
         held = None
-        with errors_of(self.path):
+        with errors_of(self.path, "decoding fails"):
             for packet in self.container.demux(self.stream, *self.others):
                 if packet.stream.index != self.stream.index:
                     yield self._from_zero(packet)
@@ -131,7 +112,7 @@ class Reader:
         import av
 
         try:
-            return packet.decode()
+            return self._limit.decoded(packet)
         except av.InvalidDataError:
             self._damaged += 1
             return []
@@ -171,26 +152,62 @@ class Reader:
         self.container.close()
 
 
-def _first_frame(path):
-    with contextlib.closing(_open(path)) as container, errors_of(path):
+class _Limit:
+    """The most pixels of a frame, which FFmpeg checks before it takes memory for one."""
+
+    def __init__(self, path, pixels):
+        self._path, self._pixels = path, pixels
+        # FFmpeg counts what it adds to rows; frames between the two are looked at when they come.
+        self.options = {} if pixels is None else {"max_pixels": str(2 * pixels + _SLACK)}
+
+    def check(self, width, height):
+        """Refuse a size that is announced, or that a frame has."""
+        if self._pixels is not None and width * height > self._pixels:
+            raise VideoError(self._path, f"frames of {width}×{height}, {self._allowed()}")
+
+    def _allowed(self):
+        return f"more than the {self._pixels:,} pixels that --max_pixels allows"
+
+    def decoded(self, packet):
+        """Return the frames of a packet, none larger than allowed."""
         import av
 
-        stream = _picture_stream(container, path)
+        try:
+            frames = packet.decode()
+        except av.ArgumentError as error:
+            if self._pixels is None:
+                raise
+            reason = f"a frame is damaged, or has {self._allowed()}"
+            raise VideoError(self._path, reason) from error
+        for frame in frames:
+            self.check(frame.width, frame.height)
+        return frames
+
+
+def _first_frame(path, limit):
+    with contextlib.closing(_open(path, limit)) as container, errors_of(path, "decoding fails"):
+        import av
+
+        stream = _picture_stream(container, path, limit)
         for packet in container.demux(stream):
             with contextlib.suppress(av.InvalidDataError):
-                for frame in packet.decode():
+                for frame in limit.decoded(packet):
                     return frame
     raise VideoError(path, "no frame of it can be decoded")
 
 
-def _open(path):
+def _open(path, limit):
     av = _pyav(path)
-    with errors_of(path):
+    with errors_of(path, "opening it fails"):
         if not Path(path).is_file():
             raise VideoError(path, "not a regular file" if Path(path).exists() else "no such file")
         try:
             # A playlist that calls itself a video must not reach out to the network.
-            return av.open(os.path.abspath(path), options={"protocol_whitelist": "file"})
+            return av.open(
+                os.path.abspath(path),
+                container_options={"protocol_whitelist": "file"},
+                stream_options=[limit.options] * _MOST_STREAMS if limit.options else [],
+            )
         except av.InvalidDataError as error:
             reason = "not a video, or a damaged one" if os.path.getsize(path) else "empty file"
             raise VideoError(path, reason) from error
@@ -209,27 +226,12 @@ def _pyav(path):
     return av
 
 
-def _picture_stream(container, path):
+def _picture_stream(container, path, limit):
     """Return the first video stream that is not a cover picture."""
     for stream in container.streams.video:
         if not stream.disposition & _COVER:
+            limit.check(stream.width, stream.height)
+            stream.codec_context.options = limit.options
             stream.thread_type = "AUTO"
             return stream
     raise VideoError(path, "no video stream in it")
-
-
-def reformatter():
-    """Return a converter between pixel formats; each keeps the tables of its conversion."""
-    from av.video.reformatter import VideoReformatter
-
-    return VideoReformatter()
-
-
-def display_matrix(frame):
-    """Return the nine numbers that say how a PyAV frame is to be turned, or None."""
-    try:
-        for data in frame.side_data:
-            if data.type.name == "DISPLAYMATRIX":
-                return np.frombuffer(data, np.int32).tolist()
-    except ValueError:  # PyAV does not know all kinds of side data.
-        return None

@@ -8,17 +8,13 @@ import numpy as np
 
 from neid_tf.support import files
 from neid_tf.support.errors import reason_of
-from neid_tf.video.reader import (
-    ACCURATE,
-    MATRICES,
-    VideoError,
-    display_matrix,
-    errors_of,
-    reformatter,
-)
+from neid_tf.video import sound
+from neid_tf.video.coding import ACCURATE, MATRICES, display_matrix, reformatter
+from neid_tf.video.reader import VideoError, errors_of
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
 _STREAM_TAGS = ("language", "title", "handler_name", "creation_time")
+_NO_PLACE = "the file has no place for it"
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
 _FILE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
@@ -56,6 +52,17 @@ def container_for(path):
     raise VideoError(path, f"no video can be written with the suffix {suffix!r}, only {known}")
 
 
+class OthersRefused(VideoError):
+    """The file does not take the sound or text beside the picture; its reason says why."""
+
+
+def _refusals():
+    """Return what FFmpeg raises for a stream that a file can't hold, not for a full disk."""
+    import av
+
+    return av.ArgumentError, av.InvalidDataError, av.PatchWelcomeError
+
+
 class Writer:
     """A video file that is being written.
 
@@ -65,26 +72,46 @@ class Writer:
         kind: its :class:`Container`.
         reader: the source, whose streams and descriptions it takes over.
         scale: how many times larger than the source's the frames are.
+        alone: why sound and text are left out; empty where they are not.
 
     Attributes:
         frames: how many were written.
         notes: what could not be kept.
     """
 
-    def __init__(self, temporary, path, kind, reader, scale):
+    def __init__(self, temporary, path, kind, reader, scale, alone=""):
         import av
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
+        self._added = False
         self._color, self._unit = reader.color, reader.stream.time_base
         self._reformatter = reformatter()
-        with errors_of(path):
+        with errors_of(path, f"beginning a file of the kind {kind.format} fails"):
             options = dict(kind.options)
             self.output = av.open(str(temporary), "w", format=kind.format, options=options)
             self._add_video(reader, scale)
             self._set_geometry(reader, scale)
-            self._add_others(reader)
+            if alone:
+                self.notes.append(f"left out: all sound and text ({alone})")
+            else:
+                self._add_others(reader)
             self._add_descriptions(reader.container)
-            self.output.start_encoding()
+            with self._naming_refusals():
+                self._start()
+
+    def _start(self):
+        self.output.start_encoding()
+
+    @contextlib.contextmanager
+    def _naming_refusals(self):
+        """Tell a file that is refused as a whole from one whose sound or text may be the cause."""
+        try:
+            yield
+        except _refusals() as error:
+            if not self._added:
+                raise
+            reason = f"{self.kind.format} does not take them: {reason_of(error)}"
+            raise OthersRefused(self.path, reason) from error
 
     @property
     def size(self):
@@ -131,35 +158,39 @@ class Writer:
         for stream in reader.container.streams:
             if stream.index == reader.stream.index or stream.name == _CHAPTERS:
                 continue
-            if stream not in reader.others or not self._add_other(stream):
-                left_out.append(f"{stream.type} stream {stream.index}")
+            reason = "" if stream in reader.others else _NO_PLACE
+            if reason or (reason := self._add_other(stream)):
+                left_out.append(f"{stream.type} stream {stream.index} ({reason})")
         if left_out:
             self.notes.append(f"left out: {', '.join(left_out)}")
 
     def _add_other(self, stream):
-        """Copy a stream, or encode it anew if it is sound; return whether it is kept."""
-        encodes = False
-        try:
-            new = self.output.add_stream_from_template(stream)
-        except ValueError:
+        """Copy a stream, or encode it anew if it is sound; return why it is not kept, or ""."""
+        new = self._copied(stream)
+        encodes = new is None
+        if encodes:
             if stream.type != "audio":
-                return False
-            new, encodes = self._add_encoder(stream), True
+                return _NO_PLACE
+            try:
+                new = sound.add_encoder(self.output, stream, self.kind.audio)
+            except sound.SoundError as error:
+                return str(error)
+            note = f"{stream.name} encoded anew as {self.kind.audio}"
+            self.notes.append(f"audio stream {stream.index}: {note}")
         new.metadata.update(stream.metadata)
         new.disposition = stream.disposition
         self._routes[stream.index] = new, encodes
-        return True
+        self._added = True
+        return ""
 
-    def _add_encoder(self, stream):
-        import av
-
-        name, rate = self.kind.audio, stream.codec_context.sample_rate
-        rates = av.Codec(name, "w").audio_rates
-        rate = rate if not rates or rate in rates else 48000
-        self.notes.append(f"audio stream {stream.index}: {stream.name} encoded anew as {name}")
-        new = self.output.add_stream(name, rate=rate, layout=stream.layout)
-        new.bit_rate = 96_000 * stream.layout.nb_channels
-        return new
+    def _copied(self, stream):
+        """Return a stream of the output that takes the packets of this one, or None."""
+        if stream.type == "audio" and not sound.is_copied(stream, self.kind.format):
+            return None
+        try:
+            return self.output.add_stream_from_template(stream)
+        except ValueError:
+            return None
 
     def _add_descriptions(self, container):
         tags = container.metadata.items()
@@ -172,7 +203,7 @@ class Writer:
 
         width, height = self.size
         padding = (0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)
-        with errors_of(self.path):
+        with errors_of(self.path, f"encoding frame {self.frames + 1} fails"):
             picture = self._reformatter.reformat(
                 av.VideoFrame.from_ndarray(np.pad(pixels, padding, mode="edge")),
                 format="yuv420p",
@@ -189,35 +220,41 @@ class Writer:
         stream, encodes = self._routes.get(packet.stream.index, (None, False))
         if stream is None:
             return
-        with errors_of(self.path):
+        index, kind = packet.stream.index, packet.stream.type
+        doing = f"writing {kind} stream {index} fails"
+        with errors_of(self.path, doing), self._goes_on_without(index, kind):
             if encodes:
-                for frame in _sound(packet):
+                for frame in sound.decoded(packet):
                     self.output.mux(stream.encode(frame))
             elif packet.dts is not None:
                 packet.stream = stream
                 self.output.mux(packet)
 
+    @contextlib.contextmanager
+    def _goes_on_without(self, index, kind):
+        """Give up a stream of sound or text whose data is refused, and keep the picture."""
+        try:
+            yield
+        except _refusals() as error:
+            self._routes[index] = None, False
+            reason = f"{self.kind.format} does not take its data: {reason_of(error)}"
+            self.notes.append(f"{kind} stream {index} is not whole: {reason}")
+
     def finish(self):
         """Write what the encoders still hold, and the end of the file."""
-        with errors_of(self.path):
-            encoders = [stream for stream, encodes in self._routes.values() if encodes]
-            for stream in (self.stream, *encoders):
-                self.output.mux(stream.encode(None))
-            self.output.close()
+        with errors_of(self.path, f"ending the {self.kind.format} file fails"):
+            self.output.mux(self.stream.encode(None))
+            for index, (stream, encodes) in list(self._routes.items()):
+                if encodes:
+                    with self._goes_on_without(index, "audio"):
+                        self.output.mux(stream.encode(None))
+            with self._naming_refusals():
+                self.output.close()
 
     def close(self):
         """Close the file, finished or not."""
         with contextlib.suppress(Exception):
             self.output.close()
-
-
-def _sound(packet):
-    import av
-
-    try:
-        return packet.decode()
-    except av.InvalidDataError:
-        return []
 
 
 @contextlib.contextmanager

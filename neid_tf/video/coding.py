@@ -1,0 +1,83 @@
+"""How the frames of a video are coded: colour, direction, and what gets lost of it."""
+
+import dataclasses
+
+import numpy as np
+
+ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
+"""Bicubic, full chroma, accurate rounding: what swscale does by default darkens by a level."""
+MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
+"""The colour matrices of ISO/IEC 23091-2 that swscale knows, in its own numbers."""
+
+_BT709, _BT601, _UNSPECIFIED = 1, 6, 2
+_LIMITED_RANGE, _FULL_RANGE, _HDR_CURVES = 1, 2, (16, 18)
+
+
+@dataclasses.dataclass(frozen=True)
+class Color:
+    """How a video codes colour, in the numbers of ISO/IEC 23091-2.
+
+    ``matrix`` is the one to compute with; ``tag`` the one to write, which may be "unspecified".
+    """
+
+    matrix: int
+    tag: int
+    range: int
+    primaries: int
+    curve: int
+
+    @classmethod
+    def of(cls, frame):
+        """Read it off a PyAV frame. The matrix that is not told is guessed as players do."""
+        guess = _BT709 if frame.height >= 720 or frame.width >= 1280 else _BT601
+        matrix = frame.colorspace if frame.colorspace in MATRICES else guess
+        full = frame.color_range == _FULL_RANGE or frame.format.name.startswith(("yuvj", "gray"))
+        return cls(
+            matrix=matrix,
+            tag=_UNSPECIFIED if frame.colorspace == _UNSPECIFIED else matrix,
+            range=_FULL_RANGE if full and not frame.format.is_rgb else _LIMITED_RANGE,
+            primaries=frame.color_primaries,
+            curve=frame.color_trc,
+        )
+
+
+def lost_properties(frame):
+    """Return what of a PyAV frame the written file, 8 bits and 4:2:0, can't hold; a line each."""
+    notes, parts = [], frame.format.components
+    bits = max(part.bits for part in parts)
+    if frame.interlaced_frame:
+        notes.append("interlaced, but enhanced and written as whole frames")
+    if frame.color_trc in _HDR_CURVES:
+        notes.append("HDR levels are enhanced like ordinary ones and written in 8 bits")
+    elif bits > 8:
+        notes.append(f"{bits} bits a sample, written in 8")
+    if any(part.is_alpha for part in parts):
+        notes.append("transparency is not kept")
+    if _has_fine_colour(frame.format):
+        notes.append("colour is written at half the resolution (4:2:0)")
+    return notes
+
+
+def _has_fine_colour(layout):
+    """Tell whether a pixel format has more colour samples than one for 2×2 pixels."""
+    if layout.is_rgb or layout.has_palette:
+        return True
+    has_colour = sum(not part.is_alpha for part in layout.components) == 3
+    return has_colour and (layout.chroma_width(16), layout.chroma_height(16)) != (8, 8)
+
+
+def reformatter():
+    """Return a converter between pixel formats; each keeps the tables of its conversion."""
+    from av.video.reformatter import VideoReformatter
+
+    return VideoReformatter()
+
+
+def display_matrix(frame):
+    """Return the nine numbers that say how a PyAV frame is to be turned, or None."""
+    try:
+        for data in frame.side_data:
+            if data.type.name == "DISPLAYMATRIX":
+                return np.frombuffer(data, np.int32).tolist()
+    except ValueError:  # PyAV does not know all kinds of side data.
+        return None

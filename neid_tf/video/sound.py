@@ -1,0 +1,94 @@
+"""The sound beside a video: copied where the new file can hold it, encoded anew where not."""
+
+from __future__ import annotations
+
+import typing
+
+if typing.TYPE_CHECKING:
+    import av
+
+_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+"""What so many channels are usually for, from one up, where a file does not say it (AVI)."""
+_FREQUENCY = 48_000
+_BITS_PER_CHANNEL = 96_000
+_NEEDS_LAYOUT = ("mp4", "mov")
+
+
+class SoundError(Exception):
+    """A stream of sound that can be neither copied nor encoded; the message says why."""
+
+
+def is_copied(stream: av.AudioStream, container: str) -> bool:
+    """Tell whether a file of this kind takes a stream's packets, so far as its layout goes.
+
+    MP4 and MOV want to know which channel is for which loudspeaker, which AVI does not tell.
+
+    Args:
+        stream: of the source.
+        container: FFmpeg's name of the format that is written.
+    """
+    return stream.layout.nb_channels == 1 or _is_known(stream) or container not in _NEEDS_LAYOUT
+
+
+def _is_known(stream):
+    return not stream.layout.name.endswith(" channels")
+
+
+def add_encoder(
+    output: av.container.OutputContainer, stream: av.AudioStream, codec: str
+) -> av.AudioStream:
+    """Add a stream of sound to a file that takes the frames of a source's stream.
+
+    Args:
+        output: the file.
+        stream: of the source.
+        codec: FFmpeg's name of the encoder.
+
+    Raises:
+        SoundError: where the source can't be decoded, or has no channels.
+    """
+    import av
+
+    context = stream.codec_context
+    if context is None or not stream.layout.nb_channels:
+        raise SoundError("there is no decoder for it" if context is None else "it has no channels")
+    rates = av.Codec(codec, "w").audio_rates
+    rate = context.sample_rate
+    rate = rate if rate and (not rates or rate in rates) else _FREQUENCY
+    layout = _encodable_layout(codec, stream, rate)
+    new = output.add_stream(codec, rate=rate, layout=layout)
+    new.bit_rate = _BITS_PER_CHANNEL * new.layout.nb_channels
+    return new
+
+
+def _encodable_layout(codec, stream, rate):
+    """Return the name of the stream's layout, or of the usual one, or of fewer channels."""
+    count = stream.layout.nb_channels
+    usual = _LAYOUTS[min(count, len(_LAYOUTS)) - 1]
+    for name in (stream.layout.name if _is_known(stream) else usual, usual, "stereo"):
+        if _encodes(codec, name, rate):
+            return name
+    return "mono"
+
+
+def _encodes(codec, layout, rate):
+    import av
+
+    encoder = av.CodecContext.create(codec, "w")
+    encoder.layout, encoder.sample_rate = layout, rate
+    encoder.format = encoder.codec.audio_formats[0]
+    try:
+        encoder.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def decoded(packet: av.Packet) -> list[av.AudioFrame]:
+    """Return the frames of a packet of sound; none for a damaged one."""
+    import av
+
+    try:
+        return packet.decode()
+    except av.InvalidDataError:
+        return []

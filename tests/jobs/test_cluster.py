@@ -142,6 +142,29 @@ def test_addresses_of_files(nodes, mixed, tmp_path):
     assert files(tmp_path / "out") == expected(mixed, tmp_path)
 
 
+def test_names_that_are_no_text_and_paths_that_are_too_long(nodes, tmp_path):
+    source, output = tmp_path / "in", tmp_path / "out"
+    write(source / "a.png", darkened(picture(20, 30)))
+    names = [os.fsdecode(name) for name in (b"caf\xe9.png", b"br\xfcche.png")]
+    (source / names[0]).write_bytes((source / "a.png").read_bytes())
+    (source / names[1]).write_text("text")
+    long = "x" * 300 + ".png"
+    options = [f"--output={output}", "--method=msr"]
+    code, out, err = on_ray(nodes, source, long, *options)
+    assert (code, out) == (1, f"2 written to {output}, 2 failed")
+    assert sorted(line.split("/")[-1] for line in err.splitlines()) == [
+        r"br\xfcche.png: not a picture of a known format (JPEG, PNG, BMP, TIFF, WEBP)",
+        f"{long}: file name too long",
+    ]
+    assert sorted(os.listdir(output)) == sorted(["a.png", names[0], "failures.jsonl"])
+    lines = (output / "failures.jsonl").read_text("utf-8").splitlines()
+    assert {json.loads(line)["input"] for line in lines} == {long, str(source / names[1])}
+    code, out, err = on_ray(nodes, source / "a.png", *options, "--existing=fail")
+    assert (code, out) == (1, f"0 written to {output}, 1 failed")
+    code, out, err = on_ray(nodes, source / "a.png", *options, "--existing=overwrite")
+    assert (code, out) == (0, f"1 written to {output}")
+
+
 def test_an_object_store(nodes, mixed, tmp_path):
     server = pytest.importorskip("moto.server", reason="needs moto[server]")
     import boto3

@@ -32,19 +32,33 @@ from neid_tf.support.machine import usable_cores
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
 VARIANTS = ("float32", "xla", "mixed", "xla_mixed")
 
-_SECTIONS = flags.DEFINE_list("sections", list(SECTIONS), "What to measure.")
-_HEIGHT = flags.DEFINE_integer(
-    "output_height", 400, "Height of the output, in pixels.", lower_bound=2
+_SECTIONS = flags.DEFINE_list(
+    "sections", list(SECTIONS), "What to measure, of the list above, with commas."
 )
-_WIDTH = flags.DEFINE_integer("output_width", 600, "Width of the output, in pixels.", lower_bound=2)
-_RUNS = flags.DEFINE_integer("runs", 7, "Counted turns; 3 at most in growth.", lower_bound=1)
+_HEIGHT = flags.DEFINE_integer(
+    "output_height",
+    400,
+    "unet, runtimes, cold_start: height of the output, in pixels.",
+    lower_bound=2,
+)
+_WIDTH = flags.DEFINE_integer(
+    "output_width",
+    600,
+    "unet, runtimes, cold_start: width of the output, in pixels.",
+    lower_bound=2,
+)
+_RUNS = flags.DEFINE_integer(
+    "runs", 7, "How often each thing is measured; in growth 3 times at most.", lower_bound=1
+)
 _THREADS = flags.DEFINE_integer(
     "threads", None, "CPU threads of each runtime (default: one for each core).", lower_bound=1
 )
 _FILTERS = flags.DEFINE_integer(
-    "compared_filters", 16, "unet: filters of neid and unet.", lower_bound=1
+    "compared_filters", 16, "unet, training: channels of the networks' first level.", lower_bound=1
 )
-_DEPTH = flags.DEFINE_integer("compared_depth", 4, "unet: depth of neid and unet.", lower_bound=1)
+_DEPTH = flags.DEFINE_integer(
+    "compared_depth", 4, "unet, training: levels of the networks' encoder.", lower_bound=1
+)
 _CROP = flags.DEFINE_integer(
     "pipeline_crop", 128, "training: side of the crops, in pixels.", lower_bound=32
 )

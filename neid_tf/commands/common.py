@@ -8,23 +8,41 @@ from neid_tf.commands.paths import define_path, expanded
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import leaf_fields, unflatten
 
-DATA = define_path("data", None, "Folder of pairs: low/NAME.* and high/NAME.*, matched by stem.")
-OUTPUT = define_path("output", None, "The file or folder to write.")
-WEIGHTS = define_path(
-    "weights", "neid", "Name of weights in the package, or the path of a weights file."
+DATA = define_path(
+    "data",
+    None,
+    "Folder of pairs: the low-light pictures low/NAME.* and their well-exposed references "
+    "high/NAME.*, of one name before the extension.",
 )
-METHOD = flags.DEFINE_string("method", "neid", "neid, or the name of a classical method.")
+OUTPUT = define_path(
+    "output", None, "The file or folder to write, as said above. Missing folders are made."
+)
+WEIGHTS = define_path(
+    "weights",
+    "neid",
+    "The trained network: a name of the package's, or the path of a file that neid train or neid "
+    "export wrote.",
+    kind="a name or a path",
+)
+METHOD = flags.DEFINE_string(
+    "method",
+    "neid",
+    "What enhances: neid, the network, or one of the classical methods msr, npe, dong, mf, lime, "
+    "crm and bimef, which keep the size and need no --weights.",
+)
 
 MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels",
     None,
-    "The largest picture read, in pixels (default: 178,956,970; 50,000,000 for the demo).",
+    "The most pixels, width times height, that a picture or a frame of a video may have. Larger "
+    "ones are named and not done, so this bounds the memory. (default: 178,956,970; 50,000,000 "
+    "for neid demo)",
     lower_bound=1,
 )
 DEBUG = flags.DEFINE_bool(
     "debug", False, "Show where in the program an error came from: the traceback, on stderr."
 )
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace files that are there already.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace outputs that exist already.")
 
 
 class Failure(NeidError):

@@ -22,10 +22,12 @@ ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
 _REFERENCE = common.define_path(
     "reference", None, "The well-exposed picture, of the input's size, to compare with."
 )
-_METHODS = flags.DEFINE_list("methods", ALL, "The methods to show, in this order.")
+_METHODS = flags.DEFINE_list(
+    "methods", ALL, "The methods to show, in this order, with commas: neid and the classical ones."
+)
 # Not --crop: that is the side of the training crops.
 _ZOOM = flags.DEFINE_multi_string(
-    "zoom", [], "A crop to enlarge, as top,left,height,width in pixels; may be repeated."
+    "zoom", [], "A part to enlarge, as top,left,height,width in pixels of the input"
 )
 common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS)
 

@@ -29,12 +29,18 @@ from neid_tf.support import keras_start
 
 _REPRESENTATIVE_PICTURES = 32
 
-_FORMAT = flags.DEFINE_enum("format", None, list(runtimes.SUFFIXES), "What to write.")
+_FORMAT = flags.DEFINE_enum(
+    "format", None, list(runtimes.SUFFIXES), "For which runtime, see above."
+)
 _HEIGHT = flags.DEFINE_integer(
-    "height", 200, "litert: height of the model's input, in pixels.", lower_bound=1
+    "height",
+    200,
+    "litert: height of the model's input, in pixels: half that of the largest picture that "
+    "neid enhance is to do with it at its own size.",
+    lower_bound=1,
 )
 _WIDTH = flags.DEFINE_integer(
-    "width", 300, "litert: width of the model's input, in pixels.", lower_bound=1
+    "width", 300, "litert: width of the model's input, in pixels; see --height.", lower_bound=1
 )
 _QUANTIZE = flags.DEFINE_enum(
     "quantize", "none", ["none", "int8"], "litert: none for float32; int8 for 8-bit layers."

@@ -16,20 +16,24 @@ def expanded(path: str) -> str:
 class _PathParser(flags.ArgumentParser):
     """Takes a path; a shell replaces ``~`` in ``--flag ~/x``, but not in ``--flag=~/x``."""
 
-    syntactic_help = "a path"
+    def __init__(self, kind: str) -> None:
+        self.syntactic_help = kind
 
     def parse(self, argument: str) -> str:
         return expanded(argument)
 
 
-def define_path(name: str, default: str | None, help: str, **options: object) -> flags.FlagHolder:
+def define_path(
+    name: str, default: str | None, help: str, kind: str = "a path", **options: object
+) -> flags.FlagHolder:
     """Define a flag whose value is a path, or may be one.
 
     Args:
         name: of the flag.
         default: its value where it is not given; None for none.
         help: what it is for.
+        kind: what the help says that the value is.
         **options: of ``absl.flags.DEFINE``.
     """
     serializer = flags.ArgumentSerializer()
-    return flags.DEFINE(_PathParser(), name, default, help, serializer=serializer, **options)
+    return flags.DEFINE(_PathParser(kind), name, default, help, serializer=serializer, **options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing
 
+from neid_tf.support.errors import NeidError
+
 if typing.TYPE_CHECKING:
     import av
 
@@ -14,7 +16,7 @@ _BITS_PER_CHANNEL = 96_000
 _NEEDS_LAYOUT = ("mp4", "mov")
 
 
-class SoundError(Exception):
+class SoundError(NeidError):
     """A stream of sound that can be neither copied nor encoded; the message says why."""
 
 

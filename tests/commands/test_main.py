@@ -153,3 +153,17 @@ def test_native_code_is_heard_with_debug_only(flags):
     assert result.returncode == 1
     assert "our own\n" in result.stderr
     assert ("native noise" in result.stderr) == bool(flags)
+
+
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_every_flag_says_what_it_is_for(command):
+    from absl import flags
+
+    from neid_tf.inference.methods import METHODS
+
+    module = importlib.import_module(f"neid_tf.commands.{command}")
+    program.help_text(module)
+    for flag in flags.FLAGS.get_key_flags_for_module(module.__name__):
+        assert len(flag.help) > 20, flag.name
+        assert "None" not in flag.help, flag.name
+    assert all(name in flags.FLAGS["method"].help for name in METHODS)

@@ -6,6 +6,7 @@ only the classifier needs; ``data/make_backbone.py`` made the file.
 """
 
 import functools
+import hashlib
 import importlib.resources
 import io
 import typing
@@ -163,21 +164,31 @@ def statistics(arrays, pictures):
     thumbnails = [area_resize(picture[None] / np.float32(255), SIDE) for picture in pictures]
     values = np.concatenate([np.asarray(measure(thumbnail)) for thumbnail in thumbnails])
     return {
-        "tone_standard/0": values.mean(axis=0).astype(np.float32),
-        "tone_standard/1": (values.std(axis=0) + 1e-4).astype(np.float32),
+        "tone_standard/mean": values.mean(axis=0).astype(np.float32),
+        "tone_standard/deviation": (values.std(axis=0) + 1e-4).astype(np.float32),
     }
 
 
 @functools.cache
-def stored():
-    """Return the arrays of the package's file, by layer name and number."""
+def stored() -> dict[str, np.ndarray]:
+    """Return the arrays of the package's file, float32, by ``layer/variable`` name."""
     content = (importlib.resources.files("neid_tf.models") / "backbone.npz").read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name].astype(np.float32) for name in file.files}
 
 
+@functools.cache
+def digest() -> str:
+    """Return what tells these arrays from others: 16 hexadecimal digits."""
+    summed = hashlib.sha256()
+    for name, array in sorted(stored().items()):
+        summed.update(name.encode() + array.tobytes())
+    return summed.hexdigest()[:16]
+
+
 def _fill(layer, arrays):
-    layer.set_weights([arrays[f"{layer.name}/{index}"] for index in range(2)])
+    names = [variable.path.rpartition("/")[2] for variable in layer.weights]
+    layer.set_weights([arrays[f"{layer.name}/{name}"] for name in names])
 
 
 def _measured(thumbnail, arrays):

@@ -19,9 +19,9 @@ class ModelConfig:
         choices=ARCHITECTURES,
     )
     filters: int = config_field(
-        64, "Channels of the first level; they double with each level.", minimum=1
+        64, "Channels of the first level; they double with each level.", minimum=1, maximum=1024
     )
-    depth: int = config_field(4, "Levels of the encoder.", minimum=1)
+    depth: int = config_field(4, "Levels of the encoder.", minimum=1, maximum=12)
     initializer: str = config_field(
         "normal",
         "normal: N(0, 0.02), section 3.2; he_normal: for narrow models.",
@@ -50,7 +50,12 @@ class ModelConfig:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
 
     @property
-    def scale(self):
+    def least_parameters(self) -> int:
+        """How many parameters the network has at the very least: those of its widest layer."""
+        return 9 * (self.filters * 2**self.depth) ** 2
+
+    @property
+    def scale(self) -> int:
         """How many times larger the output is than the input."""
         return 1 if self.architecture == "unet" else 2
 

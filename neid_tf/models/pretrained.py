@@ -1,27 +1,30 @@
-"""Weights files: half-precision arrays, the model's description and its card in one ``.npz``."""
+"""Trained models: those of the package by name, others by the path of their weights file."""
+
+from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-import io
-import json
-import zipfile
+import os
+import typing
 from pathlib import Path
 
 import numpy as np
 
-from neid_tf.support import files
+from neid_tf.models.weights_file import WeightsError, WeightsFile, damage_named, write
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import optional_import
 
+if typing.TYPE_CHECKING:
+    from neid_tf.models.neid import NEID
+
+__all__ = ["DEFAULT", "WeightsError", "card", "load_pretrained", "names", "onnx_file", "save"]
+
 DEFAULT = "neid"
-_FORMAT = 1
+
+_LOADABLE = ("whole", "training", "inference")
 
 
-class WeightsError(NeidError):
-    """A weights file that is missing, damaged or not one of ours; the message names it."""
-
-
-def names():
+def names() -> tuple[str, ...]:
     """Return the names of the weights that come with the package."""
     folder = importlib.resources.files("neid_tf.models") / "weights"
     if not folder.is_dir():
@@ -31,7 +34,7 @@ def names():
     )
 
 
-def load_pretrained(name=DEFAULT):
+def load_pretrained(name: str | os.PathLike = DEFAULT) -> NEID:
     """Load a trained model.
 
     Args:
@@ -47,25 +50,40 @@ def load_pretrained(name=DEFAULT):
     """
     with optional_import("a Keras model"):
         from neid_tf import models
-        from neid_tf.models.neid import NEID
 
-    arrays, header = _read(_locate(name))
-    try:
-        model = NEID(part=header["part"], name=header["name"], **header["config"])
-        model.set_weights(
-            [arrays[f"w{index}"].astype(np.float32) for index in range(len(model.weights))]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(
-            f"{name}: the weights do not fit the model they name: {error}"
-        ) from error
+    with WeightsFile(_locate(name)) as file:
+        file.check_size()
+        model = _filled(file)
     if model.part != "inference":
         model = models.inference_model(model)
-    model.card = header["card"]
+    model.card = file.header["card"]
     return model
 
 
-def onnx_file(name=DEFAULT):
+def _filled(file):
+    """Return the model of a file with its weights."""
+    from neid_tf.models import backbone
+    from neid_tf.models.neid import NEID
+    from neid_tf.models.transfer import named_variables
+
+    header, inside = file.header, file.names()
+    with damage_named(file.path):
+        if header["part"] not in _LOADABLE:
+            raise NeidError(f"it holds a {header['part']!r} part of a model")
+        fields = dataclasses.asdict(file.config)
+        model = NEID(part=header["part"], name=header["name"], **fields)
+        variables, shared = named_variables(model), set()
+        if header["format"] > 1:
+            shared = {name for name in backbone.stored() if name not in inside}
+        if shared and header.get("backbone") != backbone.digest():
+            raise NeidError("it was made with other frozen features than the package's")
+        wanted = {n: tuple(v.shape) for n, v in variables.items() if n not in shared}
+        for name, array in file.arrays(wanted).items():
+            variables[name].assign(array)
+    return model
+
+
+def onnx_file(name: str = DEFAULT):
     """Return the path of the ONNX file of packaged weights.
 
     Raises:
@@ -73,57 +91,61 @@ def onnx_file(name=DEFAULT):
     """
     path = importlib.resources.files("neid_tf.models") / "weights" / f"{name}.onnx"
     if name not in names() or not path.is_file():
-        raise WeightsError(f"{name}: not a name of the package that has an ONNX file")
+        raise WeightsError(name, "not a name of the package that has an ONNX file")
     return path
 
 
-def card(name=DEFAULT):
-    """Return how weights were trained: a dictionary (command, epochs, seed, scores, …)."""
-    return _read(_locate(name), only_header=True)[1]["card"]
+def card(name: str | os.PathLike = DEFAULT) -> dict:
+    """Return how weights were trained: a dictionary (command, epochs, seed, scores, …).
+
+    Raises:
+        WeightsError: as for :func:`load_pretrained`.
+    """
+    with WeightsFile(_locate(name)) as file:
+        return file.header["card"]
 
 
 def _locate(name):
-    packaged = importlib.resources.files("neid_tf.models") / "weights" / f"{name}.npz"
     if name in names():
-        return packaged
+        return importlib.resources.files("neid_tf.models") / "weights" / f"{name}.npz"
     path = Path(name)
     if not path.is_file():
         known = ", ".join(names()) or "none"
-        raise WeightsError(f"{name}: neither a weights file nor a name of the package ({known})")
+        raise WeightsError(name, f"neither a weights file nor a name of the package ({known})")
     return path
 
 
-def _read(path, only_header=False):
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            arrays = (
-                {} if only_header else {key: file[key] for key in file.files if key != "header"}
-            )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise WeightsError(f"{path}: not a readable weights file: {error}") from error
-    if header.get("format") != _FORMAT:
-        raise WeightsError(f"{path}: weights format {header.get('format')!r}, expected {_FORMAT}")
-    return arrays, header
-
-
-def save(model, path, card=None, dtype="float16"):
+def save(
+    model: NEID, path: str | os.PathLike, card: dict | None = None, dtype: str = "float16"
+) -> None:
     """Write a model's weights, whole or not at all.
+
+    The frozen features (:mod:`neid_tf.models.backbone`), which are in the package, are left out
+    where they are as they are there.
 
     Args:
         model: a :class:`neid_tf.models.NEID`.
         path: the file to write; what is there is replaced.
         card: what is known of the training, a dictionary that JSON can hold.
         dtype: of the stored arrays; ``float16`` halves the file.
+
+    Raises:
+        WeightsError: where weights are not finite, or not in ``dtype``; what is there stays.
     """
+    from neid_tf.models import backbone
+    from neid_tf.models.transfer import named_variables
+
+    values = {name: np.asarray(variable) for name, variable in named_variables(model).items()}
+    packaged = backbone.stored()
+    shared = {name for name in packaged if np.array_equal(packaged[name], values.get(name))}
+    with np.errstate(over="ignore"):  # What became infinite is refused by its name.
+        arrays = {name: v.astype(dtype) for name, v in values.items() if name not in shared}
     header = {
-        "format": _FORMAT,
         "name": model.name,
         "part": model.part,
         "config": dataclasses.asdict(model.config),
         "card": card or {},
     }
-    arrays = {f"w{index}": array.astype(dtype) for index, array in enumerate(model.get_weights())}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, header=np.array(json.dumps(header)), **arrays)
-    files.write_whole(path, buffer.getvalue())
+    if shared:
+        header["backbone"] = backbone.digest()
+    write(path, arrays, header)

@@ -21,8 +21,15 @@ def register_with_keras() -> None:
 
 
 def _import_all():
-    for name in _REGISTERING:
-        importlib.import_module(name)
+    # A module of ours that imports Keras itself is not there yet for the others to import.
+    if not any(_is_being_imported(name) for name in list(sys.modules)):
+        for name in _REGISTERING:
+            importlib.import_module(name)
+
+
+def _is_being_imported(name):
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return name.startswith("neid_tf.models.") and getattr(spec, "_initializing", False)
 
 
 class _KerasFinder(importlib.abc.MetaPathFinder):

@@ -32,11 +32,14 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, run
-from neid_tf import evaluation, pictures
+from neid_tf import pictures
 from neid_tf.commands import common
+from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
+from neid_tf.evaluation import report, scores
 from neid_tf.inference import methods
 from neid_tf.pixels.resample import halve
+from neid_tf.pixels.samples import luminance
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
@@ -67,7 +70,7 @@ class Method:
 
     def __call__(self, pixels: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
         """Return the enhanced picture, of the input's size."""
-        return evaluation.half_and_back(reference) if self.needs_reference else self.enhance(pixels)
+        return report.half_and_back(reference) if self.needs_reference else self.enhance(pixels)
 
 
 def chroma(pixels: np.ndarray) -> float:
@@ -80,7 +83,7 @@ def with_reference(rows, method: Method) -> dict:
     scored = []
     for name, picture, reference in rows:
         output = method(picture, reference)
-        row = {"name": name} | evaluation.score(reference, output)
+        row = {"name": name} | scores.score(reference, output)
         row["chroma"] = chroma(output) / max(chroma(reference), 1.0)
         row["brightness"] = float(output.mean()) / max(float(reference.mean()), 1.0)
         scored.append(row)
@@ -93,7 +96,7 @@ def unchanged(rows, method: Method) -> dict:
     for name, picture in rows:
         output = method(picture, picture)
         mean = float(output.mean()) / max(float(picture.mean()), 1.0)
-        row = {"name": name, "ssim": evaluation.ssim(picture, output), "brightness": mean}
+        row = {"name": name, "ssim": scores.ssim(picture, output), "brightness": mean}
         scored.append(row | {"brightness_off": abs(mean - 1.0)})
     return summary(scored)
 
@@ -107,7 +110,7 @@ def without_reference(rows, method: Method) -> dict:
         output = method(picture)
         row = {"name": name, "chroma": chroma(output), "chroma_of_input": chroma(picture)}
         row["clipped"] = float((output.max(axis=-1) == 255).mean())
-        scored.append(row | niqe.score(evaluation.luminance(output)))
+        scored.append(row | niqe.score(luminance(output)))
     return summary(scored)
 
 
@@ -119,7 +122,7 @@ def sent(rows, method: Method) -> dict:
         for name, picture, reference in rows:
             received, size = transmitted(picture, codec, quality)
             output = method.enlarge(received)
-            score = evaluation.score(reference, output)
+            score = scores.score(reference, output)
             scored.append({"name": name, "bytes": size} | score)
         results[f"{codec} {quality}" if quality else codec] = summary(scored)
     return results
@@ -138,7 +141,7 @@ def transmitted(picture: np.ndarray, codec: str, quality: int | None) -> tuple:
 def summary(scored: list) -> dict:
     """Return the means of the scores, and the scores of each picture."""
     rounded = [{key: _rounded(value) for key, value in row.items()} for row in scored]
-    return {"mean": evaluation.mean_scores(scored), "images": rounded}
+    return {"mean": report.mean_scores(scored), "images": rounded}
 
 
 def _rounded(value):
@@ -168,7 +171,7 @@ def _pairs(low: Path, high: Path) -> list:
 
 
 def _lol(data: Path) -> list:
-    held = pair_files.validation_names()
+    held = held_out.validation_names()
     return [row for row in _pairs(data / "our485/low", data / "our485/high") if row[0] in held]
 
 
@@ -280,7 +283,7 @@ def main(arguments: list) -> None:
             "method": method.name,
             "weights": common.WEIGHTS.value if method.name == "neid" else None,
             "seed": 0,
-            "protocol": evaluation.PROTOCOL,
+            "protocol": scores.PROTOCOL,
             "environment": environment(),
             "sets": made,
         }

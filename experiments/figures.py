@@ -15,7 +15,7 @@ from absl import flags
 from experiments import run
 from neid_tf import pictures
 from neid_tf.commands import common
-from neid_tf.data import pairs
+from neid_tf.data import held_out
 from neid_tf.evaluation import crops, panels
 from neid_tf.inference import methods
 from neid_tf.support import keras_start
@@ -41,7 +41,7 @@ def sources(figure, root):
     found = [_stems(Path(root) / side) for side in sides]
     names = sorted(found[0], key=lambda name: (len(name), name))
     if figure == "5":
-        names = [name for name in names if name in pairs.validation_names()]
+        names = [name for name in names if name in held_out.validation_names()]
     missing = [name for name in names if name not in found[-1]]
     if missing or not names:
         raise NeidError(f"{root}: {'no reference of ' + missing[0] if missing else 'no pictures'}")

@@ -19,7 +19,7 @@ from absl import flags
 from experiments import run
 from neid_tf import models
 from neid_tf.commands import common
-from neid_tf.data import pairs
+from neid_tf.data import held_out, pairs
 from neid_tf.data.batches import training_batches
 from neid_tf.support import files, keras_start
 from neid_tf.support.environment import environment
@@ -37,6 +37,7 @@ def trainer_of(workdir, **other):
         workdir: folder of the run.
         other: fields of ``ModelConfig`` that are to differ from the run's.
     """
+    from neid_tf.training import checkpoints
     from neid_tf.training.trainer import Trainer
 
     settings = json.loads((workdir / "settings.json").read_text("utf-8"))
@@ -45,9 +46,7 @@ def trainer_of(workdir, **other):
     network = models.build(settings["model"], **fields | other)
     whole = models.as_part(network, "training")
     trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
-    with np.load(workdir / "checkpoint.npz", allow_pickle=False) as file:
-        for index, variable in enumerate(trainer.network.variables):
-            variable.assign(file[f"n{index}"])
+    checkpoints.restore_network(workdir, trainer.network)
     return trainer, config
 
 
@@ -89,7 +88,7 @@ def kernels(trainer, batches):
 
 def measure(workdir, root, count, output):
     """Return the report of a run."""
-    training = pairs.hold_out(pairs.load_pairs(root), "lol")[0]
+    training = held_out.hold_out(pairs.load_pairs(root), "lol")[0]
     trainer, config = trainer_of(workdir)
     model = trainer.network.config
     batches = list(training_batches(training, config.sampling, 0, count, model.tone))

@@ -17,6 +17,7 @@ from absl import app
 from keras import layers
 
 from neid_tf.commands import common
+from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report as reports
 from neid_tf.evaluation.scores import PROTOCOL
@@ -65,7 +66,7 @@ def main(arguments):
     """Score the whole picture's pooling and every window."""
     del arguments
     model = pretrained.load_pretrained(common.WEIGHTS.value)
-    held = pair_files.hold_out(pair_files.load_pairs(common.DATA.value, smallest=11), "lol")[1]
+    held = held_out.hold_out(pair_files.load_pairs(common.DATA.value, smallest=11), "lol")[1]
     rows = []
     for side in (None, *SIDES):
         tried = model if side is None else local(model, side)

@@ -19,6 +19,7 @@ from experiments import run
 from neid_tf import export
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.commands import common
+from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report as reports
 from neid_tf.inference import methods
@@ -40,7 +41,7 @@ def package(data, weights, name, scored=""):
     made_with = environment()  # before the new file is there: of the commit, not of a change to it
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
-    held = pair_files.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
+    held = held_out.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
     report = reports.evaluate(held, methods.load("neid", scored or str(target)))
     card = {
         "training": training,

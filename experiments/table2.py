@@ -56,10 +56,10 @@ def record(runs, data, target=RECORDS):
     if not found:
         raise NeidError(f"{runs}: no runs (NAME-SEED/last.npz)")
     keras_start.import_keras()
-    from neid_tf.data import pairs
+    from neid_tf.data import held_out, pairs
     from neid_tf.models import pretrained
 
-    held = pairs.hold_out(pairs.load_pairs(data, smallest=11), "lol")[1]
+    held = held_out.hold_out(pairs.load_pairs(data, smallest=11), "lol")[1]
     written = []
     for weights in found:
         card = pretrained.card(weights)

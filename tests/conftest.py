@@ -1,6 +1,7 @@
 """Small generated pictures that all tests share."""
 
 import os
+import socket
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -26,6 +27,15 @@ def write(path, pixels):
     if not cv2.imwrite(str(path), pixels[..., ::-1]):
         raise OSError(f"cannot write {path}")
     return path
+
+
+def free_ports(count):
+    """Return numbers of ports that nothing listens on."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
 
 
 @pytest.fixture

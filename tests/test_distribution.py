@@ -2,13 +2,14 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+
+from tests.conftest import free_ports
 
 SCRIPT = """
 import sys
@@ -39,14 +40,6 @@ def start(root, workdir, strategy, epochs=2, mixed=False, **environment):
 def finish(process):
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def results(workdir):

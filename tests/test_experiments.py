@@ -55,14 +55,14 @@ def test_the_papers_schedule_for_each_architecture(at_home, name):
 
 def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
     from neid_tf.commands import main
-    from neid_tf.data import pairs
+    from neid_tf.data import held_out
     from neid_tf.models import pretrained
 
-    monkeypatch.setattr(pairs, "validation_names", lambda: frozenset("56"))
+    monkeypatch.setattr(held_out, "validation_names", lambda: frozenset("56"))
     workdir, records = tmp_path / "runs" / "le_dr-1", tmp_path / "records"
     arguments = ["train", f"--data={pairs_folder}", f"--workdir={workdir}", "--model=le_dr"]
     arguments += ["--filters=4", "--depth=1", "--crop=32", "--epochs=2", "--seed=1"]
-    arguments += ["--initializer=he_normal"]
+    arguments += ["--initializer=he_normal", "--validation=lol"]
     try:
         assert main.run("train", [*arguments, "--validate_every=1"]) == 0
     finally:

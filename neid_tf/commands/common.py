@@ -71,7 +71,7 @@ def define_fields(config_class, optional=False):
         optional: the flags have no value unless they are given.
 
     Returns:
-        Dictionary from the field's name to the flag's holder.
+        The flags' holders by the fields' names.
     """
     return {field.name: _define(field, optional) for field in leaf_fields(config_class)}
 
@@ -93,7 +93,17 @@ def _define(field, optional):
 
 
 def command_line(command, leave_out=()):
-    """Return the words of the command line that gives all flags their values.
+    """Return the words, quoted for a shell, of the command line that gives all flags their values.
+
+    Args:
+        command: the name of the command that runs.
+        leave_out: flags that are left out, such as where things are.
+    """
+    return [shlex.quote(word) for word in command_words(command, leave_out)]
+
+
+def command_words(command, leave_out=()):
+    """Return the words of the command line that gives all flags their values, not quoted.
 
     Args:
         command: the name of the command that runs.
@@ -102,7 +112,7 @@ def command_line(command, leave_out=()):
     by_module = flags.FLAGS.flags_by_module_dict()
     homes = (f"neid_tf.commands.{command}", __name__, "absl.flags")
     changed = [f for home in homes for f in by_module.get(home, []) if not f.using_default_value]
-    given = [shlex.quote(f.serialize()) for f in changed if f.name not in leave_out]
+    given = [f.serialize() for f in changed if f.name not in leave_out]
     return ["neid", command, *given]
 
 

@@ -19,6 +19,7 @@ from absl import flags
 
 from neid_tf import pictures
 from neid_tf.commands import common
+from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.inference import methods
 from neid_tf.support import files
@@ -75,16 +76,11 @@ def _chosen(root):
         found = pair_files.find_pictures(folder)
         rows = Rows(tuple(found), lambda name: (pictures.read(found[name]).pixels, None))
     else:
-        loaded = {name: sides for name, *sides in pair_files.load_pairs(root, smallest=11)}
-        rows = Rows(tuple(loaded), loaded.__getitem__)
+        paths = {name: sides for name, *sides in pair_files.check_pairs(root, smallest=11)}
+        rows = Rows(tuple(paths), lambda name: pair_files.load_pair(*paths[name]))
     if not _ONLY.value:
         return rows
-    names = pair_files.listed(_ONLY.value)
-    missing = sorted(names - set(rows.names))
-    if missing or not names:
-        raise NeidError(
-            f"{root}: no picture {missing[0]!r}" if missing else f"{_ONLY.value}: empty"
-        )
+    names = held_out.names_in(_ONLY.value, rows.names)
     return Rows(tuple(name for name in rows.names if name in names), rows.read)
 
 

@@ -9,7 +9,7 @@ best.npz by validation, and last.npz.
 from absl import flags
 
 from neid_tf.commands import common
-from neid_tf.data import pairs
+from neid_tf.data import held_out, pairs
 from neid_tf.models import config as model_config
 from neid_tf.support import keras_start
 from neid_tf.training.config import TrainConfig
@@ -18,9 +18,13 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _MODEL = flags.DEFINE_enum("model", "neid", list(model_config.VARIANTS), "The model to train.")
 _VALIDATION = flags.DEFINE_string(
     "validation",
-    "lol",
-    "Pairs to hold out: 'lol' for the project's list of our485's scenes, 'none', a folder of "
-    "pairs, or a text file of names.",
+    "auto",
+    "Pairs to hold out: 'lol' for the project's list of our485's scenes, 'none', a share such as "
+    "0.1, a folder of pairs, or a text file of names. 'auto' is 'lol' for LoL's own pairs, and "
+    "'none' for others.",
+)
+_ALLOW_CHANGED_DATA = flags.DEFINE_bool(
+    "allow_changed_data", False, "Go on with a run although its pairs are not what they were."
 )
 _MODEL_FLAGS = common.define_fields(model_config.ModelConfig, optional=True)
 _CONFIG_FLAGS = common.define_fields(TrainConfig)
@@ -49,10 +53,26 @@ def main(arguments):
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
     config, (name, fields) = config_from_flags(), model_from_flags()
     decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
-    training, validation = pairs.hold_out(decoded, _VALIDATION.value)
-    print(f"{len(training)} pairs to train on, {len(validation)} held out", flush=True)
-    command = common.command_line("train", leave_out=("data", "workdir", "flagfile"))
-    keras_start.import_keras()
+    training, validation = held_out.hold_out(decoded, _VALIDATION.value)
+    print(_told(training, validation), flush=True)
+    left_out = ("data", "workdir", "flagfile", "allow_changed_data")
+    command = common.command_words("train", leave_out=left_out)
+    keras_start.import_keras(start=config.strategy != "multiworker")
     from neid_tf.training.train import train
 
-    train(config, name, fields, training, validation, workdir, command)
+    train(
+        config,
+        name,
+        fields,
+        training,
+        validation,
+        workdir,
+        command,
+        allow_changed_data=_ALLOW_CHANGED_DATA.value,
+    )
+
+
+def _told(training: pairs.Pairs, validation: pairs.Pairs) -> str:
+    """Return a line that says how many pairs there are, and which are held out."""
+    counts = f"{len(training)} pairs to train on, {len(validation)} held out"
+    return f"{counts}: {', '.join(validation.names)}" if len(validation) else counts

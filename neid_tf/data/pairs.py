@@ -1,11 +1,11 @@
-"""Pairs of low-light pictures and references: finding, checking, decoding, holding out.
+"""Pairs of low-light pictures and references: finding, checking, decoding.
 
 A data set is ``DIR/low/NAME.*`` and ``DIR/high/NAME.*``, matched by stem.
 """
 
 import concurrent.futures
 import dataclasses
-import importlib.resources
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,19 @@ import numpy as np
 from neid_tf import pictures
 from neid_tf.support.errors import NeidError
 
+PairPaths = tuple[str, Path, Path]
+"""A pair's name, and the paths of its low-light picture and of its reference."""
+
 
 class DataError(NeidError):
-    """Everything that is wrong with a data set, one problem a line."""
+    """Everything that is wrong with a data set, one problem a line.
 
-    def __init__(self, root, problems):
+    Args:
+        root: the folder, or what else names the data.
+        problems: a sentence each.
+    """
+
+    def __init__(self, root: Path | str, problems: Sequence[str]) -> None:
         lines = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"{root}: {len(problems)} problem(s) with the pairs\n{lines}")
         self.problems = tuple(problems)
@@ -37,66 +45,67 @@ class Pairs:
     low: tuple[np.ndarray, ...]
     high: tuple[np.ndarray, ...]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Yield name, low-light picture and reference of each pair."""
         return zip(self.names, self.low, self.high, strict=True)
 
-    def select(self, keep):
+    def select(self, keep: Callable[[str], bool]) -> "Pairs":
         """Return the pairs whose name ``keep`` is true of."""
         kept = [row for row in self if keep(row[0])]
-        return (
-            Pairs(*(tuple(column) for column in zip(*kept, strict=True)))
-            if kept
-            else Pairs((), (), ())
-        )
+        columns = zip(*kept, strict=True) if kept else ((), (), ())
+        return Pairs(*(tuple(column) for column in columns))
 
 
-def find_pairs(root):
+def find_pairs(root: Path | str) -> list[PairPaths]:
     """Match ``root/low`` and ``root/high`` by stem.
 
     Returns:
-        List of (name, low path, high path), numbers in the order of their values.
+        The pairs, numbers in the order of their values.
 
     Raises:
         DataError: for a missing or empty folder, a missing partner, or a stem used twice.
     """
-    root, problems, sides = Path(root), [], {}
-    for side in ("low", "high"):
-        sides[side] = _stems(root / side, problems)
+    found, problems = _matched(Path(root))
+    if problems:
+        raise DataError(root, problems)
+    return found
+
+
+def _matched(root: Path) -> tuple[list[PairPaths], list[str]]:
+    """Return the pairs that there are, and what is wrong with the rest."""
+    problems: list[str] = []
+    sides = {side: _stems(root / side, problems) for side in ("low", "high")}
     if not problems and not sides["low"] and not sides["high"]:
         problems.append(f"no pictures in {root / 'low'} and {root / 'high'}")
     for side, other in (("low", "high"), ("high", "low")):
-        missing = sorted(set(sides[side]) - set(sides[other]), key=_natural)
-        problems += [f"{sides[side][stem]}: no partner in {root / other}" for stem in missing]
-    if problems:
-        raise DataError(root, problems)
-    return [
-        (stem, sides["low"][stem], sides["high"][stem])
-        for stem in sorted(sides["low"], key=_natural)
-    ]
+        if (root / other).is_dir():
+            missing = sorted(set(sides[side]) - set(sides[other]), key=_natural)
+            problems += [f"{sides[side][stem]}: no partner in {root / other}" for stem in missing]
+    both = sorted(set(sides["low"]) & set(sides["high"]), key=_natural)
+    return [(stem, sides["low"][stem], sides["high"][stem]) for stem in both], problems
 
 
-def find_pictures(folder):
+def find_pictures(folder: Path | str) -> dict[str, Path]:
     """Return the pictures of a folder by stem, numbers in the order of their values.
 
     Raises:
         DataError: for a missing or empty folder, or a stem used twice.
     """
-    problems = []
+    problems: list[str] = []
     found = _stems(Path(folder), problems)
     if problems or not found:
         raise DataError(folder, problems or [f"no pictures in {folder}"])
     return {stem: found[stem] for stem in sorted(found, key=_natural)}
 
 
-def _stems(folder, problems):
+def _stems(folder: Path, problems: list[str]) -> dict[str, Path]:
     if not folder.is_dir():
         problems.append(f"{folder}: no such folder")
         return {}
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in pictures.SUFFIXES:
             continue
@@ -106,97 +115,82 @@ def _stems(folder, problems):
     return found
 
 
-def _natural(stem):
+def _natural(stem: str) -> tuple[int, int, str]:
     return (0, int(stem), stem) if stem.isdecimal() else (1, 0, stem)
 
 
-def load_pairs(root, smallest=1):
-    """Decode a data set into memory, two pictures at a time for each core.
+def load_pairs(root: Path | str, smallest: int = 1) -> Pairs:
+    """Decode a data set into memory, pictures beside each other.
 
     Args:
         root: the folder with ``low`` and ``high``.
         smallest: the least height and width a picture may have, such as the crop's.
 
-    Returns:
-        The :class:`Pairs`.
-
     Raises:
-        DataError: naming every file that can't be read, every pair of two sizes and every
-            picture that is too small.
+        DataError: naming, all at once, every file that has no partner or can't be read, every
+            pair of two sizes and every picture that is too small.
     """
-    found = find_pairs(root)
+    found, problems = _matched(Path(root))
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        loaded = list(pool.map(lambda row: _load_pair(*row, smallest), found))
-    problems = [problem for *_, trouble in loaded for problem in trouble]
+        loaded = list(pool.map(lambda row: _attempt(row, smallest), found))
+    problems += [problem for _, trouble in loaded for problem in trouble]
     if problems:
         raise DataError(root, problems)
-    names, low, high, _ = zip(*loaded, strict=True)
-    return Pairs(names, low, high)
+    low, high = zip(*(sides for sides, _ in loaded), strict=True)
+    return Pairs(tuple(name for name, *_ in found), low, high)
 
 
-def _load_pair(name, low_path, high_path, smallest):
+def check_pairs(root: Path | str, smallest: int = 1) -> list[PairPaths]:
+    """Decode each pair of a data set once, and keep none.
+
+    Args:
+        root: the folder with ``low`` and ``high``.
+        smallest: the least height and width a picture may have.
+
+    Returns:
+        The pairs, numbers in the order of their values; :func:`load_pair` decodes one.
+
+    Raises:
+        DataError: as :func:`load_pairs`.
+    """
+    found, problems = _matched(Path(root))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for trouble in pool.map(lambda row: _attempt(row, smallest)[1], found):
+            problems += trouble
+    if problems:
+        raise DataError(root, problems)
+    return found
+
+
+def load_pair(low_path: Path, high_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a pair.
+
+    Raises:
+        PictureError: where a file can't be read.
+    """
+    return pictures.read(low_path).pixels, pictures.read(high_path).pixels
+
+
+def _attempt(
+    row: PairPaths, smallest: int
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[str]]:
+    """Return a decoded pair, or what is wrong with it."""
     sides, problems = [], []
-    for path in (low_path, high_path):
+    for path in row[1:]:
         try:
             sides.append(pictures.read(path).pixels)
         except pictures.PictureError as error:
             problems.append(str(error))
-    if len(sides) == 2:
-        low, high = sides
-        if low.shape != high.shape:
-            problems.append(f"{low_path}: {_size(low)}, but {high_path} is {_size(high)}")
-        elif min(low.shape[:2]) < smallest:
-            problems.append(f"{low_path}: {_size(low)} is smaller than the crop of {smallest}")
-    low, high = sides if not problems else (None, None)
-    return name, low, high, problems
+    if problems:
+        return None, problems
+    low, high = sides
+    if low.shape != high.shape:
+        problems.append(f"{row[1]}: {_size(low)}, but {row[2]} is {_size(high)}")
+    elif min(low.shape[:2]) < smallest:
+        what = "the 11 pixels that SSIM needs" if smallest == 11 else f"the crop of {smallest}"
+        problems.append(f"{row[1]}: {_size(low)} is smaller than {what}")
+    return (low, high), problems
 
 
-def _size(picture):
+def _size(picture: np.ndarray) -> str:
     return f"{picture.shape[1]}×{picture.shape[0]}"
-
-
-def validation_names():
-    """Return the names of our485's pictures that every training run of the project holds out.
-
-    Whole scenes: neighbouring numbers show the same place, so both sides of the split would
-    otherwise share it.
-    """
-    text = (
-        importlib.resources.files("neid_tf.data").joinpath("lol_validation.txt").read_text("utf-8")
-    )
-    lines = (line.partition("#")[0] for line in text.splitlines())
-    return frozenset(name for line in lines for name in line.split())
-
-
-def listed(choice):
-    """Return the names that a choice stands for: ``lol`` for those held out, or a text file's."""
-    if choice == "lol":
-        return validation_names()
-    return frozenset(Path(choice).read_text("utf-8").split())
-
-
-def hold_out(pairs, choice):
-    """Split pairs into those to train on and those to validate on.
-
-    Args:
-        pairs: :class:`Pairs`.
-        choice: ``lol`` for :func:`validation_names`, ``none``, a folder of other pairs, or a
-            text file of names.
-
-    Returns:
-        The two :class:`Pairs`.
-
-    Raises:
-        ValueError: where ``choice`` is none of these, or nothing is left to train on.
-    """
-    if choice == "none":
-        return pairs, Pairs((), (), ())
-    if choice != "lol" and Path(choice).is_dir():
-        return pairs, load_pairs(choice, smallest=11)
-    if choice != "lol" and not Path(choice).is_file():
-        raise NeidError(f"{choice!r}: not 'lol', 'none', a folder of pairs or a file of names")
-    held = listed(choice)
-    training = pairs.select(lambda name: name not in held)
-    if not len(training):
-        raise NeidError(f"{choice}: all {len(pairs)} pairs are held out, none is left to train on")
-    return training, pairs.select(lambda name: name in held)

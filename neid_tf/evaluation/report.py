@@ -11,7 +11,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.evaluation import niqe, scores
-from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.resample import double, halve, pad_to_even
 from neid_tf.pixels.samples import from_float, luminance, to_8_bit, to_float
 from neid_tf.support.errors import NeidError
 
@@ -78,19 +78,21 @@ def evaluate(
             Path(save).mkdir(parents=True, exist_ok=True)
             pictures.write(Path(save) / f"{name}.png", pictures.Picture(output))
         protocol = niqe.PROTOCOL if reference is None else scores.PROTOCOL
-        image = {"name": name} | _scores(name, output, reference)
-        image["megapixels"] = output.shape[0] * output.shape[1] / 1e6
+        image = _scored(name, output, reference)
         images.append(image if predict is None else image | {"seconds": seconds})
     return {"protocol": protocol, "mean": mean_scores(images), "images": images}
 
 
-def _scores(name: str, output: np.ndarray, reference: np.ndarray | None) -> dict[str, Any]:
+def _scored(name: str, output: np.ndarray, reference: np.ndarray | None) -> dict[str, Any]:
+    """Return a picture's name, scores and size."""
     try:
         if reference is None:
-            return niqe.score(luminance(to_8_bit(output)))
-        return scores.score(reference, output)
+            found = niqe.score(luminance(to_8_bit(output)))
+        else:
+            found = scores.score(reference, output)
     except ValueError as error:
         raise NeidError(f"{name}: {error}") from error
+    return {"name": name, **found, "megapixels": output.shape[0] * output.shape[1] / 1e6}
 
 
 def mean_scores(images: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -114,26 +116,24 @@ def controls(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
     """Score the input as it is and, with references, these halved and enlarged again.
 
     Args:
-        rows: the pictures; they are gone through twice.
+        rows: the pictures.
 
     Returns:
         The mean scores of ``input`` and of ``bicubic_half_and_back``.
     """
-    scored = {"input": evaluate(rows)["mean"]}
-    if "psnr" in scored["input"]:
-        ceiling = ((name, reference, reference) for name, _, reference in rows)
-        scored["bicubic_half_and_back"] = evaluate(ceiling, half_and_back)["mean"]
-    return scored
+    images: dict[str, list[dict[str, Any]]] = {"input": []}
+    for name, picture, reference in rows:
+        images["input"].append(_scored(name, picture, reference))
+        if reference is not None:
+            ceiling = _scored(name, half_and_back(reference), reference)
+            images.setdefault("bicubic_half_and_back", []).append(ceiling)
+    return {name: mean_scores(scored) for name, scored in images.items()}
 
 
 def half_and_back(reference: np.ndarray) -> np.ndarray:
     """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
-    batch = pad_to_even(to_float(reference))
-    import cv2
-
-    full = cv2.resize(halve(batch), batch.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    full = full[: reference.shape[0], : reference.shape[1]]
-    return from_float(full, np.uint8)
+    full = double(halve(pad_to_even(to_float(reference))))
+    return from_float(full[: reference.shape[0], : reference.shape[1]], np.uint8)
 
 
 def finite(value: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from neid_tf.inference.network import Network, NetworkError, as_network
-from neid_tf.pixels.resample import bands, halve, pad_to_even
+from neid_tf.pixels.resample import bands, double, halve, pad_to_even
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
 
@@ -200,8 +200,5 @@ def adjust(pixels, output, strength):
         gain = 2.0 ** (strength - 1.0)
         return gain * output / (1.0 + (gain - 1.0) * output)
     if output.shape != pixels.shape:
-        import cv2
-
-        size = output.shape[1::-1]
-        pixels = np.clip(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
+        pixels = np.clip(double(pixels), 0.0, 1.0)
     return pixels + np.float32(strength) * (output - pixels)

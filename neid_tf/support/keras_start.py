@@ -5,19 +5,25 @@ import logging
 import os
 import sys
 import tempfile
+from types import ModuleType
 
 
-def import_keras():
+def import_keras(start: bool = True) -> ModuleType:
     """Import Keras and start its backend, without what native code prints meanwhile.
 
     TensorFlow writes several lines to the process's stderr before its log level counts. They
     are kept back, and shown only if the import fails.
+
+    Args:
+        start: whether the backend computes something at once. Where several workers train as
+            one they have to join first: TensorFlow refuses to once it has computed anything.
     """
     with _native_stderr_held_back():
         import keras
 
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        keras.ops.zeros(())
+        if start:
+            keras.ops.zeros(())
     return keras
 
 

@@ -17,9 +17,15 @@ from neid_tf.training.board import Board
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
 
+_LARGEST = float(np.finfo(np.float16).max)
+
 
 class NonFiniteLoss(NeidError, FloatingPointError):
     """A loss term became infinite or not a number; the message names step and term."""
+
+
+class DivergedError(NeidError, FloatingPointError):
+    """Weights have grown too large to be kept; the message names the epoch and the layer."""
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -27,9 +33,14 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         for term, value in (logs or {}).items():
-            if term != "loss" and not np.isfinite(float(value)):
-                step = int(self.model.optimizer.iterations)
+            if term not in ("loss", "psnr") and not np.isfinite(float(value)):
+                step = _steps_done(self.model.optimizer)
                 raise NonFiniteLoss(f"step {step}: the loss term '{term}' is {float(value)}")
+
+
+def _steps_done(optimizer: Any) -> int:
+    """Return the number of steps; the variable is one of several copies under a strategy."""
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
 
 
 @contextlib.contextmanager
@@ -42,7 +53,7 @@ def averaged(trainer: Trainer) -> Iterator[None]:
     """
     network = trainer.network
     optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
-    if not optimizer.use_ema or not int(optimizer.iterations):
+    if not optimizer.use_ema or not _steps_done(optimizer):
         yield
         return
     weights = network.get_weights()
@@ -51,6 +62,25 @@ def averaged(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         network.set_weights(weights)
+
+
+def check_weights(network: models.NEID, epoch: int) -> None:
+    """Check that a network's weights can be kept: weights files have half precision.
+
+    Args:
+        network: the network that is trained.
+        epoch: the number of epochs done, for the message.
+
+    Raises:
+        DivergedError: naming the first weight that is too large, or not a number.
+    """
+    for variable in network.weights:
+        largest = float(np.max(np.abs(np.asarray(variable)), initial=0.0))
+        if not largest <= _LARGEST:
+            raise DivergedError(
+                f"epoch {epoch}: training has diverged, {variable.path} has a weight of size "
+                f"{largest:.3g}: a smaller --learning_rate, or --clip_norm, may help"
+            )
 
 
 def finished(trainer: Trainer) -> models.NEID:
@@ -79,16 +109,18 @@ class Recorder(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
+        config, done = self.run.config, epoch + 1
+        check_weights(self.trainer.network, done)
         if not self.run.chief:
             return
-        config, done = self.run.config, epoch + 1
         row, last = self._row(done, logs or {}), done == config.epochs
         if done % config.validate_every == 0 or last:
             row |= self._validate(row)
         self.run.log(row)
         self.board.scalars(row)
         if (done % config.panel_every == 0 or last) and len(self.validation):
-            whole = models.as_part(self.trainer.network, "whole")
+            with averaged(self.trainer):
+                whole = models.as_part(self.trainer.network, "whole")
             self.board.panel(whole, self.validation, done)
         if done % config.checkpoint_every == 0 or last:
             self.run.save(self.trainer, done)

@@ -101,11 +101,18 @@ class TrainConfig:
                 f"boundaries are whole numbers with commas, not {self.boundaries!r}"
             ) from None
 
-    def optimizer(self, steps_per_epoch: int) -> Any:
-        """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision."""
+    def optimizer(self, steps_per_epoch: int, replicas: int = 1) -> Any:
+        """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision.
+
+        Args:
+            steps_per_epoch: batches in an epoch.
+            replicas: how many devices compute a batch together. Keras clips on each of them what
+                it then adds up, so each clips its share of the reduced gradient at its share of
+                ``clip_norm``: see :meth:`neid_tf.training.trainer.Trainer.train_step`.
+        """
         import keras
 
-        options = {"global_clipnorm": self.clip_norm or None, "epsilon": self.epsilon}
+        options = {"global_clipnorm": self.clip_norm / replicas or None, "epsilon": self.epsilon}
         if self.ema:
             options |= {"use_ema": True, "ema_momentum": self.ema, "ema_overwrite_frequency": None}
         rate = self.rate(steps_per_epoch)

@@ -38,6 +38,7 @@ def start(config: TrainConfig) -> Any:
 
 
 class _OneDevice:
+    num_replicas_in_sync = 1
     scope = staticmethod(contextlib.nullcontext)
 
 

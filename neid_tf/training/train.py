@@ -1,5 +1,6 @@
 """A whole training run: from pairs to weights in a workdir (section 3.2)."""
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from neid_tf import models
 from neid_tf.data.batches import training_batches
 from neid_tf.data.pairs import Pairs
 from neid_tf.models import pretrained
-from neid_tf.training import callbacks, devices
+from neid_tf.training import callbacks, devices, lock
 from neid_tf.training.config import TrainConfig
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
@@ -23,6 +24,7 @@ def train(
     validation: Pairs,
     workdir: Path | str,
     command: Sequence[str] = (),
+    allow_changed_data: bool = False,
 ) -> models.NEID:
     """Train a model, or go on with the run that is in ``workdir``.
 
@@ -33,7 +35,8 @@ def train(
         pairs: what to train on, no picture smaller than the crop.
         validation: pairs to score every ``validate_every`` epochs; may be empty.
         workdir: folder of checkpoints, weights, logs and settings.
-        command: the command line, for the card of the weights.
+        command: the words of the command line, not quoted, for the card of the weights.
+        allow_changed_data: go on with a run although its pairs are not what they were.
 
     Returns:
         The trained network, part ``inference``, in the precision that Keras is set to; what is
@@ -41,24 +44,57 @@ def train(
 
     Raises:
         NonFiniteLoss: where a loss term is not a number any more.
+        DivergedError: where weights have grown too large to be kept.
         WeightsError: where ``config.init`` cannot be read.
-        ValueError: where ``workdir`` holds a run with other settings.
+        NeidError: where another training runs in ``workdir``, or it holds a run with other
+            settings, with other pairs or with files that can't be read.
     """
-    run = Run(Path(workdir), config, model_name, model_fields, command)
-    strategy = devices.start(config)
+    workdir = Path(workdir)
+    with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
+        run = Run(workdir, config, model_name, model_fields, command)
+        run.check_data(pairs, validation, allow_changed_data)
+        strategy = devices.start(config)
+        steps = config.sampling.steps_per_epoch(pairs)
+        with strategy.scope(), devices.precision(config.mixed_precision):
+            network = models.build(model_name, **model_fields)
+            optimizer = config.optimizer(steps, strategy.num_replicas_in_sync)
+            trainer = _trainer(config, network, optimizer, fresh=not run.goes_on)
+            first = run.restore(trainer)
+        _tell_start(run, first)
+        if first < config.epochs:
+            _fit(run, trainer, pairs, validation, first)
+        return callbacks.finished(trainer)
+
+
+def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any, fresh: bool) -> Trainer:
+    """Return the compiled trainer of a network; a fresh one starts from ``config.init``."""
+    if config.init and fresh:
+        models.load_matching(pretrained.load_pretrained(config.init), network)
+    whole = models.as_part(network, "training")
+    trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
+    trainer.compile(optimizer=optimizer, jit_compile=config.jit_compile, loss=None)
+    trainer.optimizer.build(trainer.network.trainable_variables)
+    return trainer
+
+
+def _tell_start(run: Run, first: int) -> None:
+    """Say where a run that goes on starts, and where the weights of a finished one are."""
+    if not (run.chief and run.goes_on):
+        return
+    if first < run.config.epochs:
+        print(f"{run.workdir}: going on after epoch {first} of {run.config.epochs}", flush=True)
+    else:
+        print(f"{run.workdir}: all {first} epochs are done; weights: {run.weights()}", flush=True)
+
+
+def _fit(run: Run, trainer: Trainer, pairs: Pairs, validation: Pairs, first: int) -> None:
+    """Train from an epoch on to the last one."""
+    config = run.config
     steps = config.sampling.steps_per_epoch(pairs)
-    with strategy.scope(), devices.precision(config.mixed_precision):
-        trainer = _trainer(config, models.build(model_name, **model_fields), steps)
-        first = run.restore(trainer)
-    batches = training_batches(
-        pairs,
-        config.sampling,
-        first * steps,
-        (config.epochs - first) * steps,
-        thumbnail=trainer.network.config.tone,
-    )
+    tone = trainer.network.config.tone
+    left = (config.epochs - first) * steps
     trainer.fit(
-        batches,
+        training_batches(pairs, config.sampling, first * steps, left, thumbnail=tone),
         initial_epoch=first,
         epochs=config.epochs,
         steps_per_epoch=steps,
@@ -70,15 +106,5 @@ def train(
         shuffle=False,
         verbose=(1 if sys.stdout.isatty() else 2) if run.chief else 0,
     )
-    return callbacks.finished(trainer)
-
-
-def _trainer(config: TrainConfig, network: models.NEID, steps: int) -> Trainer:
-    """Return the compiled trainer of a network, which starts from ``config.init`` if given."""
-    if config.init:
-        models.load_matching(pretrained.load_pretrained(config.init), network)
-    whole = models.as_part(network, "training")
-    trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
-    trainer.compile(optimizer=config.optimizer(steps), jit_compile=config.jit_compile, loss=None)
-    trainer.optimizer.build(trainer.network.trainable_variables)
-    return trainer
+    if run.chief:
+        print(f"{run.workdir}: done; weights: {run.weights()}", flush=True)

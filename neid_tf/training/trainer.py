@@ -12,6 +12,7 @@ from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import NEID, THUMBNAIL
 from neid_tf.models.tone import ToneCurve
 from neid_tf.support.errors import NeidError
+from neid_tf.training import metrics
 from neid_tf.training.objective import Objective
 
 Batch = Mapping[str, Any]
@@ -47,7 +48,7 @@ class Trainer(keras.Model):
         super().__init__(dtype="float32", **kwargs)
         self.network, self.objective, self.exposure = network, objective, exposure
         self.forward = network if train == "all" else _partly(network, train)
-        names = ["loss", *self._term_names()]
+        names = ["loss", *self._term_names(), *(["psnr"] if "le" in self.forward.output else [])]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     @property
@@ -107,6 +108,9 @@ class Trainer(keras.Model):
             self.trackers[name].update_state(values)
             total = total + ops.mean(values)
         self.trackers["loss"].update_state(total)
+        if "le" in y_pred["outputs"]:
+            light = y_pred["targets"]["le"], ops.clip(y_pred["outputs"]["le"], 0.0, 1.0)
+            self.trackers["psnr"].update_state(metrics.psnr(*light))
         return total
 
     if keras.backend.backend() == "tensorflow":
@@ -118,6 +122,22 @@ class Trainer(keras.Model):
             with several workers (keras-team/keras issue 20329).
             """
 
+        def _shares(self, gradients: list[Any], strategy: Any) -> list[Any]:
+            """Return what each replica contributes to the sum that the optimizer takes.
+
+            Keras clips before it adds the replicas' gradients up, so that clipping would mean
+            something else with several of them. Equal shares of the sum are clipped as the sum.
+            """
+            optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+            count = strategy.num_replicas_in_sync
+            if count == 1 or not optimizer.global_clipnorm:
+                return gradients
+            import tensorflow as tf
+
+            context = tf.distribute.get_replica_context()
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            return [gradient / count for gradient in total]
+
         def train_step(self, data: Any) -> dict[str, Any]:
             import tensorflow as tf
 
@@ -127,7 +147,8 @@ class Trainer(keras.Model):
                 loss = self.compute_loss(y_pred=self(batch, training=True))
                 scaled = self.optimizer.scale_loss(loss / strategy.num_replicas_in_sync)
             variables = self.network.trainable_variables
-            self.optimizer.apply(tape.gradient(scaled, variables), variables)
+            gradients = self._shares(tape.gradient(scaled, variables), strategy)
+            self.optimizer.apply(gradients, variables)
             results = self.get_metrics_result()
             if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
                 # Keras averages over workers along an axis that scalars do not have.

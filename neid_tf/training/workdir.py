@@ -1,34 +1,48 @@
-"""The workdir of a training run: settings, checkpoints, logs, weights."""
+"""The workdir of a training run: settings, fingerprint of the data, history, weights."""
 
-import io
 import json
+import shlex
+import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neid_tf.data.pairs import Pairs
 from neid_tf.models import pretrained
 from neid_tf.models.neid import NEID
 from neid_tf.support import files
 from neid_tf.support.environment import environment
-from neid_tf.support.errors import NeidError
+from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.fields import flatten
+from neid_tf.training import checkpoints
 from neid_tf.training.config import TrainConfig
 from neid_tf.training.devices import is_chief
 from neid_tf.training.trainer import Trainer
+
+_FREE = {"validate_every", "checkpoint_every", "panel_every", "command"}
+"""Settings that may change when a run goes on."""
 
 
 class Run:
     """The files of one run.
 
     ``settings.json`` (all parameters and the command), ``flags.txt`` (for ``--flagfile``),
-    ``environment.json``, ``history.jsonl`` (a line an epoch), ``checkpoint.npz`` (weights,
-    optimizer, epoch), ``best.npz`` and ``last.npz`` (weights to load by path), ``tensorboard/``.
+    ``data.json`` (a fingerprint of every pair), ``environment.json``, ``history.jsonl`` (a line an
+    epoch), ``checkpoint.npz`` and the one before it (weights, optimizer, epoch), ``best.npz`` and
+    ``last.npz`` (weights to load by path), ``tensorboard/``.
 
     Args:
-        workdir, config, model_name, model_fields, command: as for
-            :func:`neid_tf.training.train.train`.
+        workdir: the folder.
+        config: the parameters of the run.
+        model_name: one of :data:`neid_tf.models.VARIANTS`.
+        model_fields: fields of ``ModelConfig`` that differ from the variant's.
+        command: the words of the command line, not quoted.
+
+    Raises:
+        NeidError: where the folder holds a run with other settings, or its settings can't be read.
     """
 
     def __init__(
@@ -43,7 +57,9 @@ class Run:
         self.chief = is_chief(config.strategy)
         self.settings = flatten(config) | {"model": model_name} | dict(model_fields)
         self.best = float("-inf")
-        self._check_settings()
+        self.goes_on = checkpoints.exist(workdir)
+        if self.goes_on:
+            self._check_settings()
         if self.chief:
             self._write_json("settings.json", self.settings | {"command": self.command})
             self._write_json("environment.json", environment())
@@ -53,57 +69,89 @@ class Run:
     def _check_settings(self) -> None:
         """Refuse to mix two runs in one folder; only a longer run may go on."""
         path = self.workdir / "settings.json"
-        if not (self.workdir / "checkpoint.npz").exists() or not path.exists():
+        if not path.exists():
             return
         # A run from before a parameter was there had its default.
-        defaults = flatten(TrainConfig())
-        old = defaults | json.loads(path.read_text("utf-8"))
-        free = {"validate_every", "checkpoint_every", "panel_every", "command"}
-        if self.config.schedule == "piecewise":
-            free.add("epochs")
+        old = flatten(TrainConfig()) | _read_json(path)
+        if not self.settings["init"]:  # It has started: the weights it started from may be gone.
+            self.settings["init"] = old["init"]
+        free = _FREE | ({"epochs"} if self.config.schedule == "piecewise" else set())
         names = (set(old) | set(self.settings)) - free
         changed = [name for name in sorted(names) if old.get(name) != self.settings.get(name)]
         if changed:
             pairs = ", ".join(f"{n} was {old.get(n)}, is {self.settings.get(n)}" for n in changed)
-            raise NeidError(f"{self.workdir} holds another run: {pairs}")
+            raise NeidError(f"{self.workdir} holds another run: {pairs}{self._way_out(changed)}")
+
+    def _way_out(self, changed: Sequence[str]) -> str:
+        start = f"start from its weights in another folder (--init={self.workdir / 'last.npz'})"
+        if changed == ["epochs"]:
+            return f"; the length of a cosine schedule is fixed: {start}"
+        return f"; give it another --workdir, or {start}"
 
     def _write_json(self, name: str, content: Any) -> None:
-        text = json.dumps(content, indent=2, default=str) + "\n"
-        files.write_whole(self.workdir / name, text.encode())
+        text = json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n"
+        files.write_whole(self.workdir / name, text.encode("utf-8", "backslashreplace"))
+
+    def check_data(self, training: Pairs, validation: Pairs, allow_changed: bool) -> None:
+        """Compare the pairs with those that the run began with, and note them.
+
+        Args:
+            training: the pairs to train on.
+            validation: the pairs that are held out.
+            allow_changed: go on with other pairs all the same.
+
+        Raises:
+            NeidError: where they have changed and that is not allowed.
+        """
+        path = self.workdir / "data.json"
+        now = {"training": _fingerprints(training), "validation": _fingerprints(validation)}
+        if self.goes_on and path.exists() and not allow_changed:
+            before = _read_json(path)
+            changes = [_changes(side, before.get(side, {}), now[side]) for side in now]
+            if any(changes):
+                told = "; ".join(filter(None, changes))
+                raise NeidError(
+                    f"{self.workdir}: the data set is not the one that the run began with "
+                    f"({told}): --allow_changed_data goes on with it"
+                )
+        if self.chief:
+            self._write_json(path.name, now)
 
     def save(self, trainer: Trainer, epoch: int) -> None:
         """Write the checkpoint: weights, optimizer and its averages, and the epochs done."""
-        arrays = {f"n{i}": np.asarray(v) for i, v in enumerate(trainer.network.variables)}
-        arrays |= {f"o{i}": np.asarray(v) for i, v in enumerate(trainer.optimizer.variables)}
-        buffer = io.BytesIO()
-        np.savez(buffer, epoch=epoch, best=self.best, **arrays)
-        files.write_whole(self.workdir / "checkpoint.npz", buffer.getvalue())
+        checkpoints.save(self.workdir, trainer.network, trainer.optimizer, epoch, self.best)
 
     def restore(self, trainer: Trainer) -> int:
-        """Load the checkpoint if there is one; return the epochs that are done."""
-        path = self.workdir / "checkpoint.npz"
-        if not path.exists():
-            return 0
-        with np.load(path, allow_pickle=False) as file:
-            for prefix, owner in (("n", trainer.network), ("o", trainer.optimizer)):
-                for index, variable in enumerate(owner.variables):
-                    variable.assign(file[f"{prefix}{index}"])
-            self.best = float(file["best"])
-            epoch = int(file["epoch"])
-        self._trim_history(epoch)
-        return epoch
+        """Load the checkpoint if there is one; return the epochs that are done.
 
-    def _trim_history(self, epoch: int) -> None:
+        What the history has of later epochs is dropped: they come again.
+        """
+        epoch, self.best = checkpoints.restore(self.workdir, trainer.network, trainer.optimizer)
         path = self.workdir / "history.jsonl"
         if self.chief and path.exists():
             kept = [row for row in self.history() if row["epoch"] <= epoch]
             text = "".join(json.dumps(row) + "\n" for row in kept)
             files.write_whole(path, text.encode())
+        return epoch
 
     def history(self) -> list[dict[str, Any]]:
-        """Return the rows of ``history.jsonl``."""
-        lines = (self.workdir / "history.jsonl").read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        """Return the rows of ``history.jsonl``; a last line that was cut off is left out.
+
+        Raises:
+            NeidError: naming the file and the line that can't be read.
+        """
+        path = self.workdir / "history.jsonl"
+        lines, rows = path.read_text("utf-8", "replace").splitlines(), []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+                int(rows[-1]["epoch"])
+            except (ValueError, KeyError, TypeError) as error:
+                if number < len(lines):
+                    raise NeidError(f"{path}: line {number} can't be read: {error}") from error
+                del rows[number - 1 :]
+                print(f"{path}: the last line was cut off and is dropped", file=sys.stderr)
+        return rows
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to ``history.jsonl``."""
@@ -123,9 +171,45 @@ class Run:
         prefix = "validation_"
         scores = {n.removeprefix(prefix): v for n, v in row.items() if n.startswith(prefix)}
         return {
-            "command": " ".join(self.command),
+            "command": shlex.join(self.command),
             "settings": self.settings,
             "epochs_trained": row["epoch"],
             "validation": scores,
             "environment": environment(),
         }
+
+    def weights(self) -> str:
+        """Return the names of the weights files that are there, for a message."""
+        names = [name for name in ("last.npz", "best.npz") if (self.workdir / name).exists()]
+        return ", ".join(str(self.workdir / name) for name in names) or "none yet"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise NeidError(f"{path}: can't be read: {reason_of(error)}") from error
+    if not isinstance(content, dict):
+        raise NeidError(f"{path}: can't be read: it holds no settings")
+    return content
+
+
+def _fingerprints(pairs: Pairs) -> dict[str, str]:
+    """Return a checksum of the pixels of each pair, by its name."""
+    return {name: f"{_checksum(low):08x}{_checksum(high):08x}" for name, low, high in pairs}
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    described = f"{pixels.shape}{pixels.dtype}".encode()
+    return zlib.crc32(np.ascontiguousarray(pixels), zlib.crc32(described))
+
+
+def _changes(side: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return what is new, gone or changed among the pairs of a side; empty for nothing."""
+    found = {
+        "new": [name for name in now if name not in before],
+        "gone": [name for name in before if name not in now],
+        "changed": [name for name in now if now[name] != before.get(name, now[name])],
+    }
+    told = [f"{len(names)} {what} ({names[0]!r})" for what, names in found.items() if names]
+    return f"{side}: {', '.join(told)}" if told else ""

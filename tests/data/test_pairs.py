@@ -60,26 +60,21 @@ def test_empty_and_missing_folders(tmp_path):
         pairs.load_pairs(tmp_path)
 
 
-def test_validation_list():
-    names = pairs.validation_names()
-    assert len(names) == 50
-    assert {"12", "777"} <= names
-    # LoL's own test pictures are not among the training pairs at all.
-    assert not names & {"1", "22", "23", "55", "79", "111", "146", "179", "493", "547", "665"}
+def test_a_missing_partner_does_not_hide_what_else_is_wrong(pairs_folder):
+    (pairs_folder / "high" / "1.png").unlink()
+    (pairs_folder / "low" / "2.png").write_bytes(b"")
+    write(pairs_folder / "low" / "3.png", picture(50, 64))
+    for read in (pairs.load_pairs, pairs.check_pairs):
+        with pytest.raises(pairs.DataError) as caught:
+            read(pairs_folder)
+        assert len(caught.value.problems) == 3
+        for part in ("low/1.png: no partner", "low/2.png", "64×50"):
+            assert part in str(caught.value)
 
 
-def test_hold_out(pairs_folder, tmp_path):
+def test_checked_pairs_are_decoded_one_by_one(pairs_folder):
     loaded = pairs.load_pairs(pairs_folder)
-    names = tmp_path / "names.txt"
-    names.write_text("2 5\n")
-    training, held = pairs.hold_out(loaded, str(names))
-    assert training.names == ("1", "3", "4", "6")
-    assert held.names == ("2", "5")
-    assert held.low[1] is loaded.low[4]
-    assert len(pairs.hold_out(loaded, "none")[1]) == 0
-    assert len(pairs.hold_out(loaded, str(pairs_folder))[1]) == 6
-    with pytest.raises(ValueError, match="nowhere"):
-        pairs.hold_out(loaded, "nowhere")
-    names.write_text("1 2 3 4 5 6")
-    with pytest.raises(ValueError, match="all 6 pairs"):
-        pairs.hold_out(loaded, str(names))
+    for (name, *paths), row in zip(pairs.check_pairs(pairs_folder), loaded, strict=True):
+        assert name == row[0]
+        for pixels, expected in zip(pairs.load_pair(*paths), row[1:], strict=True):
+            np.testing.assert_array_equal(pixels, expected)

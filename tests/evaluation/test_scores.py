@@ -109,3 +109,16 @@ def test_ceiling_of_a_16_bit_reference_is_that_of_8_bits():
     expected = report.half_and_back(REFERENCE)
     deep = report.half_and_back(REFERENCE.astype(np.uint16) * 257)
     np.testing.assert_allclose(deep, expected, atol=1)
+
+
+def test_ceiling_is_one_halving_and_its_like():
+    """The bicubic of the paper both ways (a = −0.5), not OpenCV's."""
+    import tensorflow as tf
+
+    pixels = REFERENCE[:40, :52] / np.float32(255)
+    for shape in ((20, 26), (40, 52)):
+        pixels = tf.image.resize(pixels, shape, method="bicubic", antialias=True)
+        pixels = np.clip(pixels, 0, 1) if shape == (20, 26) else pixels
+    expected = np.rint(np.clip(pixels, 0, 1) * 255)
+    got = report.half_and_back(REFERENCE[:40, :52])
+    assert np.abs(got - expected).max() <= 1

@@ -84,3 +84,13 @@ def test_halving_in_blocks_of_columns_changes_nothing(monkeypatch):
     whole = resample.halve(pixels)
     monkeypatch.setattr(resample, "_COLUMNS", 7)
     np.testing.assert_array_equal(resample.halve(pixels), whole)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (17, 30)])
+def test_doubling_is_the_bicubic_of_the_paper(size):
+    import tensorflow as tf
+
+    pixels = np.random.default_rng(2).random((*size, 3), np.float32)
+    shape = [2 * side for side in size]
+    expected = tf.image.resize(pixels, shape, method="bicubic", antialias=True)
+    np.testing.assert_allclose(resample.double(pixels), expected, atol=1e-5)

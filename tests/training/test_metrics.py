@@ -45,3 +45,28 @@ def test_known_psnr():
 def test_sizes_must_agree(metric):
     with pytest.raises(ValueError, match="37"):
         metric(A, B[:, :, :-1])
+
+
+def test_psnr_of_integers_does_not_wrap():
+    dark, bright = np.full((1, 4, 4, 3), 5, np.uint8), np.full((1, 4, 4, 3), 250, np.uint8)
+    expected = peak_signal_noise_ratio(dark, bright, data_range=255)
+    np.testing.assert_allclose(metrics.psnr(dark, bright, 255.0), expected, rtol=1e-5)
+
+
+def ten_bits(values):
+    """Round as a graphics card does that multiplies matrices in TF32."""
+    bits = np.asarray(values, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x1000) & 0xFFFFE000).astype(np.uint32).view(np.float32)
+
+
+def test_ssim_of_bright_pictures_with_operands_of_ten_bits(monkeypatch):
+    flat = np.stack([np.full((16, 20, 3), level, np.float32) for level in (0.93, 0.71)])
+    half = np.concatenate([flat[:1, :, :10] * 0.1, flat[:1, :, 10:]], axis=2)
+    pictures = [(flat, flat + 0.002), (half, half * 0.995), (A, B)]
+    exact = [np.asarray(metrics.ssim(*pair)) for pair in pictures]
+    multiply = metrics.ops.matmul
+    monkeypatch.setattr(metrics.ops, "matmul", lambda a, b: multiply(ten_bits(a), ten_bits(b)))
+    for pair, expected in zip(pictures, exact, strict=True):
+        rounded = np.asarray(metrics.ssim(*pair))
+        assert (rounded <= 1 + 1e-6).all()
+        np.testing.assert_allclose(rounded, expected, atol=5e-3)

@@ -64,8 +64,8 @@ def crop_of(text):
 
 
 def _check_output(output, sources):
-    if output.suffix.lower() not in pictures.SUFFIXES:
-        known = ", ".join(sorted(pictures.SUFFIXES))
+    if output.suffix.lower() not in pictures.WRITABLE:
+        known = ", ".join(sorted(pictures.WRITABLE))
         raise flags.ValidationError(f"--output ends in one of {known}: {str(output)!r}")
     if not output.exists():
         return

@@ -119,7 +119,7 @@ def _set_targets(made: Plan, output: str, suffix: str) -> None:
 def target_name(name: PurePath, suffix: str) -> PurePath:
     """Return what a file below the output is called that is made of one called ``name``."""
     is_video = name.suffix.lower() in video.SUFFIXES
-    extension = video.written_suffix(name) if is_video else name.suffix
+    extension = (video if is_video else pictures).written_suffix(name)
     return name.with_name(f"{name.stem}{suffix}{extension}")
 
 
@@ -144,7 +144,7 @@ def _is_one_file(output: str, results: list[Found]) -> bool:
     path = PurePath(output)
     if os.path.isdir(output) or output.endswith(("/", os.sep)):
         return False
-    known = pictures.SUFFIXES | video.WRITABLE
+    known = pictures.WRITABLE | video.WRITABLE
     is_named = path.suffix.lower() in known or os.path.lexists(output)
     one = len(results) == 1 and len(results[0].files) < 2 and not results[0].is_folder
     if is_named and not one:

@@ -1,29 +1,48 @@
 """Picture files: reading and writing them whole, with what belongs to them."""
 
-from neid_tf.pictures.picture import (
+from neid_tf.pictures.picture import Picture, PictureError
+from neid_tf.pictures.reader import (
     DEFAULT_MAX_PIXELS,
     SUFFIXES,
-    Picture,
-    PictureError,
     content,
     count_pixels,
     decode,
-    encode,
+    decode_all,
     read,
+)
+from neid_tf.pictures.writer import (
+    METADATA,
+    WRITABLE,
+    check_target,
+    encode,
+    encode_all,
+    holds_all,
+    left_out,
+    longest_side,
     write,
     write_content,
+    written_suffix,
 )
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
+    "METADATA",
     "SUFFIXES",
+    "WRITABLE",
     "Picture",
     "PictureError",
+    "check_target",
     "content",
     "count_pixels",
     "decode",
+    "decode_all",
     "encode",
+    "encode_all",
+    "holds_all",
+    "left_out",
+    "longest_side",
     "read",
     "write",
     "write_content",
+    "written_suffix",
 ]

@@ -1,4 +1,4 @@
-"""EXIF and ICC: what of a picture's metadata may travel to the enhanced copy."""
+"""ICC profiles, IPTC records, orientation: what may travel to the enhanced copy, and how."""
 
 from __future__ import annotations
 
@@ -9,54 +9,10 @@ import struct
 import numpy as np
 from PIL import Image, ImageCms
 
-EXIF_HEADER = b"Exif\0\0"
-ORIENTATION = 0x0112
 # A JPEG can hold 255 segments of 65 519 bytes; real profiles are far below half of that.
 MAX_ICC_BYTES = 8 * 2**20
-_INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
-
-
-def settle_exif(exif: bytes | None) -> tuple[bytes | None, int]:
-    """Take the orientation out of an EXIF block.
-
-    Only the orientation entry and the link to the thumbnail (which would show the dark picture)
-    are changed; every other byte stays where it was, because maker notes hold absolute offsets.
-
-    Args:
-        exif: the block, with or without its `Exif` header, or None.
-
-    Returns:
-        The block with its header, its orientation reset to 1 and no thumbnail, or None where
-        there was none or it is broken; and the orientation it asked for, 1 to 8.
-    """
-    if not exif:
-        return None, 1
-    block = bytearray(exif.removeprefix(EXIF_HEADER))
-    try:
-        orientation = _reset_orientation(block)
-    except (struct.error, ValueError):
-        return None, 1
-    return EXIF_HEADER + bytes(block), orientation if 1 <= orientation <= 8 else 1
-
-
-def _reset_orientation(block: bytearray) -> int:
-    order = {b"II": "<", b"MM": ">"}.get(bytes(block[:2]))
-    if order is None:
-        raise ValueError(f"EXIF starts with {bytes(block[:2])!r}, not with a byte order")
-    magic, start = struct.unpack_from(order + "HI", block, 2)
-    if magic != 42:
-        raise ValueError(f"EXIF has magic number {magic}, not 42")
-    (count,) = struct.unpack_from(order + "H", block, start)
-    end = start + 2 + 12 * count
-    orientation = 1
-    for entry in range(start + 2, end, 12):
-        tag, kind = struct.unpack_from(order + "HH", block, entry)
-        if tag == ORIENTATION and kind in _INTEGER_FORMATS:
-            (orientation,) = struct.unpack_from(order + _INTEGER_FORMATS[kind], block, entry + 8)
-            struct.pack_into(order + "HHIHH", block, entry, ORIENTATION, 3, 1, 1, 0)
-    if end + 4 <= len(block):
-        struct.pack_into(order + "I", block, end, 0)
-    return orientation
+_PHOTOSHOP = b"Photoshop 3.0\0"
+_IPTC_RESOURCE = 0x0404
 
 
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
@@ -120,3 +76,24 @@ def _through_profile(image: Image.Image, icc: bytes) -> Image.Image:
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
+
+
+def photoshop_of_iptc(iptc: bytes) -> bytes:
+    """Return IPTC records as the Photoshop block that a JPEG's APP13 segment holds."""
+    body = struct.pack(">4sHHI", b"8BIM", _IPTC_RESOURCE, 0, len(iptc)) + iptc
+    return _PHOTOSHOP + body + bytes(len(body) % 2)
+
+
+def iptc_of_photoshop(block: bytes) -> bytes | None:
+    """Return the IPTC records in Photoshop's blocks, with or without their header; or None."""
+    at, block = 0, block.removeprefix(_PHOTOSHOP)
+    while at + 12 <= len(block) and block[at : at + 4] == b"8BIM":
+        (kind,) = struct.unpack_from(">H", block, at + 4)
+        at += 6 + (block[at + 6] + 2) // 2 * 2  # The name has a length before it, and is even.
+        if at + 4 > len(block):
+            return None
+        (length,) = struct.unpack_from(">I", block, at)
+        if kind == _IPTC_RESOURCE:
+            return block[at + 4 : at + 4 + length] or None
+        at += 4 + length + length % 2
+    return None

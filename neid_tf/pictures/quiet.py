@@ -1,9 +1,34 @@
 """Decoding and encoding without what the libraries print of files they find strange."""
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import threading
 import warnings
+
+_LIBRARIES = ("tifffile", "imagecodecs", "PIL")
+# What is said of sound files: text that is not ASCII, a nodata value that is not of the samples'
+# type, lengths that fax files leave out.
+_HARMLESS = ("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8")
+
+
+class _Complaints(logging.Handler):
+    """Keeps what the libraries say instead of printing it, for each thread its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.of_thread = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.name == "tifffile" and not any(words in text for words in _HARMLESS):
+            self.said().append(text)
+
+    def said(self) -> list[str]:
+        if not hasattr(self.of_thread, "texts"):
+            self.of_thread.texts = []
+        return self.of_thread.texts
 
 
 class Quiet:
@@ -13,23 +38,35 @@ class Quiet:
         self._lock = threading.Lock()
         self._inside = 0
         self._undo = contextlib.ExitStack()
+        self._complaints = _Complaints()
 
     def __enter__(self) -> None:
+        self._complaints.said().clear()
         with self._lock:
             self._inside += 1
             if self._inside == 1:
                 self._undo.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
-                for name in ("tifffile", "imagecodecs", "PIL"):
-                    logger = logging.getLogger(name)
-                    self._undo.callback(logger.setLevel, logger.level)
-                    logger.setLevel(logging.CRITICAL + 1)
+                for name in _LIBRARIES:
+                    self._take_over(logging.getLogger(name))
+
+    def _take_over(self, logger: logging.Logger) -> None:
+        self._undo.callback(logger.setLevel, logger.level)
+        self._undo.callback(setattr, logger, "propagate", logger.propagate)
+        self._undo.callback(logger.removeHandler, self._complaints)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+        logger.addHandler(self._complaints)
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
                 self._undo.close()
+
+    def complaints(self) -> list[str]:
+        """Return what decoders have said in this thread since it went in: signs of damage."""
+        return list(self._complaints.said())
 
 
 library_warnings_silenced = Quiet()

@@ -1,4 +1,4 @@
-"""Samples as they lie in a picture file, and the exact conversions between their kinds."""
+"""Samples as they lie in a picture file, with what is stored beside them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,47 @@ class FormatError(NeidError):
     """A picture that cannot be decoded or encoded, with a reason a user understands."""
 
 
-class TooLargeError(FormatError):
-    """A picture over the limit; its attribute ``pixels`` says how many it has."""
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a TIFF stores its samples.
 
-    def __init__(self, width: int, height: int, max_pixels: int) -> None:
-        self.pixels = width * height
-        super().__init__(
-            f"{width}x{height} is {self.pixels} pixels, over the limit of {max_pixels}"
-        )
+    Attributes:
+        tile: height and width of its tiles, in pixels; None for strips.
+        compression: tifffile's name of the compression, lower case.
+    """
+
+    tile: tuple[int, int] | None = None
+    compression: str = "adobe_deflate"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Extras:
+    """What else a file holds beside samples, EXIF and ICC profile.
+
+    Attributes:
+        xmp: XMP packet (UTF-8 XML), or None.
+        iptc: IPTC records (IIM), or None.
+        density: dots across and down, and whether they are counted per inch (or only their ratio
+            means something); None where the file says nothing.
+        comments: comments without a keyword, as bytes in the encoding they had.
+        chunks: PNG chunks (name, body) of colour and of text, as they are.
+        tags: GeoTIFF tags (number, TIFF type, count, value).
+        nodata: the value of samples that are no picture, or None.
+        layout: of a TIFF.
+        duration: how long a frame of an animation is shown, in seconds.
+        loops: how often an animation plays; 0 for without end.
+    """
+
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    density: tuple[float, float, bool] | None = None
+    comments: tuple[bytes, ...] = ()
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    tags: tuple[tuple, ...] = ()
+    nodata: float | None = None
+    layout: Layout | None = None
+    duration: float = 0.0
+    loops: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,29 +63,27 @@ class Raster:
     """Samples as they lie in a file, with the metadata stored beside them.
 
     Attributes:
-        samples: H×W×C, uint8 or uint16; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        samples: H×W×C, uint8, uint16 or float32; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and
+            alpha.
         exif: EXIF block with its `Exif` header, or None.
         icc: ICC profile, or None.
         lossless: whether the file keeps every sample as it was.
+        extras: what else there is.
+        bands: H×W×K further bands of the same type (near infrared, …), or None.
+        valid: H×W, False where the file holds no picture (GeoTIFF's nodata); None for everywhere.
+        pages: how many pages or frames the file has.
+        notes: what of the file was left out, a line each.
     """
 
     samples: np.ndarray
     exif: bytes | None = None
     icc: bytes | None = None
     lossless: bool = True
-
-
-def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse an empty or too large picture; called on the header, before any decoding.
-
-    Raises:
-        FormatError: if a side is zero.
-        TooLargeError: if width × height exceeds max_pixels.
-    """
-    if width < 1 or height < 1:
-        raise FormatError(f"the picture is {width}x{height} pixels: it is empty")
-    if width * height > max_pixels:
-        raise TooLargeError(width, height, max_pixels)
+    extras: Extras = dataclasses.field(default_factory=Extras)
+    bands: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    pages: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def with_channels(samples: np.ndarray) -> np.ndarray:
@@ -66,11 +97,12 @@ def without_single_channel(samples: np.ndarray) -> np.ndarray:
 
 
 def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize an alpha channel bilinearly, which adds no halo to its edges.
+    """Resize an alpha channel or another band bilinearly, which adds no halo to its edges.
 
     Args:
-        alpha: H×W, uint8 or uint16.
-        height, width: the size wanted, in pixels.
+        alpha: H×W, uint8, uint16 or float in [0, 1].
+        height: the height wanted, in pixels.
+        width: the width wanted, in pixels.
 
     Returns:
         height×width, of the same type; the same array if it has that size already.
@@ -80,3 +112,23 @@ def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
     image = Image.fromarray(alpha.astype(np.float32))
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return quantise(resized, alpha.dtype)
+
+
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize a mask, each pixel that of the nearest.
+
+    Args:
+        mask: H×W booleans.
+        height: the height wanted, in pixels.
+        width: the width wanted, in pixels.
+
+    Returns:
+        height×width booleans; the same array if it has that size already.
+    """
+    if mask.shape == (height, width):
+        return mask
+    rows, columns = (
+        np.arange(length) * old // length
+        for length, old in zip((height, width), mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]

@@ -1,235 +1,258 @@
-"""TIFF: the many ways its samples may be stored, and its EXIF, which lies among its own tags."""
+"""TIFF: the many ways its samples may be stored, its pages, and its EXIF among its own tags."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import math
-import struct
+from collections.abc import Iterator
 
 import numpy as np
 import tifffile
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
-from neid_tf.pictures import metadata
-from neid_tf.pictures.raster import (
-    FormatError,
-    Raster,
-    check_size,
-    with_channels,
-    without_single_channel,
+from neid_tf.pictures import budget, geo, webp, xmp
+from neid_tf.pictures.exif import ORIENTATION
+from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
+from neid_tf.pictures.tiff_samples import (
+    JPEG_COMPRESSIONS,
+    colours_and_bands,
+    looks_like_colours,
+    stored_samples,
 )
-from neid_tf.pixels.samples import to_type, white
 
-_TEXT_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
-_SUB_DIRECTORIES = (0x8769, 0x8825)
-_ICC = 34675
+TEXT_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
+SUB_DIRECTORIES = (0x8769, 0x8825)
+XMP, IPTC, ICC = 700, 33723, 34675
 # Its value is an address in the file it came from.
 _INTEROPERABILITY = 0xA005
-_MOST_CHANNELS = 16
-_LARGEST_FREE_TILE = 2**22
-_FLOAT_TOLERANCE = 1e-3
-_JPEG_COMPRESSIONS = (6, 7)
+_MOST_CHANNELS, _MOST_PAGES = 16, 10_000
+_FREE_TILE = 2**22
+_WEBP_COMPRESSION = 50001
+# None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard, WebP: decoders that are told, or whose
+# data tells, how much comes out.
+_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001, 50013)
+_REDUCED, _MASK = 1, 4
+_RAW_KINDS, _DNG_VERSION = ("CFA", "LINEAR_RAW"), 50706
 
 
 def decode_tiff(data: bytes, max_pixels: int) -> Raster:
-    """Decode the first page of a TIFF.
+    """Decode the main page of a TIFF: the first that is no reduced copy and no mask.
 
     Gray, RGB, palette, CMYK and YCbCr; 1 to 16 bits unsigned (1 to 8 become 8 bits, 9 to 16
-    become 16), or float samples in [0, 1], which become 16 bits. Float samples up to 0.001
+    become 16), or float samples in [0, 1], which stay floats. Float samples up to 0.001
     outside of [0, 1] are clipped. CMYK becomes 8-bit sRGB. Associated alpha is divided out;
-    extra samples of no declared meaning are dropped.
+    extra samples of no declared meaning are kept as further bands.
+
+    Args:
+        data: the file.
+        max_pixels: the largest width × height decoded.
 
     Raises:
         FormatError: for other kinds of samples, float samples that are not finite or further
-            outside of [0, 1], a picture without its data, or one over max_pixels.
+            outside of [0, 1], a picture without its data, a raw camera file, or a picture that is
+            too large.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        if not file.pages:
-            raise FormatError("truncated or damaged TIFF: it holds no page")
-        page = file.pages[0]
-        check_size(page.imagewidth, page.imagelength, max_pixels)
-        _check_layout(page, max_pixels)
-        _check_data(page, len(data))
-        icc = page.tags.valueof(_ICC, default=None)
-        icc = icc if isinstance(icc, bytes) else None
-        orientation = page.tags.valueof(metadata.ORIENTATION, default=1)
-        samples = _colours(page, _channels_last(page), icc)
-        lossless = page.compression not in _JPEG_COMPRESSIONS
-    return Raster(samples, _exif_from_tags(data, orientation), icc, lossless)
+        pages, notes = _pages(file, data)
+        return dataclasses.replace(_decoded(pages[0], data, max_pixels, notes), pages=len(pages))
+
+
+def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
+    """Yield all pages of a TIFF but reduced copies and masks; see :func:`decode_tiff`.
+
+    Args:
+        data: the file.
+        max_pixels: the largest width × height of a page.
+
+    Raises:
+        FormatError: as :func:`decode_tiff`; it names the page.
+    """
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages, notes = _pages(file, data)
+        total = sum(page.imagewidth * page.imagelength for page in pages)
+        budget.check_effort(total, max_pixels, f"its {len(pages)} pages")
+        for number, page in enumerate(pages, 1):
+            try:
+                raster = _decoded(page, data, max_pixels, notes if number == 1 else ())
+            except FormatError as error:
+                raise FormatError(f"page {number}: {error}") from error
+            yield dataclasses.replace(raster, pages=len(pages))
+
+
+def _pages(file: tifffile.TiffFile, data: bytes) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
+    """Return the pages that are pictures of their own, and what is said of the others."""
+    count = len(file.pages)
+    if not count:
+        raise FormatError("truncated or damaged TIFF: it holds no page")
+    if count > _MOST_PAGES:
+        raise FormatError(f"{count} pages are not supported, only {_MOST_PAGES}")
+    pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
+    below = [sub for page in pages if page.subifds for sub in _sub_pages(page)]
+    _refuse_raw(data, pages[0], [*pages, *below])
+    notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | _MASK)]
+    whole = whole or [page for page in below if not page.subfiletype & (_REDUCED | _MASK)]
+    if not whole:
+        raise FormatError("it holds only reduced copies of its picture")
+    if reduced := sum(page.subfiletype & _REDUCED for page in (*pages, *below)):
+        notes.append(f"{reduced} reduced copies (previews, overviews) of it are left out")
+    if masks := sum(bool(page.subfiletype & _MASK) for page in (*pages, *below)):
+        notes.append(f"{masks} masks of it are left out")
+    return whole, tuple(notes)
+
+
+def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
+    with contextlib.suppress(Exception):
+        return [sub for sub in page.pages if isinstance(sub, tifffile.TiffPage)]
+    return []
+
+
+def _refuse_raw(data: bytes, first: tifffile.TiffPage, pages: list[tifffile.TiffPage]) -> None:
+    """Refuse a camera's raw file: what it shows at once is a thumbnail or a preview."""
+    kinds = {tifffile.PHOTOMETRIC(page.photometric).name for page in pages}
+    if data[8:10] == b"CR":
+        raise FormatError("a raw camera file (CR2) is not supported: develop it first")
+    if _DNG_VERSION in first.tags:
+        raise FormatError("a raw camera file (DNG) is not supported: develop it first")
+    if raw := kinds & set(_RAW_KINDS):
+        name = "".join(sorted(raw)[:1])
+        raise FormatError(f"a raw camera file: colours of the kind {name} are not supported")
+
+
+def _decoded(
+    page: tifffile.TiffPage, data: bytes, max_pixels: int, notes: tuple[str, ...]
+) -> Raster:
+    budget.check_size(page.imagewidth, page.imagelength, max_pixels)
+    _check_layout(page, max_pixels)
+    _check_data(page, data, max_pixels)
+    icc = page.tags.valueof(ICC, default=None)
+    icc = icc if isinstance(icc, bytes) else None
+    orientation, tags = page.tags.valueof(ORIENTATION, default=1), geo.carried_tags(page)
+    if geo.is_placed(tags) and orientation != 1:
+        # Programs for maps do not turn; a picture that is turned would lie elsewhere.
+        orientation, notes = (
+            1,
+            (*notes, "its orientation tag, which its place excludes, is left out"),
+        )
+    stored = stored_samples(page)
+    nodata = geo.nodata_of(tags)
+    valid = geo.valid_pixels(stored, nodata)
+    if valid is not None and stored.dtype.kind == "f":
+        stored = np.where(valid[..., None], stored, stored.dtype.type(0))
+    samples, bands = colours_and_bands(page, stored, icc)
+    if looks_like_colours(page):
+        notes = (*notes, f"{page.samplesperpixel} bands of no declared colour: "
+                 "the first three are taken as red, green and blue")  # fmt: skip
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
+    extras = Extras(
+        xmp=xmp.sound(_bytes(page, XMP)),
+        iptc=_bytes(page, IPTC),
+        density=_density(page),
+        tags=tags,
+        nodata=nodata,
+        layout=Layout(tile, tifffile.COMPRESSION(page.compression).name.lower()),
+    )
+    lossless = page.compression not in JPEG_COMPRESSIONS
+    exif = _exif_from_tags(page, data, orientation)
+    return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
+
+
+def _bytes(page: tifffile.TiffPage, code: int) -> bytes | None:
+    tag = page.tags.get(code)
+    value = tag.value if tag else None
+    if isinstance(value, tuple) and code == IPTC:
+        # Photoshop declares the records as whole numbers of four bytes.
+        with contextlib.suppress(Exception):
+            return np.array(value, page.parent.byteorder + "u4").tobytes()
+    return value if isinstance(value, bytes) else None
+
+
+def _density(page: tifffile.TiffPage) -> tuple[float, float, bool] | None:
+    with contextlib.suppress(Exception):
+        across, down = (page.tags[code].value for code in (282, 283))
+        unit = page.tags.valueof(296, default=2)
+        factor = 2.54 if unit == 3 else 1.0
+        across, down = (top / bottom * factor for top, bottom in (across, down))
+        if across > 0 and down > 0 and not (unit == 1 and across == down):
+            return across, down, unit != 1
+    return None
 
 
 def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
-    if not 1 <= page.samplesperpixel <= _MOST_CHANNELS:
-        raise FormatError(f"{page.samplesperpixel} channels are not supported")
+    channels = page.samplesperpixel
+    if not 1 <= channels <= _MOST_CHANNELS:
+        raise FormatError(f"{channels} channels are not supported")
     if page.imagedepth > 1:
         raise FormatError(f"a volume of {page.imagedepth} layers is not supported")
+    if page.compression not in _COMPRESSIONS:
+        raise FormatError(f"damaged or unsupported TIFF: compression {page.compression!s}")
+    width = page.dtype.itemsize if page.dtype else 1
+    pixels = page.imagewidth * page.imagelength
+    budget.check_bytes(pixels * channels * width, max_pixels)
     # Tiles may be larger than the picture, and are decoded whole.
-    if page.is_tiled and page.tilewidth * page.tilelength > max(max_pixels, _LARGEST_FREE_TILE):
-        raise FormatError(f"tiles of {page.tilewidth}x{page.tilelength} pixels are not supported")
+    if page.is_tiled:
+        tile = page.tilewidth * page.tilelength
+        if tile > max(max_pixels, _FREE_TILE):
+            raise FormatError(
+                f"tiles of {page.tilewidth}x{page.tilelength} pixels are not supported"
+            )
+        budget.check_effort(tile * math.prod(page.chunked), max_pixels, "its tiles")
 
 
-def _check_data(page: tifffile.TiffPage, size: int) -> None:
+def _check_data(page: tifffile.TiffPage, data: bytes, max_pixels: int) -> None:
     """Refuse a file without all of its strips or tiles, which would read as black areas."""
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     missing = math.prod(page.chunked) > len(pieces) and not page.is_contiguous
-    if missing or any(count < 1 or offset + count > size for offset, count in pieces):
+    if missing or any(count < 1 or offset + count > len(data) for offset, count in pieces):
         raise FormatError("truncated or damaged TIFF: a part of its picture is not in the file")
+    # Pieces may share their bytes; a decoder goes through them again and again.
+    budget.check_bytes(sum(count for _, count in pieces), max_pixels, "its compressed samples")
+    for offset, count in pieces:
+        size = None
+        if page.compression in JPEG_COMPRESSIONS:
+            size = _jpeg_size(data, offset, offset + count)
+        elif page.compression == _WEBP_COMPRESSION:
+            size = webp.size_of(data[offset : offset + min(count, 64)])
+        if size and size[0] * size[1] > max(max_pixels, _FREE_TILE):
+            raise FormatError(f"a piece of {size[0]}x{size[1]} pixels is not supported")
 
 
-def _channels_last(page: tifffile.TiffPage) -> np.ndarray:
-    samples = page.asarray()
-    if page.axes == "SYX":
-        samples = np.moveaxis(samples, 0, -1)
-    elif page.axes not in ("YX", "YXS"):
-        raise FormatError(f"samples of axes {page.axes} are not supported")
-    return with_channels(samples)
+def _jpeg_size(data: bytes, at: int, end: int) -> tuple[int, int] | None:
+    """Return width and height that a JPEG's frame header announces; None where there is none."""
+    at += 2
+    while at + 9 < end and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(data[p : p + 2], "big") for p in (at + 5, at + 7))
+            return width, height
+        at += 2 + max(length, 2)
+    return None
 
 
-def _colours(page: tifffile.TiffPage, stored: np.ndarray, icc: bytes | None) -> np.ndarray:
-    """Return the page's samples as gray or RGB, with or without alpha, in 8 or 16 bits."""
-    kind = tifffile.PHOTOMETRIC(page.photometric).name
-    if kind == "PALETTE":
-        return np.moveaxis(page.colormap[:, stored[..., 0]] >> 8, 0, -1).astype(np.uint8)
-    samples = _full_range(stored, page.bitspersample)
-    if kind == "SEPARATED" and samples.shape[-1] >= 4:
-        inks = samples[..., :4] if samples.dtype == np.uint8 else samples[..., :4] // 257
-        return metadata.cmyk_to_rgb(inks.astype(np.uint8), icc)
-    if kind == "YCBCR" and samples.dtype == np.uint8:
-        return _rgb_from_ycbcr(page, samples)
-    if kind not in ("MINISWHITE", "MINISBLACK", "RGB"):
-        raise FormatError(f"colours of the kind {kind} are not supported")
-    colours = 3 if kind == "RGB" else 1
-    if samples.shape[-1] < colours:
-        raise FormatError(f"{samples.shape[-1]} channels are too few for {kind}")
-    if kind == "MINISWHITE":
-        samples = samples.copy()
-        samples[..., 0] = white(samples.dtype) - samples[..., 0]
-    return _with_alpha(samples, colours, page.extrasamples)
-
-
-def _full_range(stored: np.ndarray, bits: int) -> np.ndarray:
-    """Return samples of any supported type as uint8 or uint16 over the whole range."""
-    if stored.dtype.kind == "f":
-        return _from_float(stored)
-    if stored.dtype.kind not in "bu" or not isinstance(bits, int) or bits > 16:
-        raise FormatError(f"{stored.dtype} samples are not supported, only uint8, uint16 and float")
-    white, dtype = (255, np.uint8) if bits <= 8 else (65535, np.uint16)
-    if bits in (8, 16):
-        return stored.astype(dtype, copy=False)
-    top = 2**bits - 1
-    return ((stored.astype(np.uint32) * white + top // 2) // top).astype(dtype)
-
-
-def _from_float(stored: np.ndarray) -> np.ndarray:
-    if not np.isfinite(stored).all():
-        raise FormatError("it holds samples that are NaN or infinite")
-    low, high = float(stored.min()), float(stored.max())
-    if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
-        raise FormatError(f"float samples must lie in [0, 1], these in [{low:g}, {high:g}]")
-    return to_type(stored, np.uint16)
-
-
-def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
-    if page.compression in _JPEG_COMPRESSIONS:
-        return samples
-    image = Image.frombytes("YCbCr", samples.shape[1::-1], samples.tobytes())
-    return np.asarray(image.convert("RGB"))
-
-
-def _with_alpha(samples: np.ndarray, colours: int, extra: tuple[int, ...]) -> np.ndarray:
-    meaning = extra[0] if extra else 0
-    if samples.shape[-1] == colours or meaning not in (1, 2):
-        return samples[..., :colours]
-    if meaning == 2:
-        return samples[..., : colours + 1]
-    return _unassociated(samples[..., : colours + 1])
-
-
-def _unassociated(samples: np.ndarray) -> np.ndarray:
-    """Divide the alpha in the last channel out of the colours."""
-    top = white(samples.dtype)
-    alpha = samples[..., -1:].astype(np.uint64)
-    divisor = np.maximum(alpha, 1)
-    colours = (samples[..., :-1].astype(np.uint64) * top + divisor // 2) // divisor
-    return np.concatenate([np.minimum(colours, top), alpha], axis=-1).astype(samples.dtype)
-
-
-def _exif_from_tags(data: bytes, orientation: int) -> bytes | None:
+def _exif_from_tags(page: tifffile.TiffPage, data: bytes, orientation: int) -> bytes | None:
     """Return the descriptive tags as an EXIF block; the orientation alone if they are broken."""
     exif = Image.Exif()
     # Broken or strange metadata must not cost the user the picture.
     with contextlib.suppress(Exception):
         found = Image.Exif()
-        found.load_from_fp(io.BytesIO(data))
+        found.endian, found.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
+        found.load_from_fp(io.BytesIO(data), page.offset)
         described = Image.Exif()
-        described.update({tag: found[tag] for tag in _TEXT_TAGS if tag in found})
-        for tag in _SUB_DIRECTORIES:
-            if entries := _sub_directory(found, tag):
+        described.update({tag: found[tag] for tag in TEXT_TAGS if tag in found})
+        if str(described.get(270, "")).startswith('{"shape": '):
+            del described[270]  # What tifffile writes there is about the layout of the file.
+        for tag in SUB_DIRECTORIES:
+            if entries := sub_directory(found, tag):
                 described[tag] = entries
         described.tobytes()
         exif = described
     if orientation in range(2, 9):
-        exif[metadata.ORIENTATION] = orientation
+        exif[ORIENTATION] = orientation
     return exif.tobytes() if len(exif) else None
 
 
-def _sub_directory(exif: Image.Exif, tag: int) -> dict:
+def sub_directory(exif: Image.Exif, tag: int) -> dict:
+    """Return the entries of a directory of an EXIF block that can be written elsewhere."""
     entries = exif.get_ifd(tag)
     return {name: value for name, value in entries.items() if name != _INTEROPERABILITY}
-
-
-def encode_tiff(raster: Raster) -> bytes:
-    """Encode any raster as a deflate-compressed TIFF, with the main tags of its EXIF."""
-    # Metadata that does not fit into a TIFF must not cost the user the picture.
-    if raster.exif:
-        with contextlib.suppress(Exception):
-            return _encode_with_exif(raster)
-    return _encode(raster, [])
-
-
-def _encode_with_exif(raster: Raster) -> bytes:
-    exif = Image.Exif()
-    exif.load(raster.exif)
-    tags = [(tag, "s", 0, str(exif[tag]), True) for tag in _TEXT_TAGS if tag in exif]
-    found = {tag: _sub_directory(exif, tag) for tag in _SUB_DIRECTORIES}
-    present = {tag: entries for tag, entries in found.items() if entries}
-    # tifffile refuses to write these two tags: their neighbours keep the places for them.
-    tags += [(tag - 1, "I", 1, 0, True) for tag in present]
-    data = bytearray(_encode(raster, tags))
-    for tag, entries in present.items():
-        _append_directory(data, tag, entries)
-    return bytes(data)
-
-
-def _append_directory(data: bytearray, tag: int, entries: dict) -> None:
-    """Write a sub-directory at the end of the file and its address into the tag's place."""
-    data += bytes(len(data) % 2)
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        if file.is_bigtiff:
-            raise FormatError("EXIF is not written into a TIFF of over 4 GB")
-        place = file.pages[0].tags[tag - 1].offset
-    struct.pack_into("<HHII", data, place, tag, 4, 1, len(data))
-    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=tag)
-    directory.update(entries)
-    data += directory.tobytes(len(data))
-
-
-def _encode(raster: Raster, tags: list[tuple]) -> bytes:
-    file, channels = io.BytesIO(), raster.samples.shape[-1]
-    tifffile.imwrite(
-        file,
-        without_single_channel(raster.samples),
-        byteorder="<",
-        photometric="minisblack" if channels < 3 else "rgb",
-        planarconfig=None if channels == 1 else "contig",
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="zlib",
-        compressionargs={"level": 4},
-        predictor=True,
-        metadata=None,
-        software=False,
-        iccprofile=raster.icc,
-        extratags=tags,
-    )
-    return file.getvalue()

@@ -124,6 +124,26 @@ def over_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return _by_rows(mix, np.empty_like(colours), colours, alpha)
 
 
+def unassociated(samples: np.ndarray) -> np.ndarray:
+    """Divide the alpha in the last channel out of the colours.
+
+    Args:
+        samples: H×W×C, uint8, uint16 or float; the colours are multiplied by the alpha.
+
+    Returns:
+        H×W×C of the same type, the colours as they are where nothing covers them.
+    """
+    top = white(samples.dtype)
+
+    def divide(part: np.ndarray, out: np.ndarray) -> None:
+        alpha = part[..., -1:].astype(np.float64)
+        out[..., -1:] = part[..., -1:]
+        share = np.maximum(alpha, np.finfo(np.float64).tiny if top == 1 else 1)
+        quantise(part[..., :-1] * (top / share), out.dtype, out[..., :-1])
+
+    return _by_rows(divide, np.empty_like(samples), samples)
+
+
 def to_8_bit(picture: np.ndarray) -> np.ndarray:
     """Return a picture as the 8-bit file that is scored.
 

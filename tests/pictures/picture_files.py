@@ -18,6 +18,11 @@ def noise(height, width, channels, dtype=np.uint8, seed=0):
     return samples
 
 
+def shown(pixels, alpha):
+    """The pixels, black where the alpha hides them: what lies there is not the file's."""
+    return pixels * (np.asarray(alpha)[..., None] > 0).astype(pixels.dtype)
+
+
 def smooth(height=48, width=64):
     """A colour picture that lossy formats keep well."""
     y, x = np.mgrid[:height, :width]

@@ -91,7 +91,7 @@ BAD = {
     "zero bytes": (b"", "empty"),
     "one byte": (b"\x89", "not a picture"),
     "text": (b"hello, this is no picture at all", "not a picture"),
-    "gif": (saved(Image.fromarray(smooth()), "GIF"), "not a picture"),
+    "tga": (saved(Image.fromarray(smooth()), "TGA"), "not a picture"),
     "sound": (b"RIFF\x24\0\0\0WAVEfmt ", "not a picture"),
     "bomb png": (bomb("png"), "60000x50000 is 3000000000 pixels, over the limit of 178956970"),
     "bomb jpeg": (bomb("jpeg"), "60000x50000 is 3000000000 pixels"),

@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from neid_tf.pictures import PictureError, read, write
+from tests.pictures.picture_files import shown
 
 
 def noise(height, width, channels, dtype=np.uint8):
@@ -104,11 +105,14 @@ def test_alpha_and_other_extra_samples(dtype, colours, tmp_path):
     for meaning, has_alpha in meanings.items():
         back = read_tiff(tmp_path, samples, extrasamples=[meaning, 0], **kind)
         assert (back.alpha is not None) == has_alpha
-        assert back.gray == (colours == 1)
+        # Three bands of no declared colour are taken as red, green and blue.
+        assert back.gray == (colours == 1 and meaning != "unspecified")
         if has_alpha:
             np.testing.assert_array_equal(back.alpha, samples[..., colours], strict=True)
         if meaning != "assocalpha":
-            np.testing.assert_array_equal(back.pixels[..., :colours], samples[..., :colours])
+            seen = samples[..., colours] if has_alpha else np.ones((30, 20))
+            expected = shown(samples[..., :colours], seen)
+            np.testing.assert_array_equal(shown(back.pixels[..., :colours], seen), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -162,19 +166,22 @@ FLOATS = np.linspace(0, 1, 600).reshape(20, 10, 3)
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("predictor", [None, "floatingpoint"])
-def test_float_becomes_16_bits(dtype, predictor, tmp_path):
+def test_float_stays_float(dtype, predictor, tmp_path):
     options = {"compression": "zlib", "predictor": predictor} if predictor else {}
     samples = FLOATS.astype(dtype)
     back = read_tiff(tmp_path, samples, photometric="rgb", **options)
-    expected = np.floor(samples.astype(float) * 65535 + 0.5)
-    np.testing.assert_array_equal(back.pixels, expected)
-    assert back.pixels.dtype == np.uint16
-    assert back.pixels.max() == 65535
+    np.testing.assert_array_equal(back.pixels, samples.astype(np.float32), strict=True)
+    write(tmp_path / "b.tif", back)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        np.testing.assert_array_equal(file.asarray(), back.pixels, strict=True)
+    write(tmp_path / "b.png", back)
+    expected = np.floor(back.pixels.astype(float) * 65535 + 0.5)
+    np.testing.assert_array_equal(read(tmp_path / "b.png").pixels, expected)
 
 
 def test_float_a_hair_outside_is_clipped(tmp_path):
     back = read_tiff(tmp_path, FLOATS * 1.0016 - 0.0008, photometric="rgb")
-    assert (back.pixels.min(), back.pixels.max()) == (0, 65535)
+    assert (back.pixels.min(), back.pixels.max()) == (0, 1)
 
 
 def spoiled(value):

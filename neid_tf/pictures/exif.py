@@ -1,0 +1,185 @@
+"""EXIF blocks: read, and brought up to date in place.
+
+Maker notes hold absolute offsets, so no byte of a block moves: entries are changed where they lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from neid_tf.pixels.samples import to_type
+
+EXIF_HEADER = b"Exif\0\0"
+ORIENTATION = 0x0112
+_WIDTH_TAGS, _HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
+_EXIF_DIRECTORY = 0x8769
+_THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+_INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
+_THUMBNAIL_SIDE = 160
+
+
+class _Block:
+    """The entries of an EXIF block, which lie in directories as in a TIFF."""
+
+    def __init__(self, block: bytes) -> None:
+        self.data = bytearray(block)
+        order = {b"II": "<", b"MM": ">"}.get(bytes(self.data[:2]))
+        if order is None:
+            raise ValueError(f"EXIF starts with {bytes(self.data[:2])!r}, not with a byte order")
+        self.order = order
+        magic, self.first = self.unpack("HI", 2)
+        if magic != 42:
+            raise ValueError(f"EXIF has magic number {magic}, not 42")
+
+    def unpack(self, layout: str, at: int) -> tuple:
+        return struct.unpack_from(self.order + layout, self.data, at)
+
+    def pack(self, layout: str, at: int, *values: int) -> None:
+        struct.pack_into(self.order + layout, self.data, at, *values)
+
+    def end(self, directory: int) -> int:
+        """Return where the link to the next directory lies."""
+        return directory + 2 + 12 * self.unpack("H", directory)[0]
+
+    def next(self, directory: int) -> int:
+        """Return where the next directory lies, or 0."""
+        place = self.end(directory)
+        return self.unpack("I", place)[0] if place + 4 <= len(self.data) else 0
+
+    def integers(self, directory: int) -> Iterator[tuple[int, int, int]]:
+        """Yield tag, value and place of each entry of one integer."""
+        for place in range(directory + 2, self.end(directory), 12):
+            tag, kind, count = self.unpack("HHI", place)
+            if kind in _INTEGER_FORMATS and count == 1:
+                yield tag, self.unpack(_INTEGER_FORMATS[kind], place + 8)[0], place
+
+    def set(self, place: int, value: int) -> None:
+        """Give an entry an integer value, as a SHORT where it fits."""
+        (tag,) = self.unpack("H", place)
+        if value < 65536:
+            self.pack("HHIHH", place, tag, 3, 1, value, 0)
+        else:
+            self.pack("HHII", place, tag, 4, 1, value)
+
+
+def settle_exif(exif: bytes | None) -> tuple[bytes | None, int]:
+    """Take the orientation out of an EXIF block.
+
+    Args:
+        exif: the block, with or without its `Exif` header, or None.
+
+    Returns:
+        The block with its header, its orientation reset to 1 and no thumbnail that is broken, or
+        None where there was none or it is broken; and the orientation it asked for, 1 to 8.
+    """
+    if not exif:
+        return None, 1
+    try:
+        block = _Block(exif.removeprefix(EXIF_HEADER))
+        orientation = 1
+        for tag, value, place in block.integers(block.first):
+            if tag == ORIENTATION:
+                orientation = value
+                block.pack("HHIHH", place, ORIENTATION, 3, 1, 1, 0)
+        _check_thumbnail(block)
+    except (struct.error, ValueError):
+        return None, 1
+    return EXIF_HEADER + bytes(block.data), orientation if 1 <= orientation <= 8 else 1
+
+
+def _check_thumbnail(block: _Block) -> None:
+    try:
+        sound = _thumbnail(block) is not None
+    except struct.error:
+        sound = False
+    if not sound and block.end(block.first) + 4 <= len(block.data):
+        block.pack("I", block.end(block.first), 0)
+
+
+def _thumbnail(block: _Block) -> dict[int, tuple[int, int]] | None:
+    """Return value and place of the thumbnail's entries, or None where there is no JPEG."""
+    directory = block.next(block.first)
+    if not directory:
+        return None
+    found = {tag: (value, place) for tag, value, place in block.integers(directory)}
+    start, length = (found.get(tag, (0, 0))[0] for tag in (_THUMBNAIL, _THUMBNAIL_LENGTH))
+    inside = 0 < start < start + length <= len(block.data)
+    return found if inside and block.data[start : start + 2] == b"\xff\xd8" else None
+
+
+def refreshed(exif: bytes | None, pixels: np.ndarray) -> bytes | None:
+    """Bring an EXIF block up to date: the picture's size, and its thumbnail.
+
+    Args:
+        exif: what :func:`settle_exif` gave, or None.
+        pixels: H×W×3 or H×W×1 of the picture that is written.
+
+    Returns:
+        A block of the same length. A thumbnail for which there is no room is taken out; the old
+        one's bytes are overwritten in any case.
+    """
+    if not exif:
+        return exif
+    try:
+        block = _Block(exif.removeprefix(EXIF_HEADER))
+        _set_size(block, block.first, *pixels.shape[:2])
+        for tag, value, _ in list(block.integers(block.first)):
+            if tag == _EXIF_DIRECTORY:
+                _set_size(block, value, *pixels.shape[:2])
+        if found := _thumbnail(block):
+            _replace_thumbnail(block, found, pixels)
+    except (struct.error, ValueError):
+        return exif
+    return EXIF_HEADER + bytes(block.data)
+
+
+def _set_size(block: _Block, directory: int, height: int, width: int) -> None:
+    for tag, _, place in list(block.integers(directory)):
+        if tag in (*_WIDTH_TAGS, *_HEIGHT_TAGS):
+            block.set(place, width if tag in _WIDTH_TAGS else height)
+
+
+def _replace_thumbnail(
+    block: _Block, found: dict[int, tuple[int, int]], pixels: np.ndarray
+) -> None:
+    (start, _), (room, place) = found[_THUMBNAIL], found[_THUMBNAIL_LENGTH]
+    small, size = _small_jpeg(pixels, room)
+    block.data[start : start + room] = small.ljust(room, b"\0")
+    if not small:
+        block.pack("I", block.end(block.first), 0)
+        return
+    block.set(place, len(small))
+    for tag, value in zip((_WIDTH_TAGS[0], _HEIGHT_TAGS[0], ORIENTATION), (*size, 1), strict=True):
+        if tag in found:
+            block.set(found[tag][1], value)
+
+
+def _small_jpeg(pixels: np.ndarray, room: int) -> tuple[bytes, tuple[int, int]]:
+    """Return a thumbnail of at most so many bytes, or none, and its width and height."""
+    # Thinned out first, so that nothing of the picture's own size is made.
+    step = max(min(pixels.shape[:2]) // (2 * _THUMBNAIL_SIDE), 1)
+    thin = to_type(np.ascontiguousarray(pixels[::step, ::step]), np.uint8)
+    image = Image.fromarray(thin if thin.shape[-1] == 3 else thin[..., 0])
+    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    for quality in (85, 60, 30):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        if file.tell() <= room:
+            return file.getvalue(), image.size
+    return b"", image.size
+
+
+def text_entries(exif: bytes | None, tags: tuple[int, ...]) -> dict[int, str]:
+    """Return the entries of the main directory that are text, of those tags; none if broken."""
+    if exif:
+        with contextlib.suppress(Exception):
+            block = Image.Exif()
+            block.load(exif)
+            return {tag: str(block[tag]) for tag in tags if tag in block}
+    return {}

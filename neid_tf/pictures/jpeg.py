@@ -1,0 +1,132 @@
+"""JPEG: its segments, which hold the metadata, and its samples."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+
+from PIL import JpegImagePlugin
+
+from neid_tf.pictures import budget, metadata, xmp
+from neid_tf.pictures.pillow import image_of, opened, samples_of
+from neid_tf.pictures.raster import Extras, FormatError, Raster
+
+LONGEST_SIDE = 65_500
+"""The longest side that libjpeg writes, in pixels."""
+QUALITY = 95
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_PHOTOSHOP = b"Photoshop 3.0\0"
+_LONGEST_SEGMENT = 65_533
+_APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
+
+
+def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
+    """Decode a JPEG: gray, colour or CMYK (which becomes sRGB).
+
+    Args:
+        data: the file. Of several pictures in it (MPO) the first is decoded.
+        max_pixels: the largest width × height decoded.
+
+    Raises:
+        FormatError: if it is damaged, or too large, or has more scans than is sensible.
+    """
+    with opened(JpegImagePlugin.JpegImageFile, data, max_pixels) as image:
+        scans = data.count(b"\xff\xda")
+        budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
+        found = list(segments(data))
+        samples = samples_of(image)
+        icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+    return Raster(samples, exif, icc, False, _extras(found), notes=_notes(found))
+
+
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker and the body of each segment before the first scan."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
+        if data[at + 1] == 0xFF:  # Fill bytes may lie between segments.
+            at += 1
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        yield data[at + 1], data[at + 4 : at + 2 + length]
+        at += 2 + max(length, 2)
+
+
+def _extras(found: list[tuple[int, bytes]]) -> Extras:
+    fields, comments = {}, []
+    for marker, body in found:
+        if marker == _APP0 and body[:5] == b"JFIF\0" and len(body) >= 12:
+            unit, across, down = struct.unpack_from(">BHH", body, 7)
+            fields["density"] = _density(unit, across, down)
+        elif marker == _APP1 and body.startswith(_XMP):
+            fields["xmp"] = xmp.sound(body.removeprefix(_XMP))
+        elif marker == _APP13 and body.startswith(_PHOTOSHOP):
+            fields["iptc"] = metadata.iptc_of_photoshop(body) or fields.get("iptc")
+        elif marker == _COMMENT:
+            comments.append(body)
+    return Extras(**fields, comments=tuple(comments))
+
+
+def _density(unit: int, across: int, down: int) -> tuple[float, float, bool] | None:
+    if not across or not down or (unit == 0 and across == down):
+        return None
+    factor = 2.54 if unit == 2 else 1.0
+    return across * factor, down * factor, unit in (1, 2)
+
+
+def _notes(found: list[tuple[int, bytes]]) -> tuple[str, ...]:
+    notes = []
+    if any(marker == _APP2 and body.startswith(b"MPF\0") for marker, body in found):
+        notes.append("further pictures behind the first (MPO, gain map) are left out")
+    if any(
+        marker == _APP1 and body.startswith(b"http://ns.adobe.com/xmp/ext")
+        for marker, body in found
+    ):
+        notes.append("the extended part of its XMP is left out")
+    return tuple(notes)
+
+
+def encode_jpeg(raster: Raster) -> bytes:
+    """Encode 8-bit gray or RGB as JPEG of quality 95 with full colour resolution (4:4:4).
+
+    Raises:
+        FormatError: if a side is longer than 65,500 pixels.
+    """
+    file, exif = io.BytesIO(), raster.exif
+    if max(raster.samples.shape[:2]) > LONGEST_SIDE:
+        raise FormatError(f"a JPEG's sides are at most {LONGEST_SIDE} pixels")
+    image_of(raster.samples).save(
+        file,
+        "JPEG",
+        exif=exif if exif and len(exif) <= _LONGEST_SEGMENT else b"",
+        icc_profile=raster.icc,
+        quality=QUALITY,
+        subsampling=0,
+    )
+    data = file.getvalue()
+    if raster.extras.density:
+        across, down, per_inch = raster.extras.density
+        dots = (min(max(round(value), 1), 65535) for value in (across, down))
+        data = data[:13] + struct.pack(">BHH", per_inch, *dots) + data[18:]
+    return _with_segments(data, _own_segments(raster.extras))
+
+
+def _own_segments(extras: Extras) -> bytes:
+    """Return the segments that Pillow does not write."""
+    bodies = [(_APP1, _XMP + extras.xmp)] if extras.xmp else []
+    if extras.iptc:
+        bodies.append((_APP13, metadata.photoshop_of_iptc(extras.iptc)))
+    bodies += [(_COMMENT, comment) for comment in extras.comments]
+    return b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+        for marker, body in bodies
+        if len(body) <= _LONGEST_SEGMENT
+    )
+
+
+def _with_segments(data: bytes, extra: bytes) -> bytes:
+    """Put segments behind those that have to come first: JFIF and EXIF."""
+    at = 2
+    while data[at] == 0xFF and data[at + 1] in (_APP0, _APP1):
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data[:at] + extra + data[at:]

@@ -1,0 +1,148 @@
+"""Reading picture files: the one place where their content is decoded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from neid_tf.pictures.budget import TooLargeError
+from neid_tf.pictures.formats import FORMATS, format_of_content, is_available
+from neid_tf.pictures.picture import Picture, PictureError, from_raster
+from neid_tf.pictures.quiet import library_warnings_silenced
+from neid_tf.pictures.raster import FormatError, Raster
+from neid_tf.support.errors import errors_named
+
+DEFAULT_MAX_PIXELS = 178_956_970
+"""The largest picture read by default: half a gigabyte as 8-bit RGB."""
+SUFFIXES = frozenset(s for f in FORMATS.values() if is_available(f) for s in f.suffixes)
+"""The suffixes, lower case, of the files that :func:`read` knows; some need further libraries."""
+
+
+def read(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+    """Read a picture file, known by its content and not by its suffix.
+
+    1 to 8 bits per sample become uint8, 9 to 16 bits uint16; floats stay floats. Palettes become
+    RGB, CMYK becomes 8-bit sRGB. Of several pages or frames the main one is read:
+    ``Picture.pages`` tells how many there are, and :func:`decode_all` gives all of them.
+    ``Picture.notes`` says what else was left out. Broken metadata, and an ICC profile of other
+    than the picture's colours, are dropped.
+
+    Args:
+        path: the file.
+        max_pixels: the largest width × height read; checked before the picture is decoded, and
+            with it the memory and time that decoding takes (:mod:`neid_tf.pictures.budget`).
+
+    Raises:
+        PictureError: if there is no such file, or it is not a sound picture of these formats, or
+            too large. Damage to the coefficients of a JPEG, or to an uncompressed BMP or TIFF,
+            cannot be noticed unless the file is also too short: these formats have no checksums.
+    """
+    return decode(path, content(path), max_pixels)
+
+
+def content(path: str | os.PathLike[str]) -> bytes:
+    """Return what is in a picture file; :func:`read` says what is raised."""
+    with errors_named(path, PictureError):
+        # Opening a pipe would wait for ever.
+        if stat.S_ISFIFO(os.stat(path).st_mode) or stat.S_ISCHR(os.stat(path).st_mode):
+            raise FormatError("not a regular file")
+        with open(path, "rb") as file:
+            start = file.read(64)
+            format_of_content(start)
+            file.seek(0)
+            return file.read()
+
+
+def decode(
+    path: str | os.PathLike[str], data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Picture:
+    """Make a picture of a file's content; :func:`read` says more.
+
+    Args:
+        path: for messages.
+        data: the file's content.
+        max_pixels: as for :func:`read`.
+
+    Raises:
+        PictureError: as :func:`read`.
+    """
+    with errors_named(path, PictureError), library_warnings_silenced:
+        name = format_of_content(data)
+        try:
+            raster = FORMATS[name].decode(data, max_pixels)
+        except Exception as error:
+            raise _explained(error, name) from error
+        _check_complaints(name)
+        return from_raster(raster, name)
+
+
+def decode_all(
+    path: str | os.PathLike[str], data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Iterator[Picture]:
+    """Yield every page of a TIFF or frame of an animation, or the one picture that there is.
+
+    Each is decoded when it is asked for. A frame is the whole picture that is shown;
+    ``extras.duration`` says for how long, in seconds.
+
+    Args:
+        path: for messages.
+        data: the file's content.
+        max_pixels: the largest width × height of each; all together may have 16 times as many.
+
+    Raises:
+        PictureError: as :func:`read`; where a page is damaged, when it is asked for.
+    """
+    with errors_named(path, PictureError):
+        name = format_of_content(data)
+    one = FORMATS[name].decode_all is None
+    if one or decode(path, data, max_pixels).pages == 1:
+        yield decode(path, data, max_pixels)
+        return
+    rasters = FORMATS[name].decode_all(data, max_pixels)
+    while True:
+        with errors_named(path, PictureError), library_warnings_silenced:
+            raster = _next(rasters, name)
+            if raster is None:
+                return
+            picture = from_raster(raster, name)
+        yield picture
+
+
+def _next(rasters: Iterator[Raster], name: str) -> Raster | None:
+    try:
+        raster = next(rasters, None)
+    except Exception as error:
+        raise _explained(error, name) from error
+    _check_complaints(name)
+    return raster
+
+
+def _explained(error: Exception, name: str) -> Exception:
+    """Return what is raised for an error of a decoder, which on damaged files may be any."""
+    if isinstance(error, (FormatError, MemoryError)):
+        return error
+    # Of these kinds the text helps a user.
+    speaks = isinstance(error, (OSError, ValueError, RuntimeError, SyntaxError))
+    detail = " ".join(str(error).split())[:200]
+    return FormatError(f"damaged or unsupported {name}{f': {detail}' if speaks and detail else ''}")
+
+
+def _check_complaints(name: str) -> None:
+    """Refuse a file that a decoder complained of, although it gave something."""
+    if said := library_warnings_silenced.complaints():
+        detail = " ".join(said[0].split())[:200]
+        raise FormatError(f"truncated or damaged {name}: {detail}")
+
+
+def count_pixels(data: bytes) -> int:
+    """Return width × height of a file's content without decoding it; 0 if it is not sound."""
+    try:
+        with library_warnings_silenced:
+            FORMATS[format_of_content(data)].decode(data, 0)
+    except TooLargeError as error:
+        return error.pixels
+    except Exception:
+        # Decoding it in earnest tells what is wrong.
+        return 0
+    return 0

@@ -1,0 +1,127 @@
+"""Samples of a TIFF page, in the many ways they may be stored, as gray or RGB and further bands."""
+
+from __future__ import annotations
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from neid_tf.pictures import metadata
+from neid_tf.pictures.raster import FormatError, with_channels
+from neid_tf.pixels.samples import quantise, to_float, unassociated, white
+
+JPEG_COMPRESSIONS = (6, 7)
+_FLOAT_TOLERANCE = 1e-3
+
+
+def stored_samples(page: tifffile.TiffPage) -> np.ndarray:
+    """Decode a page as it is stored, H×W×C.
+
+    Raises:
+        FormatError: for samples in another order.
+    """
+    samples = page.asarray()
+    if page.axes == "SYX":
+        samples = np.moveaxis(samples, 0, -1)
+    elif page.axes not in ("YX", "YXS"):
+        raise FormatError(f"samples of axes {page.axes} are not supported")
+    return with_channels(samples)
+
+
+def looks_like_colours(page: tifffile.TiffPage) -> bool:
+    """Tell whether there are three bands or more, of which none is said to be a colour.
+
+    GDAL writes pictures of 16 bits so.
+    """
+    extra = page.extrasamples
+    return (
+        page.samplesperpixel >= 3
+        and tifffile.PHOTOMETRIC(page.photometric).name == "MINISBLACK"
+        and not any(extra[:2])
+    )
+
+
+def colours_and_bands(
+    page: tifffile.TiffPage, stored: np.ndarray, icc: bytes | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the page's samples as gray or RGB, with or without alpha, and its further bands.
+
+    Args:
+        page: the page.
+        stored: its samples, H×W×C as stored.
+        icc: its profile, which CMYK is converted by.
+
+    Returns:
+        H×W×1 to H×W×4, uint8, uint16 or float32 over the whole range; and H×W×K of that type, or
+        None.
+
+    Raises:
+        FormatError: for colours or types that are not supported.
+    """
+    kind = tifffile.PHOTOMETRIC(page.photometric).name
+    if kind == "PALETTE":
+        palette = page.colormap[:, stored[..., 0]] >> 8
+        return np.moveaxis(palette, 0, -1).astype(np.uint8), None
+    samples = _full_range(stored, page.bitspersample)
+    if kind == "SEPARATED" and samples.shape[-1] >= 4 and samples.dtype.kind == "u":
+        inks = samples[..., :4] if samples.dtype == np.uint8 else samples[..., :4] // 257
+        return metadata.cmyk_to_rgb(inks.astype(np.uint8), icc), None
+    if kind == "YCBCR" and samples.dtype == np.uint8:
+        return _rgb_from_ycbcr(page, samples), None
+    if kind not in ("MINISWHITE", "MINISBLACK", "RGB"):
+        raise FormatError(f"colours of the kind {kind} are not supported")
+    colours, extra = (3 if kind == "RGB" else 1), page.extrasamples
+    if looks_like_colours(page):
+        colours, extra = 3, extra[2:]
+    if samples.shape[-1] < colours:
+        raise FormatError(f"{samples.shape[-1]} channels are too few for {kind}")
+    if kind == "MINISWHITE":
+        samples = samples.copy()
+        samples[..., 0] = white(samples.dtype) - samples[..., 0]
+    return _split(samples, colours, extra)
+
+
+def _full_range(stored: np.ndarray, bits: int) -> np.ndarray:
+    """Return samples of any supported type as uint8, uint16 or float32 over the whole range."""
+    if stored.dtype.kind == "f":
+        return _checked_floats(stored)
+    if stored.dtype.kind not in "bu" or not isinstance(bits, int) or bits > 16:
+        raise FormatError(f"{stored.dtype} samples are not supported, only uint8, uint16 and float")
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    if bits in (8, 16):
+        return stored.astype(dtype, copy=False)
+    return quantise(stored * (white(dtype) / (2**bits - 1)), dtype)
+
+
+def _checked_floats(stored: np.ndarray) -> np.ndarray:
+    if not np.isfinite(stored).all():
+        raise FormatError("it holds samples that are NaN or infinite")
+    low, high = float(stored.min()), float(stored.max())
+    if low < -_FLOAT_TOLERANCE or high > 1 + _FLOAT_TOLERANCE:
+        raise FormatError(f"float samples must lie in [0, 1], these in [{low:g}, {high:g}]")
+    return to_float(np.clip(stored, 0, 1))
+
+
+def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
+    if page.compression in JPEG_COMPRESSIONS:
+        return samples
+    image = Image.frombytes("YCbCr", samples.shape[1::-1], samples.tobytes())
+    return np.asarray(image.convert("RGB"))
+
+
+def _split(
+    samples: np.ndarray, colours: int, extra: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return colours with the first alpha behind them, and all other channels or None."""
+    further = list(range(colours, samples.shape[-1]))
+    meanings = [*extra, *[0] * len(further)][: len(further)]
+    alpha = [at for at, meaning in zip(further, meanings, strict=True) if meaning in (1, 2)][:1]
+    others = [at for at in further if at not in alpha]
+    bands = np.ascontiguousarray(samples[..., others]) if others else None
+    if not alpha:
+        return samples[..., :colours], bands
+    if others:
+        samples = samples[..., [*range(colours), *alpha]]
+    if meanings[alpha[0] - colours] == 1:
+        samples = unassociated(samples)
+    return samples, bands

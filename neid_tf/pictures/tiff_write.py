@@ -1,0 +1,121 @@
+"""Writing TIFFs: pages with all that belongs to them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+import tifffile
+from PIL import Image, TiffImagePlugin
+
+from neid_tf.pictures.raster import FormatError, Layout, Raster, without_single_channel
+from neid_tf.pictures.tiff import IPTC, SUB_DIRECTORIES, TEXT_TAGS, XMP, sub_directory
+
+_DEFLATE = {"compression": "zlib", "compressionargs": {"level": 4}, "predictor": True}
+_COMPRESSIONS = {
+    "none": {},
+    "lzw": {"compression": "lzw", "predictor": True},
+    "packbits": {"compression": "packbits"},
+    "lzma": {"compression": "lzma", "predictor": True},
+    "zstd": {"compression": "zstd", "predictor": True},
+}
+_JPEG = {"compression": "jpeg", "compressionargs": {"level": 95}, "subsampling": (1, 1)}
+
+
+def encode_tiff(raster: Raster) -> bytes:
+    """Encode any raster as a TIFF, with the main tags of its EXIF."""
+    return encode_pages([raster])
+
+
+def encode_pages(rasters: Iterable[Raster]) -> bytes:
+    """Encode rasters as the pages of one TIFF; each is asked for when those before are encoded."""
+    file, directories = io.BytesIO(), []
+    with tifffile.TiffWriter(file, byteorder="<") as writer:
+        for raster in rasters:
+            tags, below = _exif_tags(raster)
+            directories.append(below)
+            _write_page(writer, raster, [*tags, *_other_tags(raster)])
+    if not any(directories):
+        return file.getvalue()
+    data = bytearray(file.getvalue())
+    for page, below in enumerate(directories):
+        for tag, entries in below.items():
+            _append_directory(data, page, tag, entries)
+    return bytes(data)
+
+
+def _exif_tags(raster: Raster) -> tuple[list[tuple], dict[int, dict]]:
+    """Return the tags of EXIF that a page holds itself, and the directories below it."""
+    # Metadata that does not fit into a TIFF must not cost the user the picture.
+    with contextlib.suppress(Exception):
+        exif = Image.Exif()
+        exif.load(raster.exif or b"")
+        # Pillow reads text as Latin-1, whatever it is: so its bytes stay as they were.
+        texts = {tag: str(exif[tag]) for tag in TEXT_TAGS if tag in exif}
+        tags = [(tag, "s", 0, t.encode("latin-1", "replace"), True) for tag, t in texts.items()]
+        found = {tag: sub_directory(exif, tag) for tag in SUB_DIRECTORIES}
+        present = {tag: entries for tag, entries in found.items() if entries}
+        for tag, entries in present.items():
+            _directory(tag, entries).tobytes(8)
+        # tifffile refuses to write these two tags: their neighbours keep the places for them.
+        return tags + [(tag - 1, "I", 1, 0, True) for tag in present], present
+    return [], {}
+
+
+def _other_tags(raster: Raster) -> list[tuple]:
+    extras, tags = raster.extras, []
+    for code, value in ((XMP, extras.xmp), (IPTC, extras.iptc)):
+        if value:
+            tags.append((code, 1 if code == XMP else 7, len(value), value, True))
+    return tags + [(*tag, True) for tag in extras.tags]
+
+
+def _directory(tag: int, entries: dict) -> TiffImagePlugin.ImageFileDirectory_v2:
+    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=tag)
+    directory.update(entries)
+    return directory
+
+
+def _append_directory(data: bytearray, page: int, tag: int, entries: dict) -> None:
+    """Write a sub-directory at the end of the file and its address into the tag's place."""
+    data += bytes(len(data) % 2)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        if file.is_bigtiff:
+            raise FormatError("EXIF is not written into a TIFF of over 4 GB")
+        place = file.pages[page].tags[tag - 1].offset
+    struct.pack_into("<HHII", data, place, tag, 4, 1, len(data))
+    data += _directory(tag, entries).tobytes(len(data))
+
+
+def _write_page(writer: tifffile.TiffWriter, raster: Raster, tags: list[tuple]) -> None:
+    samples, extras, density = raster.samples, raster.extras, raster.extras.density
+    channels, alpha = samples.shape[-1], samples.shape[-1] in (2, 4)
+    meanings = ["unassalpha"] * alpha
+    if raster.bands is not None:
+        meanings += ["unspecified"] * raster.bands.shape[-1]
+        samples = np.concatenate([samples, raster.bands], -1)
+    layout = extras.layout or Layout()
+    writer.write(
+        without_single_channel(samples),
+        photometric="minisblack" if channels < 3 else "rgb",
+        planarconfig=None if samples.shape[-1] == 1 else "contig",
+        extrasamples=meanings or None,
+        tile=layout.tile,
+        metadata=None,
+        contiguous=False,
+        software=False,
+        iccprofile=raster.icc,
+        extratags=tags,
+        resolution=density[:2] if density else None,
+        resolutionunit=(2 if density[2] else 1) if density else None,
+        **_compression(layout, samples, bool(meanings)),
+    )
+
+
+def _compression(layout: Layout, samples: np.ndarray, has_extra: bool) -> dict:
+    if layout.compression in ("jpeg", "ojpeg") and samples.dtype == np.uint8 and not has_extra:
+        return _JPEG if samples.shape[-1] == 3 else {k: _JPEG[k] for k in list(_JPEG)[:2]}
+    return _COMPRESSIONS.get(layout.compression, _DEFLATE)

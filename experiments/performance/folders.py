@@ -78,7 +78,7 @@ def one_after_the_other(jobs, function):
 
 def overlapped(jobs, function):
     """Do the jobs as `neid enhance` does."""
-    for _, error in pipeline.enhance_files(jobs, function, Transfer(existing="overwrite")):
+    for _, error, _ in pipeline.enhance_files(jobs, function, Transfer(existing="overwrite")):
         if error:
             raise error
 
@@ -112,7 +112,9 @@ def memory(source, output, function):
     """Return the resident megabytes after each hundred pictures of a folder."""
     jobs = plan([str(source)], output).jobs
     rows = {}
-    for done, (_, error) in enumerate(pipeline.enhance_files(jobs, function, Transfer()), start=1):
+    for done, (_, error, _) in enumerate(
+        pipeline.enhance_files(jobs, function, Transfer()), start=1
+    ):
         if error:
             raise error
         if done % 100 == 0 or done == len(jobs):

@@ -35,7 +35,7 @@ def run(source, output, workers):
     make = functools.partial(methods.load, common.METHOD.value, threads=1)
     work = cluster.Work(make, common.WEIGHTS.value, tuple(made.storages), output, "overwrite")
     started, times = time.perf_counter(), []
-    for _, error in cluster.enhance(made.jobs, work, cluster.Cluster(workers=workers)):
+    for _, error, _ in cluster.enhance(made.jobs, work, cluster.Cluster(workers=workers)):
         if error:
             raise error
         times.append(time.perf_counter() - started)

@@ -188,4 +188,4 @@ def _enhance_all(plan, tally):
         tqdm(outcomes, total=len(plan.jobs), unit="picture", disable=hidden) as bar,
     ):
         for outcome in bar:
-            tally.note(*outcome)
+            tally.note(outcome)

@@ -79,9 +79,10 @@ def enhance(
             contextlib.closing(results),
             tqdm(results, total=len(made.jobs), unit="picture", disable=hidden) as bar,
         ):
-            for job, error in bar:
-                if tally.note(job, error):
-                    rows.append(_failure(job.source, job.target, reason_of(error)))
+            for outcome in bar:
+                if tally.note(outcome):
+                    job, reason = outcome.job, reason_of(outcome.error)
+                    rows.append(_failure(job.source, job.target, reason))
     finally:
         _record(rows, storage.storage_of(output), storage.inside(output, FAILURES))
     return tally.close()

@@ -4,7 +4,8 @@ import collections
 import traceback
 
 from neid_tf.commands import common, terminal
-from neid_tf.jobs.plan import Job, Plan
+from neid_tf.jobs.outcome import Outcome
+from neid_tf.jobs.plan import Plan
 from neid_tf.jobs.transfer import Skipped
 from neid_tf.support.errors import FileError
 
@@ -23,12 +24,13 @@ class Tally:
             self.counts["failed"] += 1
             terminal.report(str(FileError(name, reason)))
 
-    def note(self, job: Job, error: Exception | None, notes: tuple = ()) -> bool:
-        """Take the outcome of a job, and notes on what could not be kept of it.
+    def note(self, outcome: Outcome) -> bool:
+        """Take what became of a job.
 
         Returns:
             Whether the job failed.
         """
+        job, error, notes = outcome
         for note in notes:
             terminal.report(f"{job.source}: {note}")
         if isinstance(error, Skipped):

@@ -19,6 +19,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.jobs import pipeline
+from neid_tf.jobs.outcome import Outcome
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.ray_cluster import (
     Cluster,
@@ -85,13 +86,15 @@ class Worker:
         jobs = [] if self.load_error else jobs
         how = (self.function, self.transfer, self.work.max_pixels, self.threads)
         done = pipeline.enhance_files(jobs, *how)
-        errors = [error for _, error in done] or [None] * len(batch["number"])
+        done = list(done) or [Outcome(None)] * len(batch["number"])
+        errors = [outcome.error for outcome in done]
         return {
             "number": batch["number"],
             "kind": np.array([_kind_of(e) for e in errors]),
             # File names may be no text, which Ray's columns can't hold.
             "path": np.array([os.fsencode(e.path) if e else b"" for e in errors], object),
             "reason": np.array([os.fsencode(e.reason) if e else b"" for e in errors], object),
+            "notes": np.array([os.fsencode("\n".join(o.notes)) for o in done], object),
             "load_error": np.array([os.fsencode(self.load_error)] * len(errors), object),
         }
 
@@ -109,9 +112,7 @@ def _file(name, content):
         yield path
 
 
-def enhance(
-    jobs: Sequence[Job], work: Work, cluster: Cluster | None = None
-) -> Iterator[tuple[Job, PictureError | None]]:
+def enhance(jobs: Sequence[Job], work: Work, cluster: Cluster | None = None) -> Iterator[Outcome]:
     """Enhance pictures, each written whole or not at all.
 
     The loss of a worker or of its machine costs the pictures that it had: they are done again by
@@ -123,8 +124,7 @@ def enhance(
         cluster: where the workers run; None for this machine.
 
     Yields:
-        For each job, in the order in which they are done, the job and the error that kept it
-        from being done, or None.
+        What became of each job, in the order in which they are done.
 
     Raises:
         ClusterError: see there.
@@ -153,15 +153,17 @@ def _enhance(jobs, work, cluster, label):
             before = len(rest)
             try:
                 for row in _rows(rest, work, label, cluster):
-                    error = _error_of(row)
-                    # What is there after a loss, a lost worker may have written.
-                    written = lost and isinstance(error, AlreadyThere)
-                    yield rest.pop(int(row["number"])), None if written else error
+                    error, notes = _error_of(row), os.fsdecode(row["notes"])
+                    if lost and isinstance(error, AlreadyThere):
+                        error = None  # A lost worker may have written it.
+                    yield Outcome(
+                        rest.pop(int(row["number"])), error, tuple(filter(None, notes.split("\n")))
+                    )
             except ray.exceptions.RayTaskError as error:
                 raise ClusterError(f"a worker failed: {_cause(error)}") from error
             except ray.exceptions.RayError:
                 for number in _written(rest, work):
-                    yield rest.pop(number), None
+                    yield Outcome(rest.pop(number))
                 # What a machine takes down with it is noticed one by one.
                 lost, barren_rounds = True, 0 if len(rest) < before else barren_rounds + 1
                 time.sleep(2.0**barren_rounds)
@@ -169,7 +171,7 @@ def _enhance(jobs, work, cluster, label):
     if lost:
         _remove_leftovers(work, label)
     for job in rest.values():
-        yield job, PictureError(job.source, "its worker died, several times")
+        yield Outcome(job, PictureError(job.source, "its worker died, several times"))
 
 
 def _kind_of(error):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from neid_tf import pictures, video
 from neid_tf.jobs import pipeline
+from neid_tf.jobs.outcome import Outcome, named
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.support import files
-from neid_tf.support.errors import FileError
 
 
 def enhance(
@@ -20,7 +20,7 @@ def enhance(
     make_function: Callable[[], Callable],
     enhance_clip: Callable[[Job], video.Summary],
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
-) -> Iterator[tuple[Job, FileError | None, tuple[str, ...]]]:
+) -> Iterator[Outcome]:
     """Enhance pictures and videos, each written whole or not at all.
 
     Args:
@@ -32,8 +32,7 @@ def enhance(
         max_pixels: the largest picture read, in pixels.
 
     Yields:
-        For each job, in their order: the job; the error that kept it from being done, or None;
-        and notes on what could not be kept of it. Whatever goes wrong with a job ends it alone.
+        What became of each job, in their order. Whatever goes wrong with a job ends it alone.
 
     Raises:
         NeidError: where ``make_function`` does.
@@ -47,16 +46,15 @@ def enhance(
         else:
             done = pipeline.enhance_files(list(group), function(), transfer, max_pixels)
             with contextlib.closing(done):
-                for job, error in done:
-                    yield job, error, ()
+                yield from done
 
 
 def _clip_done(
     job: Job, transfer: Transfer, enhance_clip: Callable[[Job], video.Summary]
-) -> tuple[Job, FileError | None, tuple[str, ...]]:
+) -> Outcome:
     try:
         transfer.check(job)
         transfer.target.make_folder(job.target)
-        return job, None, enhance_clip(job).notes
+        return Outcome(job, notes=enhance_clip(job).notes)
     except Exception as error:
-        return job, pipeline.named(job, error), ()
+        return Outcome(job, named(job, error))

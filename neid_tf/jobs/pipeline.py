@@ -12,9 +12,8 @@ from typing import Protocol
 
 from neid_tf import pictures
 from neid_tf.inference.enhance import in_steps
+from neid_tf.jobs.outcome import Outcome, named
 from neid_tf.jobs.plan import Job
-from neid_tf.pictures import PictureError
-from neid_tf.support.errors import reason_of
 from neid_tf.support.machine import usable_cores
 
 MOST_PIXELS = 48_000_000
@@ -44,7 +43,7 @@ def enhance_files(
     files: Files,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
-) -> Iterator[tuple[Job, PictureError | None]]:
+) -> Iterator[Outcome]:
     """Enhance pictures, each written whole or not at all.
 
     A small picture does not keep all cores busy, so as many are computed at a time as there are
@@ -60,9 +59,9 @@ def enhance_files(
         threads: cores to use; None for all, 8 at most.
 
     Yields:
-        For each job, in their order, the job and the error that kept it from being done, or None.
-        Whatever goes wrong with a picture ends that picture alone. Closing the generator ends
-        the pictures that are being computed or written and leaves out the others.
+        What became of each job, in their order. Whatever goes wrong with a picture ends that
+        picture alone. Closing the generator ends the pictures that are being computed or written
+        and leaves out the others.
     """
     threads = threads or min(usable_cores(), 8)
     line = _FilePipeline(in_steps(function), files, max_pixels, threads)
@@ -150,11 +149,13 @@ class _FilePipeline:
         done.add_done_callback(lambda _: self.budget.give_back(pixels))
         return done
 
-    def _do(self, job: Job, data: bytes, pixels: int) -> None:
+    def _do(self, job: Job, data: bytes, pixels: int) -> tuple[str, ...]:
+        """Do a job; return notes on what could not be kept."""
         picture = pictures.decode(job.source, data, self.max_pixels)
         # The decoded pixels, and what was computed with, are not kept while it is encoded.
         picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
         self.files.write(job, pictures.encode(job.target, picture))
+        return ()
 
     def _enhanced(self, image, pixels: int):
         batch = self.steps.prepare(image)
@@ -190,7 +191,7 @@ class _FilePipeline:
                 return self.on_one_core
         return self.steps
 
-    def outcomes(self) -> Iterator[tuple[Job, PictureError | None]]:
+    def outcomes(self) -> Iterator[Outcome]:
         """Yield what became of each job."""
         pending = collections.deque()
         while (item := self.opened.get()) is not None:
@@ -203,21 +204,8 @@ class _FilePipeline:
             yield _outcome(*pending.popleft())
 
 
-def _outcome(job: Job, done: concurrent.futures.Future) -> tuple[Job, PictureError | None]:
+def _outcome(job: Job, done: concurrent.futures.Future) -> Outcome:
     try:
-        done.result()
+        return Outcome(job, notes=done.result())
     except Exception as error:
-        return job, named(job, error)
-    return job, None
-
-
-def named(job: Job, error: Exception) -> PictureError:
-    """Return an error of any kind as one that names the picture; its cause is the original."""
-    if isinstance(error, PictureError):
-        return error
-    reason = reason_of(error)
-    if not isinstance(error, (ValueError, OSError, MemoryError)):
-        reason = f"can't be enhanced: {type(error).__name__}: {reason}"
-    failure = PictureError(job.source, reason)
-    failure.__cause__ = error
-    return failure
+        return Outcome(job, named(job, error))

@@ -258,7 +258,7 @@ def test_pictures_that_kill_their_worker_are_named(connected, tmp_path, monkeypa
         write(tmp_path / "in" / f"{n}.png", pixels)
     jobs, work = work_of(functools.partial(deadly, tmp_path / "log"), tmp_path)
     outcomes = {
-        Path(job.source).name: str(error or "") for job, error in cluster.enhance(jobs, work)
+        Path(job.source).name: str(error or "") for job, error, _ in cluster.enhance(jobs, work)
     }
     for name in ("4.png", "5.png"):
         assert outcomes.pop(name) == f"{tmp_path / 'in' / name}: its worker died, several times"
@@ -271,7 +271,7 @@ def test_a_worker_loads_the_model_once(connected, tmp_path):
         write(tmp_path / "in" / f"{n}.png", picture(20, 30, seed=n) // 2)
     jobs, work = work_of(functools.partial(deadly, tmp_path / "log"), tmp_path)
     outcomes = list(cluster.enhance(jobs, work, cluster.Cluster(workers=1)))
-    assert [error for _, error in outcomes] == [None] * 20
+    assert [error for _, error, _ in outcomes] == [None] * 20
     assert len((tmp_path / "log").read_text().splitlines()) == 1
 
 

@@ -74,14 +74,14 @@ def test_order_and_errors_of_every_stage(tmp_path):
         return invert(pixels)
 
     outcomes = list(pipeline.enhance_files(jobs_of(names, tmp_path), function, memory))
-    assert [os.path.basename(job.source) for job, _ in outcomes] == names
-    failed = {os.path.basename(job.source): error.reason for job, error in outcomes if error}
+    assert [os.path.basename(job.source) for job, *_ in outcomes] == names
+    failed = {os.path.basename(job.source): error.reason for job, error, _ in outcomes if error}
     assert failed == {
         "there.bmp": "is there already",
         "full.bmp": "no space left on device",
         "refused.bmp": "too large for this model",
     }
-    assert all(isinstance(error, PictureError) for _, error in outcomes if error)
+    assert all(isinstance(error, PictureError) for _, error, _ in outcomes if error)
     assert set(memory.written) == set(names) - set(failed)
     for name, data in memory.written.items():
         expected = 255 - picture(*sizes[name])
@@ -123,7 +123,7 @@ def test_pictures_under_way_are_bounded_by_their_pixels(tmp_path, monkeypatch, m
         return invert(pixels)
 
     outcomes = list(pipeline.enhance_files(jobs_of(memory.sizes, tmp_path), slow, memory))
-    assert [error for _, error in outcomes] == [None] * 12
+    assert [error for _, error, _ in outcomes] == [None] * 12
     # One more has been read, and waits to be decoded.
     assert memory.most <= together + 1
     assert memory.under_way == 0
@@ -146,7 +146,7 @@ def test_small_pictures_are_computed_together_and_large_ones_alone(tmp_path, mon
 
     memory = Memory(sizes)
     outcomes = list(pipeline.enhance_files(jobs_of(sizes, tmp_path), function, memory, threads=3))
-    assert [error for _, error in outcomes] == [None] * 16
+    assert [error for _, error, _ in outcomes] == [None] * 16
     assert beside[:2] == [[10], [10]]
     assert max(map(len, beside)) == 3
     assert all(heights == [20] for heights in beside if 20 in heights)
@@ -176,7 +176,7 @@ def test_small_pictures_take_one_core_each(tmp_path, monkeypatch, threads):
     noted, memory = [], Memory(sizes)
     jobs = jobs_of(sizes, tmp_path)
     outcomes = list(pipeline.enhance_files(jobs, Counting(noted), memory, threads=threads))
-    assert [error for _, error in outcomes] == [None] * 16
+    assert [error for _, error, _ in outcomes] == [None] * 16
     assert noted[0] == (10, False)  # It is computed alone.
     expected = [(10, threads > 1)] * 13 + [(20, False)] * 2
     assert sorted(noted[1:]) == sorted(expected)
@@ -196,7 +196,7 @@ def test_a_job_that_reads_what_another_writes_comes_after_it(tmp_path):
         Job(str(tmp_path / "a.png"), str(tmp_path / "b.png")),
         Job(str(tmp_path / "b.png"), str(tmp_path / "c.png")),
     ]
-    assert [error for _, error in enhance_pictures(jobs, invert)] == [None, None]
+    assert [error for _, error, _ in enhance_pictures(jobs, invert)] == [None, None]
     np.testing.assert_array_equal(pictures.read(tmp_path / "c.png").pixels, picture(20, 30))
 
 
@@ -226,7 +226,7 @@ def test_an_unforeseen_error_of_a_picture_names_it_and_the_rest_is_done(tmp_path
             raise RuntimeError("Failed to\nallocate memory")
         return invert(pixels)
 
-    errors = [error for _, error in enhance_pictures(jobs_of(names, tmp_path), broken)]
+    errors = [error for _, error, _ in enhance_pictures(jobs_of(names, tmp_path), broken)]
     reasons = [error and str(error).removeprefix(f"{tmp_path}/") for error in errors]
     assert reasons == [
         None,
@@ -287,7 +287,7 @@ def test_what_fails_gives_its_room_back(tmp_path, kind, failing):
     thread.start()
     thread.join(60)
     assert len(done) == 16
-    assert sum(error is not None for _, error in done) == failing
+    assert sum(error is not None for _, error, _ in done) == failing
 
 
 def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
@@ -299,7 +299,7 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
         write(tmp_path / name, darkened(picture(*size)))
     jobs = jobs_of(names, tmp_path)
     outcomes = enhance_pictures(jobs, Enhancement(tiled), threads=2)
-    assert [error for _, error in outcomes] == [None] * 24
+    assert [error for _, error, _ in outcomes] == [None] * 24
     network = tiled.network
     for model in (network.model, network._context_model, network._tile_model):
         # The first size, and then all sizes.

@@ -78,7 +78,7 @@ def invert(pixels):
 
 def enhance_one(job, function, existing="fail", **options):
     transfer = Transfer(existing=existing)
-    [(done, error)] = pipeline.enhance_files([job], function, transfer, **options)
+    [(done, error, _)] = pipeline.enhance_files([job], function, transfer, **options)
     assert done is job
     if error:
         raise error

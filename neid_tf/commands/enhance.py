@@ -38,6 +38,7 @@ from neid_tf.commands.tally import Tally
 from neid_tf.inference import methods
 from neid_tf.jobs import local
 from neid_tf.jobs import plan as planning
+from neid_tf.jobs.pipeline import Coding
 from neid_tf.jobs.storage import is_address
 from neid_tf.jobs.transfer import EXISTING, Transfer
 
@@ -87,6 +88,21 @@ _EXISTING = flags.DEFINE_enum(
     "are left as they are, and counted; overwrite: they are replaced. (default: fail; skip with "
     "--engine=ray)",
 )
+_METADATA = flags.DEFINE_enum(
+    "metadata",
+    "keep",
+    list(pictures.METADATA),
+    "What becomes of a picture's metadata (EXIF, XMP, IPTC, comments, …). keep: it is kept as far "
+    "as the format of the output holds it, and what is lost is named; none: it is left out but "
+    "for what tells how the colours are to be seen.",
+)
+_JPEG_QUALITY = flags.DEFINE_integer(
+    "jpeg_quality",
+    95,
+    "Quality of the JPEG files that are written; less makes smaller files.",
+    lower_bound=1,
+    upper_bound=100,
+)
 _ENGINE = flags.DEFINE_enum(
     "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
 )
@@ -127,7 +143,7 @@ def _existing() -> str:
 
 def _on_ray(inputs, output):
     scale, runtime, weights = int(_SCALE.value), _RUNTIME.value, common.WEIGHTS.value
-    options = {"existing": _existing(), "max_pixels": _max_pixels()}
+    options = {"existing": _existing(), "max_pixels": _max_pixels(), "coding": _coding()}
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     methods.check(common.METHOD.value, weights, scale, runtime)
     plan = on_ray.plan(inputs, output, _SUFFIX.value)
@@ -163,6 +179,10 @@ def _max_pixels():
     return common.MAX_PIXELS.value or pictures.DEFAULT_MAX_PIXELS
 
 
+def _coding():
+    return Coding(_METADATA.value, _JPEG_QUALITY.value)
+
+
 def _enhance_clip(job):
     """Enhance a video under a progress bar of its own; return its summary."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
@@ -181,7 +201,8 @@ def _enhance_clip(job):
 def _enhance_all(plan, tally):
     """Do the jobs under a progress bar; take note of each."""
     transfer = Transfer(tuple(plan.storages), existing=_existing())
-    outcomes = local.enhance(plan.jobs, transfer, _function, _enhance_clip, _max_pixels())
+    how = (transfer, _function, _enhance_clip, _max_pixels(), _coding())
+    outcomes = local.enhance(plan.jobs, *how)
     hidden = len(plan.jobs) < 2 or not sys.stderr.isatty()
     with (
         contextlib.closing(outcomes),

@@ -51,6 +51,7 @@ class Work:
         output: path or address of the folder that is written to.
         existing: what becomes of outputs that exist, see :class:`neid_tf.jobs.transfer.Transfer`.
         max_pixels: the largest picture read, in pixels.
+        coding: how pictures are encoded.
     """
 
     make: Callable
@@ -59,6 +60,7 @@ class Work:
     output: str
     existing: str = "skip"
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS
+    coding: pipeline.Coding | None = None
 
 
 class Worker:
@@ -84,7 +86,8 @@ class Worker:
             Job(os.fsdecode(s), os.fsdecode(t), int(n)) for s, t, n in zip(*columns, strict=True)
         ]
         jobs = [] if self.load_error else jobs
-        how = (self.function, self.transfer, self.work.max_pixels, self.threads)
+        work = self.work
+        how = (self.function, self.transfer, work.max_pixels, self.threads, work.coding)
         done = pipeline.enhance_files(jobs, *how)
         done = list(done) or [Outcome(None)] * len(batch["number"])
         errors = [outcome.error for outcome in done]

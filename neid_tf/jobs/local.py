@@ -20,6 +20,7 @@ def enhance(
     make_function: Callable[[], Callable],
     enhance_clip: Callable[[Job], video.Summary],
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
+    coding: pipeline.Coding | None = None,
 ) -> Iterator[Outcome]:
     """Enhance pictures and videos, each written whole or not at all.
 
@@ -30,6 +31,7 @@ def enhance(
             function; called once there is a picture to do.
         enhance_clip: enhances the video of a job (:func:`neid_tf.video.enhance_video`).
         max_pixels: the largest picture read, in pixels.
+        coding: how pictures are encoded.
 
     Yields:
         What became of each job, in their order. Whatever goes wrong with a job ends it alone.
@@ -44,7 +46,8 @@ def enhance(
         if is_video:
             yield from (_clip_done(job, transfer, enhance_clip) for job in group)
         else:
-            done = pipeline.enhance_files(list(group), function(), transfer, max_pixels)
+            how = (function(), transfer, max_pixels, None, coding)
+            done = pipeline.enhance_files(list(group), *how)
             with contextlib.closing(done):
                 yield from done
 

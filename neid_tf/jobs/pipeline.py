@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import os
 import queue
@@ -10,11 +11,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+import numpy as np
+
 from neid_tf import pictures
-from neid_tf.inference.enhance import in_steps
+from neid_tf.inference.enhance import Enhancement, in_steps
 from neid_tf.jobs.outcome import Outcome, named
 from neid_tf.jobs.plan import Job
 from neid_tf.support.machine import usable_cores
+from neid_tf.video.frames import Enhancer, Frame
 
 MOST_PIXELS = 48_000_000
 """Pixels of the pictures between reading and writing; a larger picture is there alone."""
@@ -37,12 +41,36 @@ class Files(Protocol):
         """Write the target, whole or not at all."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Coding:
+    """How pictures are encoded.
+
+    Attributes:
+        metadata: one of :data:`neid_tf.pictures.METADATA`.
+        jpeg_quality: 1 to 100.
+    """
+
+    metadata: str = "keep"
+    jpeg_quality: int = 95
+
+    def check(self, job: Job, picture: pictures.Picture, scale: int) -> tuple[str, ...]:
+        """Return notes on what is lost, before anything is computed.
+
+        Raises:
+            PictureError: where the target can't hold the picture, ``scale`` times as large.
+        """
+        height, width = (side * scale for side in picture.pixels.shape[:2])
+        pictures.check_target(job.target, height, width, picture.format)
+        return picture.notes + pictures.left_out(job.target, picture, self.metadata)
+
+
 def enhance_files(
     jobs: Iterable[Job],
     function,
     files: Files,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
+    coding: Coding | None = None,
 ) -> Iterator[Outcome]:
     """Enhance pictures, each written whole or not at all.
 
@@ -57,6 +85,7 @@ def enhance_files(
         files: where jobs are read and written.
         max_pixels: the largest picture read, in pixels.
         threads: cores to use; None for all, 8 at most.
+        coding: how pictures are encoded.
 
     Yields:
         What became of each job, in their order. Whatever goes wrong with a picture ends that
@@ -64,7 +93,7 @@ def enhance_files(
         and leaves out the others.
     """
     threads = threads or min(usable_cores(), 8)
-    line = _FilePipeline(in_steps(function), files, max_pixels, threads)
+    line = _FilePipeline(in_steps(function), files, max_pixels, threads, coding or Coding())
     feeder = threading.Thread(target=line.feed, args=(jobs,), name="neid-read", daemon=True)
     feeder.start()
     try:
@@ -106,8 +135,8 @@ class _PixelBudget:
 class _FilePipeline:
     """One thread reads files; a pool decodes, computes and encodes a picture in each thread."""
 
-    def __init__(self, steps, files: Files, max_pixels: int, threads: int) -> None:
-        self.steps, self.files, self.max_pixels = steps, files, max_pixels
+    def __init__(self, steps, files: Files, max_pixels: int, threads: int, coding: Coding) -> None:
+        self.steps, self.files, self.max_pixels, self.coding = steps, files, max_pixels, coding
         self.budget, self.opened = _PixelBudget(MOST_PIXELS), queue.SimpleQueue()
         self.computing, self.next = _PixelBudget(threads * _LEAST_PIXELS), threading.Lock()
         self.warm, self._making = False, threading.Lock()
@@ -152,12 +181,41 @@ class _FilePipeline:
     def _do(self, job: Job, data: bytes, pixels: int) -> tuple[str, ...]:
         """Do a job; return notes on what could not be kept."""
         picture = pictures.decode(job.source, data, self.max_pixels)
-        # The decoded pixels, and what was computed with, are not kept while it is encoded.
-        picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
-        self.files.write(job, pictures.encode(job.target, picture))
-        return ()
+        notes = self.coding.check(job, picture, getattr(self.steps, "scale", 1))
+        if picture.pages > 1 and pictures.holds_all(job.target, picture):
+            del picture
+            content = pictures.encode_all(
+                job.target, self._pages(job, data, pixels), self.coding.metadata
+            )
+        else:
+            # The decoded pixels, and what was computed with, are not kept while it is encoded.
+            picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
+            content = pictures.encode(job.target, picture, *dataclasses.astuple(self.coding))
+        self.files.write(job, content)
+        return notes
 
-    def _enhanced(self, image, pixels: int):
+    def _pages(self, job: Job, data: bytes, pixels: int) -> Iterator[pictures.Picture]:
+        """Yield the pages of a file, or the frames of an animation, enhanced."""
+        enhance, time = None, 0.0
+        for page in pictures.decode_all(job.source, data, self.max_pixels):
+            enhance = enhance or self._frame_enhancer(page)
+            try:
+                yield page.with_pixels(self._enhanced(page.pixels, pixels, enhance, time))
+            except Exception as error:
+                raise named(job, error) from error
+            time += page.extras.duration
+
+    def _frame_enhancer(self, frame: pictures.Picture):
+        """Return what enhances the frames of an animation as those of a video; None for others."""
+        is_8_bit = frame.pixels.dtype == np.uint8  # As the frames of a video are.
+        if frame.extras.duration and is_8_bit and isinstance(self.steps, Enhancement):
+            return Enhancer(self.steps.model, self.steps.scale, self.steps.strength)
+        return None
+
+    def _enhanced(self, image, pixels: int, enhancer=None, time: float = 0.0):
+        if enhancer:
+            with self._compute_slot(pixels):
+                return enhancer([Frame(image, 0, 0, time)])[0]
         batch = self.steps.prepare(image)
         with self._compute_slot(pixels) as steps:
             return steps.compute(image, batch)

@@ -14,7 +14,6 @@ from neid_tf.pictures.raster import Extras, FormatError, Raster
 
 LONGEST_SIDE = 65_500
 """The longest side that libjpeg writes, in pixels."""
-QUALITY = 95
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _LONGEST_SEGMENT = 65_533
@@ -87,7 +86,7 @@ def _notes(found: list[tuple[int, bytes]]) -> tuple[str, ...]:
 
 
 def encode_jpeg(raster: Raster) -> bytes:
-    """Encode 8-bit gray or RGB as JPEG of quality 95 with full colour resolution (4:4:4).
+    """Encode 8-bit gray or RGB as JPEG with full colour resolution (4:4:4).
 
     Raises:
         FormatError: if a side is longer than 65,500 pixels.
@@ -100,7 +99,7 @@ def encode_jpeg(raster: Raster) -> bytes:
         "JPEG",
         exif=exif if exif and len(exif) <= _LONGEST_SEGMENT else b"",
         icc_profile=raster.icc,
-        quality=QUALITY,
+        quality=raster.quality,
         subsampling=0,
     )
     data = file.getvalue()

@@ -10,6 +10,9 @@ from PIL import Image
 from neid_tf.pixels.samples import quantise
 from neid_tf.support.errors import NeidError
 
+JPEG_QUALITY = 95
+"""The quality that a JPEG is written with unless another is asked for, of 1 to 100."""
+
 
 class FormatError(NeidError):
     """A picture that cannot be decoded or encoded, with a reason a user understands."""
@@ -73,6 +76,7 @@ class Raster:
         valid: H×W, False where the file holds no picture (GeoTIFF's nodata); None for everywhere.
         pages: how many pages or frames the file has.
         notes: what of the file was left out, a line each.
+        quality: that a JPEG is written with, 1 to 100.
     """
 
     samples: np.ndarray
@@ -84,6 +88,7 @@ class Raster:
     valid: np.ndarray | None = None
     pages: int = 1
     notes: tuple[str, ...] = ()
+    quality: int = JPEG_QUALITY
 
 
 def with_channels(samples: np.ndarray) -> np.ndarray:

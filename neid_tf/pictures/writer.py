@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from neid_tf.pictures.formats import FORMATS, WRITTEN_INSTEAD
 from neid_tf.pictures.picture import Picture, PictureError, to_raster
 from neid_tf.pictures.png import TEXT_CHUNKS
 from neid_tf.pictures.quiet import library_warnings_silenced
-from neid_tf.pictures.raster import FormatError, Raster
+from neid_tf.pictures.raster import JPEG_QUALITY, FormatError, Raster
 from neid_tf.support import files
 from neid_tf.support.errors import errors_named
 
@@ -20,13 +21,18 @@ METADATA = ("keep", "none")
 """What may become of metadata: kept as far as the format holds it, or left out."""
 
 
-def write(path: str | os.PathLike[str], picture: Picture, metadata: str = "keep") -> None:
+def write(
+    path: str | os.PathLike[str],
+    picture: Picture,
+    metadata: str = "keep",
+    jpeg_quality: int = JPEG_QUALITY,
+) -> None:
     """Write a picture file completely or not at all.
 
-    The suffix of the path names the format; without one it is the picture's own. JPEG: quality
-    95, 4:4:4. WebP: lossless if the source was, or else quality 95. PNG, TIFF (compressed and
-    tiled as the source, or else deflate) and BMP keep every sample. What a format cannot hold is
-    converted: fewer bits are rounded to; alpha is laid on white (JPEG); gray becomes RGB (WebP,
+    The suffix of the path names the format; without one it is the picture's own. JPEG: 4:4:4.
+    WebP: lossless if the source was, or else quality 95. PNG, TIFF (compressed and tiled as the
+    source, or else deflate) and BMP keep every sample. What a format cannot hold is converted:
+    fewer bits are rounded to; alpha is laid on white (JPEG); gray becomes RGB (WebP,
     and BMP with alpha). :func:`left_out` says so, and what metadata it cannot hold.
 
     Args:
@@ -34,19 +40,26 @@ def write(path: str | os.PathLike[str], picture: Picture, metadata: str = "keep"
         picture: what to write.
         metadata: "keep", or "none" for nothing but what tells how the samples are to be seen
             (ICC profile, PNG's chunks of colour, GeoTIFF's nodata).
+        jpeg_quality: of a JPEG, 1 to 100.
 
     Raises:
         PictureError: if the suffix is of no known format, or the file cannot be written; what
             was there before is then untouched.
     """
-    write_content(path, encode(path, picture, metadata))
+    write_content(path, encode(path, picture, metadata, jpeg_quality))
 
 
-def encode(path: str | os.PathLike[str], picture: Picture, metadata: str = "keep") -> bytes:
+def encode(
+    path: str | os.PathLike[str],
+    picture: Picture,
+    metadata: str = "keep",
+    jpeg_quality: int = JPEG_QUALITY,
+) -> bytes:
     """Make the content of a picture file of that name; :func:`write` says more."""
     with errors_named(path, PictureError), library_warnings_silenced:
         name = _format_of_suffix(path, picture.format)
         raster = to_raster(picture, FORMATS[name], metadata == "keep")
+        raster = dataclasses.replace(raster, quality=jpeg_quality)
         return _encoded(name, FORMATS[name].encode, raster)
 
 

@@ -1,5 +1,6 @@
 """What ``neid enhance`` does with many files, strange names and bad ones, through the command."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ import pytest
 
 from neid_tf import pictures
 from neid_tf.commands import enhance as command
+from neid_tf.jobs import pipeline
+from neid_tf.pictures.raster import Extras
 from tests.conftest import darkened, picture, write
 
 QUICK = "--method=bimef"
@@ -37,11 +40,11 @@ def enhanced(neid, *arguments, code=0):
 
 
 def test_what_is_passed_over_is_counted(neid, folder):
-    for name in ("1.heic", "2.HEIC", "x.gif", "notes.txt", "noext", ".hidden.png", "sub/3.heic"):
+    for name in ("1.psd", "2.PSD", "x.cr3", "notes.txt", "noext", ".hidden.png", "sub/3.psd"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
     out, err = enhanced(neid, "in", "--output=out")
-    expected = "3 .heic, 1 .gif, 1 .txt, 1 hidden, 1 without a suffix"
+    expected = "3 .psd, 1 .cr3, 1 .txt, 1 hidden, 1 without a suffix"
     assert err == [f"neid: 7 files left out: {expected}"]
     assert out == ["1 written to out, 7 left out"]
     (folder / "a.png").unlink()
@@ -237,6 +240,75 @@ def test_a_fault_of_one_picture_with_debug(neid, folder, monkeypatch, capfd):
 
     assert program.main(["neid", "enhance", "in", "--output=out", "--debug"]) == 1
     assert "in broken" in capfd.readouterr().err
+
+
+def test_all_pages_and_frames_are_done(neid, folder, tmp_path):
+    pages = [pictures.Picture(darkened(picture(16, 20 + n, seed=n))) for n in range(3)]
+    Path("pages.tif").write_bytes(pictures.encode_all("pages.tif", pages))
+    frames = [
+        dataclasses.replace(
+            pictures.Picture(darkened(picture(16, 20, seed=n))), extras=Extras(duration=0.1)
+        )
+        for n in range(4)
+    ]
+    Path("anim.png").write_bytes(pictures.encode_all("anim.png", frames))
+    out, err = enhanced(neid, "pages.tif", "anim.png", "--output=out")
+    assert (out, err) == (["2 written to out"], [])
+    for name, sources in (("pages.tif", pages), ("anim.png", frames)):
+        made = list(pictures.decode_all(name, Path("out", name).read_bytes()))
+        assert [page.pixels.shape for page in made] == [page.pixels.shape for page in sources]
+        for page, source in zip(made, sources, strict=True):
+            assert page.pixels.mean() > 1.5 * source.pixels.mean()
+    _, err = enhanced(neid, "pages.tif", "--output=one.jpg")
+    assert err == ["neid: pages.tif: 2 of its pages are left out: JPEG holds none"]
+
+
+def test_frames_of_an_animation_are_smoothed_as_those_of_a_video(
+    neid, folder, weights_file, monkeypatch
+):
+    times = []
+    real = pipeline.Enhancer.__call__
+
+    def noted(self, frames):
+        times.extend(frame.time for frame in frames)
+        return real(self, frames)
+
+    monkeypatch.setattr(pipeline.Enhancer, "__call__", noted)
+    still = pictures.Picture(darkened(picture(16, 20)), extras=Extras(duration=0.25))
+    Path("anim.png").write_bytes(pictures.encode_all("anim.png", [still] * 3))
+    weights = f"--weights={weights_file}"
+    assert neid("enhance", "anim.png", "--output=out", "--scale=2", weights)[0] == 0
+    assert times == pytest.approx([0.0, 0.25, 0.5])
+    made = [p.pixels for p in pictures.decode_all("x", Path("out/anim.png").read_bytes())]
+    assert [pixels.shape for pixels in made] == [(32, 40, 3)] * 3
+    np.testing.assert_array_equal(made[0], made[2])
+
+
+def test_what_a_format_cannot_hold_is_refused_before_it_is_computed(neid, folder, monkeypatch):
+    write(folder.parent / "wide.png", picture(2, 16_400))
+
+    def never(_):
+        raise AssertionError
+
+    monkeypatch.setattr(command, "_function", lambda: never)
+    code, out, err = neid("enhance", "wide.png", "--output=x.webp")
+    assert (code, out) == (1, "0 written to x.webp, 1 failed\n")
+    assert "the sides of a WEBP are at most 16383 pixels" in err
+
+
+def test_quality_and_metadata(neid, folder, tmp_path):
+    extras = Extras(density=(300.0, 300.0, True), comments=(b"mine",))
+    noisy = np.random.default_rng(0).integers(0, 60, (64, 64, 3), np.uint8)
+    pictures.write(tmp_path / "p.jpg", pictures.Picture(noisy, format="JPEG", extras=extras))
+    sizes = []
+    for flags in (["--jpeg_quality=30"], [], ["--metadata=none"]):
+        enhanced(neid, "p.jpg", "--output=out", "--overwrite", *flags)
+        sizes.append(os.path.getsize("out/p.jpg"))
+        kept = pictures.read("out/p.jpg").extras
+        assert bool(kept.comments) == (flags != ["--metadata=none"])
+    assert sizes[0] < 0.6 * sizes[1]
+    for flag in ("--jpeg_quality=0", "--jpeg_quality=101", "--metadata=some"):
+        assert neid("enhance", "p.jpg", "--output=out", flag)[0] == 2
 
 
 SLOW = """

@@ -9,6 +9,7 @@ import numpy as np
 from neid_tf.pictures import exif as exif_blocks
 from neid_tf.pictures import geo, hidden, metadata, xmp
 from neid_tf.pictures.formats import FORMATS, Format
+from neid_tf.pictures.png import TEXT_CHUNKS
 from neid_tf.pictures.raster import Extras, Raster, resize_alpha, resize_mask
 from neid_tf.pixels.samples import over_white, to_gray, to_type, white
 from neid_tf.support.errors import FileError, NeidError
@@ -179,7 +180,7 @@ def _bare(picture: Picture) -> Picture:
     """Return a picture without its metadata but for what its samples mean."""
     extras = picture.extras
     bare = Extras(
-        chunks=tuple((name, body) for name, body in extras.chunks if name[1:2].isupper()),
+        chunks=tuple(chunk for chunk in extras.chunks if chunk[0] not in TEXT_CHUNKS),
         tags=tuple(tag for tag in extras.tags if tag[0] == geo.NODATA),
         nodata=extras.nodata,
         layout=extras.layout,

@@ -239,9 +239,12 @@ def _exif_from_tags(page: tifffile.TiffPage, data: bytes, orientation: int) -> b
         found.endian, found.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
         found.load_from_fp(io.BytesIO(data), page.offset)
         described = Image.Exif()
-        described.update({tag: found[tag] for tag in TEXT_TAGS if tag in found})
-        if str(described.get(270, "")).startswith('{"shape": '):
-            del described[270]  # What tifffile writes there is about the layout of the file.
+        for tag in TEXT_TAGS:
+            text = str(found.get(tag, ""))
+            # What tifffile writes as a description is about the layout of the file.
+            if text and not text.startswith('{"shape": '):
+                # Pillow reads text as Latin-1 and writes it as ASCII: so its bytes stay.
+                described[tag] = text.encode("latin-1", "replace")
         for tag in SUB_DIRECTORIES:
             if entries := sub_directory(found, tag):
                 described[tag] = entries

@@ -1,0 +1,318 @@
+"""What lies beside the pixels: kept, brought up to date with size and orientation, or told."""
+
+import binascii
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from neid_tf import pictures
+from neid_tf.pictures import Picture, formats, jpeg, left_out, metadata, read, write
+from neid_tf.pictures.raster import Extras
+from tests.pictures.picture_files import PNG_START, chunk, noise, saved, smooth
+
+XMP = b"""<?xpacket begin=""?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description
+ tiff:Orientation="6" exif:PixelXDimension="64" GPano:FullPanoWidthPixels="64"
+ GPano:ProjectionType="equirectangular"><GPano:FullPanoHeightPixels>48</GPano:FullPanoHeightPixels>
+<xmp:Thumbnails><rdf:Alt>DARK</rdf:Alt></xmp:Thumbnails><dc:creator>me &#228;</dc:creator>
+</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"""
+IPTC = b"\x1c\x02\x78\x00\x05hello\x1c\x02\x50\x00\x02me"
+HOLDS_XMP = (".jpg", ".png", ".tif", ".webp")
+HOLDS_IPTC = (".jpg", ".png", ".tif")
+
+
+def enlarged(picture, scale):
+    """The picture with brighter pixels, of `scale` times its size."""
+    return picture.with_pixels(picture.pixels.repeat(scale, 0).repeat(scale, 1) | np.uint8(1))
+
+
+def png_with(*chunks):
+    """A PNG of `smooth` with further chunks behind its header."""
+    plain = saved(Image.fromarray(smooth()), "PNG")
+    return plain[:33] + b"".join(chunk(*c) for c in chunks) + plain[33:]
+
+
+def read_bytes(tmp_path, data):
+    """Read a file of these bytes."""
+    (tmp_path / "in").write_bytes(data)
+    return read(tmp_path / "in")
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("target", HOLDS_XMP)
+@pytest.mark.parametrize("source", HOLDS_XMP)
+def test_xmp_is_kept_and_follows_the_size(source, target, scale, tmp_path):
+    write(tmp_path / f"a{source}", Picture(smooth(), extras=Extras(xmp=XMP)))
+    with Image.open(tmp_path / f"a{source}") as image:
+        assert b"equirectangular" in image.info["xmp"]
+    picture = read(tmp_path / f"a{source}")
+    write(tmp_path / f"b{target}", enlarged(picture, scale))
+    with Image.open(tmp_path / f"b{target}") as image:
+        packet = image.info["xmp"]
+    assert b'tiff:Orientation="1"' in packet
+    assert b'exif:PixelXDimension="%d"' % (64 * scale) in packet
+    assert b'GPano:FullPanoWidthPixels="%d"' % (64 * scale) in packet
+    assert b">%d</GPano:FullPanoHeightPixels>" % (48 * scale) in packet
+    assert b'ProjectionType="equirectangular"' in packet
+    assert b"me &#228;" in packet
+    assert b"DARK" not in packet
+
+
+@pytest.mark.parametrize("target", HOLDS_IPTC)
+@pytest.mark.parametrize("source", HOLDS_IPTC)
+def test_iptc_is_kept(source, target, tmp_path):
+    write(tmp_path / f"a{source}", Picture(smooth(), extras=Extras(iptc=IPTC)))
+    write(tmp_path / f"b{target}", read(tmp_path / f"a{source}"))
+    assert read(tmp_path / f"b{target}").extras.iptc == IPTC
+
+
+def test_iptc_as_others_write_it(tmp_path):
+    from PIL import IptcImagePlugin
+
+    block = b"8BIM\x04\x06\x03abc\0\0\0\x03xyz\0" + metadata.photoshop_of_iptc(IPTC)[14:]
+    segment = b"Photoshop 3.0\0" + block
+    data = saved(Image.fromarray(smooth()), "JPEG")
+    data = data[:2] + b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+    picture = read_bytes(tmp_path, data)
+    assert picture.extras.iptc == IPTC
+    write(tmp_path / "b.jpg", picture)
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert IptcImagePlugin.getiptcinfo(image) == {(2, 120): b"hello", (2, 80): b"me"}
+
+
+@pytest.mark.parametrize("target", [".jpg", ".png", ".tif", ".bmp"])
+@pytest.mark.parametrize("source", [".jpg", ".png", ".tif", ".bmp"])
+def test_density_is_kept(source, target, tmp_path):
+    Image.fromarray(smooth()).save(tmp_path / f"a{source}", dpi=(300, 150))
+    write(tmp_path / f"b{target}", enlarged(read(tmp_path / f"a{source}"), 2))
+    with Image.open(tmp_path / f"b{target}") as image:
+        assert image.info["dpi"] == pytest.approx((300, 150), rel=1e-3)
+
+
+def test_density_turns_with_the_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", dpi=(300, 150), exif=exif)
+    assert read(tmp_path / "a.jpg").extras.density == (150, 300, True)
+
+
+def test_no_density_is_not_made_up(tmp_path):
+    for suffix in (".jpg", ".png", ".tif", ".bmp"):
+        write(tmp_path / f"a{suffix}", Picture(smooth()))
+        assert read(tmp_path / f"a{suffix}").extras.density is None
+
+
+@pytest.mark.parametrize("target", [".jpg", ".png"])
+@pytest.mark.parametrize("source", [".jpg", ".png"])
+def test_comments_are_kept(source, target, tmp_path):
+    write(tmp_path / f"a{source}", Picture(smooth(), extras=Extras(comments=(b"one", b"two"))))
+    write(tmp_path / f"b{target}", read(tmp_path / f"a{source}"))
+    assert read(tmp_path / f"b{target}").extras.comments == (b"one", b"two")
+    with Image.open(tmp_path / f"b{target}") as image:
+        assert image.info.get("comment", image.info.get("Comment")) in (b"one", b"two", "two")
+
+
+CHUNKS = [
+    *((b"gAMA", b"\0\1\x86\xa0"), (b"cHRM", bytes(range(32))), (b"cICP", bytes([9, 16, 0, 1]))),
+    *((b"tEXt", b"Author\0me"), (b"zTXt", b"Title\0\0" + zlib.compress(b"dusk"))),
+    *(
+        (b"iTXt", b"Description\0\0\0de\0\0D\xc3\xa4mmerung"),
+        (b"tIME", bytes([7, 232, 1, 1, 0, 0, 0])),
+    ),
+]
+
+
+def test_text_and_colour_of_a_png_are_kept(tmp_path):
+    picture = read_bytes(tmp_path, png_with(*CHUNKS))
+    write(tmp_path / "b.png", enlarged(picture, 1))
+    data = (tmp_path / "b.png").read_bytes()
+    for name, body in CHUNKS:
+        assert data.count(chunk(name, body)) == 1
+    order = [data.index(name) for name in (b"IHDR", b"gAMA", b"cHRM", b"IDAT")]
+    assert order == sorted(order)
+    write(tmp_path / "none.png", picture, metadata="none")
+    bare = (tmp_path / "none.png").read_bytes()
+    assert [chunk(*c) in bare for c in CHUNKS] == [True] * 3 + [False] * 4
+
+
+@pytest.mark.parametrize("name", [b"tEXt", b"zTXt"])
+@pytest.mark.parametrize("kind", ["exif", "APP1", "iptc", "xmp"])
+def test_raw_profiles_of_imagemagick(kind, name, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    value = {"iptc": metadata.photoshop_of_iptc(IPTC)[14:], "xmp": XMP}.get(kind, exif.tobytes())
+    text = b"\n%s\n%8d\n%s\n" % (kind.encode(), len(value), binascii.hexlify(value))
+    packed = b"\0" + zlib.compress(text) if name == b"zTXt" else text
+    picture = read_bytes(
+        tmp_path, png_with((name, f"Raw profile type {kind}".encode() + b"\0" + packed))
+    )
+    if kind == "iptc":
+        assert picture.extras.iptc == IPTC
+    elif kind == "xmp":
+        assert b"GPano" in picture.extras.xmp
+    else:
+        assert picture.pixels.shape == (64, 48, 3)  # It is turned.
+        write(tmp_path / "b.jpg", picture)
+        with Image.open(tmp_path / "b.jpg") as image:
+            assert image.getexif()[0x010F] == "Maker"
+
+
+BROKEN_TEXTS = {
+    "bomb": (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(10**8))),
+    "junk": (b"zTXt", b"Raw profile type exif\0\0junk"),
+    "no hexadecimals": (b"tEXt", b"Raw profile type exif\0\nexif\n 4\nzzzz"),
+    "no keyword": (b"tEXt", b""),
+    "xmp in Latin-1": (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0\xe4\xff"),
+    "packed junk": (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0junk"),
+    "short density": (b"pHYs", b"\0\0"),
+    "no dots": (b"pHYs", bytes(9)),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_TEXTS)
+def test_broken_chunks_do_not_cost_the_picture(name, tmp_path):
+    picture = read_bytes(tmp_path, png_with(BROKEN_TEXTS[name]))
+    np.testing.assert_array_equal(picture.pixels, smooth())
+    write(tmp_path / "b.png", picture)
+    np.testing.assert_array_equal(read(tmp_path / "b.png").pixels, smooth())
+
+
+def exif_with_thumbnail(size=(64, 48), room=0):
+    """An EXIF block of a camera: the picture's size, twice, and a dark thumbnail."""
+    thumbnail = saved(Image.new("RGB", (32, 24), (3, 2, 1)), "JPEG", quality=95) + bytes(room)
+    first = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    first[0x0100], first[0x0101], first[0x0112] = (*size, 1)
+    first[0x8769] = {0xA002: size[0], 0xA003: size[1], 0x9003: "2024:01:02 03:04:05"}
+    head = first.tobytes(8)
+    block = bytearray(b"II*\0\x08\0\0\0" + head)
+    count = struct.unpack_from("<H", block, 8)[0]
+    struct.pack_into("<I", block, 10 + 12 * count, len(block))
+    entries = [(0x0100, 3, 1, 32), (0x0101, 3, 1, 24), (0x0103, 3, 1, 6)]
+    entries += [(0x0112, 3, 1, 6), (0x0201, 4, 1, 0), (0x0202, 4, 1, len(thumbnail))]
+    start = len(block) + 2 + 12 * len(entries) + 4
+    entries[4] = (0x0201, 4, 1, start)
+    block += struct.pack("<H", len(entries))
+    block += b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"Exif\0\0" + bytes(block) + bytes(4) + thumbnail, thumbnail
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_size_and_thumbnail_in_exif_follow(suffix, scale, tmp_path):
+    block, dark = exif_with_thumbnail(room=4000)
+    Image.fromarray(smooth()).save(tmp_path / f"a{suffix}", exif=block)
+    picture = read(tmp_path / f"a{suffix}")
+    write(tmp_path / f"b{suffix}", enlarged(picture, scale))
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        found = image.getexif()
+        camera, small = found.get_ifd(0x8769), found.get_ifd(ExifTags.IFD.IFD1)
+        assert (found[0x0100], found[0x0101]) == image.size == (64 * scale, 48 * scale)
+        assert (camera[0xA002], camera[0xA003]) == image.size
+        assert camera[0x9003] == "2024:01:02 03:04:05"
+        data = image.info["exif"].removeprefix(b"Exif\0\0")
+    start = small[0x0201]
+    with Image.open(io.BytesIO(data[start : start + small[0x0202]])) as thumbnail:
+        assert thumbnail.size == (small[0x0100], small[0x0101])
+        assert small[0x0112] == 1
+        assert max(thumbnail.size) <= 160
+        expected = np.asarray(Image.fromarray(smooth()).resize(thumbnail.size), float)
+        assert np.abs(np.asarray(thumbnail, float) - expected).mean() < 12
+    assert dark not in data
+
+
+def test_thumbnail_without_room_is_taken_out(tmp_path):
+    block, dark = exif_with_thumbnail()
+    Image.fromarray(noise(48, 64, 3)).save(tmp_path / "a.png", exif=block)
+    write(tmp_path / "b.png", read(tmp_path / "a.png"))
+    with Image.open(tmp_path / "b.png") as image:
+        assert 0x0201 not in image.getexif().get_ifd(ExifTags.IFD.IFD1)
+        assert dark not in image.info["exif"]
+
+
+def test_turned_picture_says_its_new_size(tmp_path):
+    block = Image.Exif()
+    block[0x0112], block[0x0100], block[0x0101] = 6, 64, 48
+    block[0x8769] = {0xA002: 64, 0xA003: 48}
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=block)
+    write(tmp_path / "b.jpg", read(tmp_path / "a.jpg"))
+    with Image.open(tmp_path / "b.jpg") as image:
+        camera = image.getexif().get_ifd(0x8769)
+        assert image.size == (camera[0xA002], camera[0xA003]) == (48, 64)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_metadata_may_be_left_out(suffix, tmp_path):
+    block, _ = exif_with_thumbnail()
+    extras = Extras(xmp=XMP, iptc=IPTC, density=(300, 300, True), comments=(b"secret",))
+    write(tmp_path / f"a{suffix}", Picture(smooth(), exif=block, extras=extras), metadata="none")
+    data = (tmp_path / f"a{suffix}").read_bytes()
+    for word in (b"Exif", b"eXIf", b"EXIF", b"GPano", b"hello", b"secret", b"2024:01:02"):
+        assert word not in data
+    back = read(tmp_path / f"a{suffix}")
+    assert (back.exif, back.extras.xmp, back.extras.iptc, back.extras.comments) == (
+        None,
+        None,
+        None,
+        (),
+    )
+
+
+def test_what_a_format_cannot_hold_is_told():
+    extras = Extras(
+        xmp=XMP, iptc=IPTC, density=(300, 300, True), comments=(b"c",), chunks=tuple(CHUNKS)
+    )
+    picture = Picture(noise(4, 5, 3, np.uint16), np.ones((4, 5), np.uint16), extras=extras)
+    assert left_out("a.png", picture) == ()
+    told = " ".join(left_out("a.bmp", picture))
+    for word in ("uint16 samples become uint8", "XMP", "IPTC", "comments", "text", "colour chunks"):
+        assert word in told
+    assert "density" not in told
+    assert "transparency is laid on white" in " ".join(left_out("a.jpg", picture))
+    assert "XMP" not in " ".join(left_out("a.bmp", picture, metadata="none"))
+
+
+@pytest.mark.parametrize("name", [n for n, f in formats.FORMATS.items() if f.encode])
+def test_the_table_says_what_is_true(name, tmp_path):
+    """Each kind of metadata that the table promises comes back, and no other."""
+    block = Image.Exif()
+    block[0x010F] = "Maker"
+    extras = Extras(XMP, IPTC, (300, 150, True), (b"c",), tuple(CHUNKS[:1] + CHUNKS[3:4]))
+    picture = Picture(smooth(), format=name, exif=block.tobytes(), extras=extras)
+    path = tmp_path / f"a{formats.FORMATS[name].suffixes[0]}"
+    write(path, picture)
+    back = read(path)
+    names = [name for name, _ in back.extras.chunks]
+    held = {"EXIF": back.exif, "XMP": back.extras.xmp, "IPTC": back.extras.iptc}
+    held |= {"density": back.extras.density, "comments": back.extras.comments}
+    held |= {"text": b"tEXt" in names, "colour chunks": b"gAMA" in names}
+    for kind, value in held.items():
+        assert bool(value) == (kind in formats.FORMATS[name].keeps), kind
+    assert f"| {name} |" in formats.table()
+
+
+def test_multi_picture_files_are_told(tmp_path):
+    frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(2)]
+    data = saved(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert "further pictures" in read_bytes(tmp_path, data).notes[0]
+
+
+def test_segments_of_a_damaged_jpeg_end():
+    assert list(jpeg.segments(b"\xff\xd8\xff\xe1\0\0\xff\xe1\0\0")) != []
+    assert list(jpeg.segments(b"\xff\xd8\xff\xff\xff\xff")) == []
+
+
+def test_text_of_a_tiff_keeps_its_bytes(tmp_path):
+    text = "D\u00e4mmerung \u591c".encode()
+    tags = [(315, "s", 0, text, True)]
+    tifffile.imwrite(tmp_path / "a.tif", smooth(), photometric="rgb", metadata=None, extratags=tags)
+    write(tmp_path / "b.tif", read(tmp_path / "a.tif"))
+    assert text in (tmp_path / "b.tif").read_bytes()
+
+
+def test_png_signature_is_said_once():
+    assert formats.png.SIGNATURE == PNG_START
+    assert pictures.METADATA == ("keep", "none")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neid_tf.inference.network import Network, NetworkError, as_network
+from neid_tf.inference.network import Context, Network, NetworkError, as_network
 from neid_tf.pixels.resample import bands, double, halve, pad_to_even
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
@@ -60,19 +60,27 @@ class Enhancement:
         """Return the enhanced picture."""
         return self.compute(image, self.prepare(image))
 
-    def compute(self, image: np.ndarray, batch: np.ndarray) -> np.ndarray:
+    def compute(
+        self, image: np.ndarray, batch: np.ndarray, context: Context | None = None
+    ) -> np.ndarray:
         """Return the enhanced picture for a picture and its batch.
 
         A large one is finished tile by tile, so that it is never there in floating point whole.
+
+        Args:
+            image: the picture, as for :func:`enhance`.
+            batch: what :meth:`prepare` made of it.
+            context: what the network read off the whole picture, or a mean of what it read off
+                several; None for what is read off the batch.
 
         Raises:
             NetworkError: where the network fails, or gives values that are no numbers.
         """
         if self.scale == 2 and self.strength < 1.0:
-            return self.finish(image, self.predict(batch))
+            return self.finish(image, self.model.run_with_context(batch, context or {}))
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
-        for rows, columns, output in self.model.pieces(batch, self._full_size(image)):
+        for rows, columns, output in self.model.pieces(batch, self._full_size(image), context):
             target = enhanced[rows, columns]
             output = output[0, : target.shape[0], : target.shape[1]]
             self._finish_into(target, image[rows, columns], output)

@@ -98,14 +98,22 @@ class Network(abc.ABC):
             return self._run(batch, context, box, picture)
 
     def pieces(
-        self, batch: np.ndarray, picture: np.ndarray | None = None
+        self,
+        batch: np.ndarray,
+        picture: np.ndarray | None = None,
+        context: Context | None = None,
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Enhance one picture as a call does; yield it piece by piece.
+
+        Args:
+            batch: as for a call, of one picture.
+            picture: as for a call.
+            context: what :meth:`read_context` returned; None for what is read off the batch.
 
         Yields:
             The rows and columns of the output that a piece fills, two slices, and the piece.
         """
-        yield slice(None), slice(None), self(batch, picture)
+        yield slice(None), slice(None), self.run_with_context(batch, context or {}, None, picture)
 
     def on_one_core(self) -> Network:
         """Return the same for pictures that are computed beside each other, each on its core."""

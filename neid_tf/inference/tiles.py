@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neid_tf.inference.network import Network, as_network
+from neid_tf.inference.network import Context, Network, as_network
 from neid_tf.pixels.resample import area_reduce
 
 TILE = 512
@@ -42,18 +42,27 @@ class Tiled(Network):
         return self if alone is self.network else Tiled(alone, self.tile)
 
     def pieces(
-        self, batch: np.ndarray, picture: np.ndarray | None = None
+        self,
+        batch: np.ndarray,
+        picture: np.ndarray | None = None,
+        context: Context | None = None,
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Enhance one picture as a call does; yield it tile by tile.
+
+        Args:
+            batch: as for a call, of one picture.
+            picture: as for a call.
+            context: what :meth:`whole_context` returned; None for what is read off the batch.
 
         Yields:
             The rows and columns of the output that a piece fills, two slices, and the piece.
         """
         _, height, width, _ = batch.shape
         if max(height, width) <= self.tile:
-            yield slice(None), slice(None), self.network(batch, picture)
+            yield from self.network.pieces(batch, picture, context)
             return
-        context = self._whole_context(batch)
+        if context is None:
+            context = self.whole_context(batch)
         for rows in self._spans(height):
             for columns in self._spans(width):
                 yield self._enhance_tile(batch, picture, context, rows, columns)
@@ -72,8 +81,8 @@ class Tiled(Network):
     def _read(self, batch):
         return self.network.read_context(batch)
 
-    def _whole_context(self, batch):
-        """Return what the tiles are given, read off the reduced picture."""
+    def whole_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the tiles of one picture are given, read off the reduced picture."""
         side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
         return self.network.read_context(area_reduce(batch[0], side)[None]) if self.context else {}
 

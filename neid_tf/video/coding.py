@@ -1,8 +1,15 @@
 """How the frames of a video are coded: colour, direction, and what gets lost of it."""
 
+from __future__ import annotations
+
 import dataclasses
+import typing
+from collections.abc import Callable
 
 import numpy as np
+
+if typing.TYPE_CHECKING:
+    import av
 
 ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
 """Bicubic, full chroma, accurate rounding: what swscale does by default darkens by a level."""
@@ -81,3 +88,24 @@ def display_matrix(frame):
                 return np.frombuffer(data, np.int32).tolist()
     except ValueError:  # PyAV does not know all kinds of side data.
         return None
+
+
+def upright(frame: av.VideoFrame) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return the function that turns frames N×H×W×3 as players show them, or None.
+
+    Args:
+        frame: a frame of the video, whose side data say how it is to be turned. Turns that are
+            no quarters are left out.
+    """
+    matrix = display_matrix(frame)
+    if matrix is None:
+        turns = round(frame.rotation / 90) % 4
+        return (lambda images: np.rot90(images, turns, (1, 2))) if turns else None
+    a, b, _, c, d = matrix[:5]
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        return lambda images: _mirrored(np.swapaxes(images, 1, 2), b < 0, c < 0)
+    return (lambda images: _mirrored(images, d < 0, a < 0)) if a < 0 or d < 0 else None
+
+
+def _mirrored(images, rows, columns):
+    return images[:, :: -1 if rows else 1, :: -1 if columns else 1]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from neid_tf.pictures import DEFAULT_MAX_PIXELS
+from neid_tf.video.coding import upright
 from neid_tf.video.frames import SMOOTHING, Enhancer, Frame
 from neid_tf.video.reader import Reader
 from neid_tf.video.writer import WRITABLE, OthersRefused, Writer, container_for, whole_file
@@ -97,7 +98,7 @@ def _enhance_once(source, target, settings, progress, max_pixels, alone=""):
     """Enhance a video; without its sound and text where ``alone`` says why."""
     kind, scale = container_for(target), settings[1]
     with contextlib.closing(Reader(source, max_pixels)) as reader:
-        enhancer = Enhancer(*settings)
+        enhancer = Enhancer(*settings, upright=upright(reader.first))
         with (
             whole_file(target) as temporary,
             contextlib.closing(Writer(temporary, target, kind, reader, scale, alone)) as writer,
@@ -118,7 +119,8 @@ def _enhance_all(reader, enhancer, writer, progress):
                 progress(writer.frames, reader.total)
         batch.clear()
 
-    with contextlib.closing(_ahead(reader.items(), 2 * size)) as items:
+    waiting = 2 * size if size > 1 else 1  # large frames are few
+    with contextlib.closing(_ahead(reader.items(), waiting)) as items:
         for item in items:
             if isinstance(item, Frame):
                 batch.append(item)

@@ -6,13 +6,15 @@ trembles with the noise, and the brightness with it. So the context is averaged 
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from neid_tf.inference.enhance import adjust, check_finite, check_settings, halves
+from neid_tf.inference.enhance import Enhancement, adjust, check_finite, check_settings, halves
 from neid_tf.inference.network import as_network
+from neid_tf.inference.tiles import Tiled
 from neid_tf.pixels.resample import halve, pad_to_even
-from neid_tf.pixels.samples import from_float, to_float
+from neid_tf.pixels.samples import from_float, to_float, to_type
 from neid_tf.support.errors import NeidError
 
 SMOOTHING = 0.5
@@ -48,12 +50,21 @@ class Enhancer:
         scale: 1 or 2, as in :func:`neid_tf.enhance`.
         strength: as in :func:`neid_tf.enhance`.
         smoothing: time constant in seconds; 0 enhances each frame by itself.
+        upright: function from frames, N×H×W×3, to these as they are shown; None where they are
+            stored so. The network reads its context off frames that stand on their feet.
 
     Raises:
         ValueError: for a scale, strength or smoothing out of range.
     """
 
-    def __init__(self, model, scale=1, strength=1.0, smoothing=SMOOTHING):
+    def __init__(
+        self,
+        model: object,
+        scale: int = 1,
+        strength: float = 1.0,
+        smoothing: float = SMOOTHING,
+        upright: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self.network = as_network(model)
         check_settings(self.network, scale, strength)
         if not (np.isfinite(smoothing) and smoothing >= 0.0):
@@ -61,18 +72,24 @@ class Enhancer:
         self.scale, self.strength = scale, strength
         self.halves = halves(self.network, scale)
         self.average = TimeAverage(smoothing) if smoothing and self.network.context else None
+        self._upright = upright or (lambda images: images)
+        self._reads = bool(self.network.context and (self.average or upright))
+        self._large = Enhancement(Tiled(model), scale, strength) if self.network.tileable else None
 
     @property
-    def cuts(self):
+    def cuts(self) -> int:
         """Scene cuts so far; 0 where nothing is averaged."""
         return self.average.cuts if self.average else 0
 
-    def batch_size(self, width, height):
-        """Return how many frames of this size go through the model at once."""
-        pixels = width * height // (4 if self.halves else 1)
-        return max(1, min(_BATCH, _BATCH_PIXELS // max(pixels, 1)))
+    def batch_size(self, width: int, height: int) -> int:
+        """Return how many frames of this size, in pixels, go through the model at once."""
+        return max(1, min(_BATCH, _BATCH_PIXELS // max(self._inputs(width, height), 1)))
 
-    def __call__(self, frames):
+    def _inputs(self, width, height):
+        """Return how many pixels of the network's input a frame has."""
+        return width * height // (4 if self.halves else 1)
+
+    def __call__(self, frames: Sequence[Frame]) -> list[np.ndarray]:
         """Enhance :class:`Frame` s that follow each other and the ones of the last call.
 
         Returns:
@@ -81,8 +98,10 @@ class Enhancer:
         Raises:
             ValueError: where the model gives another number of pictures or another size.
         """
-        pixels = np.stack([frame.pixels for frame in frames])
-        pixels = to_float(pixels)
+        height, width, _ = frames[0].pixels.shape
+        if self._large and self._inputs(width, height) > _BATCH_PIXELS:
+            return [self._in_tiles(frame) for frame in frames]
+        pixels = to_float(np.stack([frame.pixels for frame in frames]))
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
         count, height, width, _ = pixels.shape
         expected = (count, height * self.scale, width * self.scale, 3)
@@ -92,18 +111,34 @@ class Enhancer:
         check_finite(output)
         return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
 
+    def _in_tiles(self, frame):
+        """Enhance a large frame as a large picture, under the averaged context."""
+        batch = self._large.prepare(frame.pixels)
+        context = None
+        if self._reads:
+            read = self._large.model.whole_context(self._upright(batch))
+            context = self._averaged(read, batch, [frame])
+        return to_type(self._large.compute(frame.pixels, batch, context), np.uint8)
+
     def _predicted(self, images, frames, pixels):
         refined = self.network.refines and self.halves
         full = pad_to_even(pixels) if refined else None
-        if not self.average:
+        if not self._reads:
             return self.network(images, full)
-        read = self.network.read_context(images)
+        read = self.network.read_context(self._upright(images))
+        given = self._averaged(read, images, frames)
+        return self.network.run_with_context(images, given, None, full)
+
+    def _averaged(self, read, images, frames):
+        """Return the context of frames that follow each other, averaged over time."""
+        if not self.average:
+            return read
         given = {name: np.empty_like(vectors) for name, vectors in read.items()}
         for i, frame in enumerate(frames):
             vectors = {name: read[name][i] for name in read}
             for name, vector in self.average(vectors, thumbnail(images[i]), frame.time).items():
                 given[name][i] = vector
-        return self.network.run_with_context(images, given, None, full)
+        return given
 
     def _finished(self, pixels, output):
         output = np.clip(output, 0.0, 1.0)

@@ -14,6 +14,7 @@ from neid_tf.video.reader import VideoError, errors_of
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
 _STREAM_TAGS = ("language", "title", "handler_name", "creation_time")
+_LARGE = 2**24  # pixels of a frame: 40 frames of this size, as usual, would take 1 GB
 _NO_PLACE = "the file has no place for it"
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
 _FILE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
@@ -126,7 +127,7 @@ class Writer:
         self.stream = self.output.add_stream(
             self.kind.codec,
             rate=reader.rate,
-            options=dict(self.kind.codec_options),
+            options=self._codec_options(width * height),
             width=width,
             height=height,
             pix_fmt="yuv420p",
@@ -138,6 +139,13 @@ class Writer:
         context.flags |= _FRAME_DURATION
         context.colorspace, context.color_range = color.tag, color.range
         context.color_primaries, context.color_trc = color.primaries, color.curve
+
+    def _codec_options(self, pixels):
+        """Return the encoder's options; it looks ahead at fewer frames where these are large."""
+        options = dict(self.kind.codec_options)
+        if self.kind.codec == "libx264" and pixels > _LARGE:
+            options |= {"rc-lookahead": "2", "bf": "0", "refs": "1", "thread_type": "slice"}
+        return options
 
     def _set_geometry(self, reader, scale):
         """Keep the shape of the pixels and the rotation."""

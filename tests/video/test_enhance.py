@@ -16,6 +16,7 @@ import pytest
 av = pytest.importorskip("av")
 
 from neid_tf import video  # noqa: E402
+from neid_tf.support.errors import NeidError  # noqa: E402
 from neid_tf.support.libraries import install_extra  # noqa: E402
 from neid_tf.video import Frame, VideoError, enhance_video  # noqa: E402
 from tests.video.test_frames import double, grays, noisy, sensitive_model  # noqa: E402
@@ -255,7 +256,7 @@ def test_an_interruption_leaves_nothing_behind(error, tmp_path):
     try:
         if error == "disk full":
             resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
-        with pytest.raises((KeyboardInterrupt, RuntimeError, VideoError)) as raised:
+        with pytest.raises((KeyboardInterrupt, NeidError)) as raised:
             enhance_video(source, target, model)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 from neid_tf import models
-from neid_tf.video import frames
+from neid_tf.inference.enhance import Enhancement
+from neid_tf.inference.tiles import Tiled
+from neid_tf.video import coding, frames
+from neid_tf.video import frames as module
 from neid_tf.video.frames import Enhancer, Frame, TimeAverage
 
 
@@ -114,3 +117,63 @@ def test_bad_values_are_named(tmp_path):
         Enhancer(models.inference_model(models.build("unet", filters=4, depth=1)), scale=2)
     with pytest.raises(ValueError, match="shape"):
         Enhancer(lambda batch: batch)(as_frames(grays([50])))
+
+
+TURNS = {
+    "quarter": ([0, 65536, 0, -65536, 0], lambda shown: np.rot90(shown, 1), 0.5),
+    "half": ([-65536, 0, 0, 0, -65536], lambda shown: np.rot90(shown, 2), 0.0),
+    "three quarters": ([0, -65536, 0, 65536, 0], lambda shown: np.rot90(shown, 3), 0.0),
+    "mirrored": ([-65536, 0, 0, 0, 65536], lambda shown: shown[:, ::-1], 0.5),
+}
+
+
+@pytest.mark.parametrize(("matrix", "stored", "smoothing"), TURNS.values(), ids=TURNS)
+def test_turned_frames_get_the_exposure_of_upright_ones(
+    matrix, stored, smoothing, sensitive, monkeypatch
+):
+    monkeypatch.setattr(coding, "display_matrix", lambda _: [*matrix, 0, 0, 0, 1 << 30])
+    shown = np.zeros((48, 64, 3), np.uint8)
+    shown[:20, :30], shown[5:9, 40:60] = 90, (200, 40, 10)
+    frames = [stored(shown)]
+    turned = Enhancer(sensitive, smoothing=smoothing, upright=coding.upright(None))
+    # The context of the network is what it reads off the picture as it is shown.
+    np.testing.assert_array_equal(turned._upright(np.stack(frames))[0], shown)
+    read, network = [], turned.network
+    monkeypatch.setattr(network, "_read", lambda images: read.append(images) or reader(images))
+    reader = type(network)._read.__get__(network)
+    result = enhanced(turned, as_frames([np.ascontiguousarray(stored(shown))]))
+    [images] = read
+    upright = Enhancer(sensitive, smoothing=smoothing)
+    expected = enhanced(upright, as_frames([shown]))[0]
+    assert images.shape == (1, 24, 32, 3)
+    np.testing.assert_allclose(result[0].mean(), expected.mean(), rtol=0.02)
+
+
+def test_large_frames_are_done_in_tiles_under_one_context(sensitive, monkeypatch):
+    # Square: others are read off a squeezed square where they are tiled.
+    pictures = noisy(3, 40, height=200, width=200)
+    whole = enhanced(Enhancer(sensitive), as_frames(pictures), batch=1)
+    monkeypatch.setattr(module, "_BATCH_PIXELS", 5000)
+    enhancer = Enhancer(sensitive)
+    enhancer._large = Enhancement(Tiled(sensitive, 64))
+    sizes = []
+    network = enhancer._large.model.network
+    run = type(network)._run.__get__(network)
+    monkeypatch.setattr(
+        network, "_run", lambda batch, *given: sizes.append(batch.shape) or run(batch, *given)
+    )
+    assert enhancer.batch_size(200, 200) == 1
+    tiled = enhanced(enhancer, as_frames(pictures), batch=1)
+    assert len(sizes) == 3 * 4
+    assert max(height * width for _, height, width, _ in sizes) < 100 * 100
+    np.testing.assert_allclose(tiled, whole, atol=3)
+
+
+def test_large_deep_frames_come_out_in_8_bits(sensitive, monkeypatch):
+    pictures = noisy(1, 40, height=80, width=96)
+    monkeypatch.setattr(module, "_BATCH_PIXELS", 500)
+    flat = enhanced(Enhancer(sensitive), as_frames(pictures))
+    deep = enhanced(Enhancer(sensitive), as_frames([pictures[0].astype(np.uint16) * 257]))
+    np.testing.assert_allclose(deep, flat, atol=1)
+    weak = Enhancer(sensitive, scale=2, strength=0.5)
+    assert enhanced(weak, as_frames(pictures)).shape == (1, 160, 192, 3)

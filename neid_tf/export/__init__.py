@@ -6,7 +6,6 @@ put in its place: what is there is whole, and right.
 
 import contextlib
 import dataclasses
-import functools
 import io
 import os
 import shutil
@@ -18,8 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from neid_tf.data import augment
 from neid_tf.export import onnx as onnx_files
+from neid_tf.export import signature
 from neid_tf.inference import runtimes
 from neid_tf.pixels.resample import halve, pad_to_even
 from neid_tf.pixels.samples import to_float
@@ -59,10 +58,14 @@ def to_saved_model(model, path, overwrite=False):
     uint8           ``image`` uint8 N×h×w×3        ``enhanced`` uint8 N×2h×2w×3
     encoded         ``image_bytes``, N files:      ``enhanced_bytes``, N PNG files of 8 bits,
                     JPEG, PNG, BMP, GIF or WebP    each of its picture's own size
+    refined         ``image``, and ``picture``     ``enhanced`` float32 N×2h×2w×3, with the
+                    float32 N×2h×2w×3 that it was  details of ``picture``
+                    made of by halving
     =============== ============================== ===========================================
 
     ``encoded`` halves each picture first, as :func:`neid_tf.enhance` does at scale 1. It does not
-    turn a picture as its EXIF block says, and drops alpha.
+    turn a picture as its EXIF block says, and drops alpha. Only a model with a refinement has
+    ``refined``; its ``encoded`` refines.
 
     Args:
         model: a :class:`neid_tf.models.NEID`, part ``inference``.
@@ -77,7 +80,9 @@ def to_saved_model(model, path, overwrite=False):
     """
     path = _checked_target(model, path, overwrite, folder=True)
     with _new_folder(path) as folder:
-        tf.saved_model.save(_holder(model), str(folder), signatures=_signatures(model))
+        tf.saved_model.save(
+            signature.variables_holder(model), str(folder), signatures=signature.signatures(model)
+        )
         return _compare(model, runtimes.load(folder, "saved_model"), _trials())
 
 
@@ -198,61 +203,6 @@ def _compare(model, runner, batches, quantized=False):
     return comparison
 
 
-def _holder(model):
-    """Return an object that owns the model's variables, and nothing of Keras."""
-    holder = tf.Module()
-    holder.weights = [variable.value for variable in model.weights]
-    return holder
-
-
-def _float_function(model, shape=(None, None, None)):
-    """Return the function of ``serving_default``, for batches of a shape."""
-    spec = tf.TensorSpec((*shape, 3), tf.float32, name=runtimes.INPUT)
-
-    @tf.function(input_signature=[spec])
-    def serving_default(image):
-        return {runtimes.OUTPUT: tf.clip_by_value(model(image, training=False), 0.0, 1.0)}
-
-    return serving_default
-
-
-def _signatures(model):
-    """Return the functions of a SavedModel by their names."""
-    float_function = _float_function(model)
-    pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name=runtimes.INPUT)
-    files = tf.TensorSpec((None,), tf.string, name="image_bytes")
-
-    @tf.function(input_signature=[pictures])
-    def uint8(image):
-        return {runtimes.OUTPUT: _enhance_uint8(float_function, image)}
-
-    @tf.function(input_signature=[files])
-    def encoded(image_bytes):
-        one = functools.partial(_enhance_file, float_function, model.config.scale)
-        return {"enhanced_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.string)}
-
-    return {"serving_default": float_function, "uint8": uint8, "encoded": encoded}
-
-
-def _enhance_uint8(float_function, image, halved=False):
-    """Return what is made of N×h×w×3 pixels, at twice their size or, halved first, at their own."""
-    pixels = tf.cast(image, tf.float32) / 255.0
-    pixels = augment.halve(pixels) if halved else pixels
-    return tf.cast(tf.round(float_function(pixels)[runtimes.OUTPUT] * 255.0), tf.uint8)
-
-
-def _enhance_file(float_function, scale, content):
-    """Return the PNG file made of a picture file, of the same size."""
-    image = tf.io.decode_image(content, channels=3, expand_animations=False)
-    image = tf.ensure_shape(image, (None, None, 3))
-    height, width = tf.unstack(tf.shape(image)[:2])
-    # Mirroring one row repeats it: this is pad_to_even.
-    even = tf.pad(image, [(0, height % 2), (0, width % 2), (0, 0)], "SYMMETRIC")
-    batch = (even if scale == 2 else image)[None]
-    enhanced = _enhance_uint8(float_function, batch, halved=scale == 2)
-    return tf.io.encode_png(enhanced[0, :height, :width])
-
-
 def _at_size(picture, size):
     """Return a picture as the network would see it, 1×h×w×3 float32 of a size."""
     pixels = to_float(picture[None])
@@ -263,8 +213,10 @@ def _at_size(picture, size):
 
 
 def _litert_bytes(model, size, batches):
-    function = _float_function(model, (1, *size)).get_concrete_function()
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], _holder(model))
+    function = signature.float_function(model, (1, *size)).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function], signature.variables_holder(model)
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     content = converter.convert()
     return _quantized(content, batches) if batches else content

@@ -10,7 +10,10 @@ OPSET = 15
 """The ONNX operator set: tf2onnx's default, and old enough for most runtimes."""
 _LEAST_HALVED = 256
 _PICTURES = (None, None, None, 3)
-_DEFAULTS = {runtimes.BOX: np.array([[0.0, 0.0, 1.0, 1.0]])}
+_DEFAULTS = {
+    runtimes.BOX: np.array([[0.0, 0.0, 1.0, 1.0]]),
+    runtimes.PICTURE: np.zeros((1, 1, 1, 3)),
+}
 """What stands for an input that is left out; NaN for the context."""
 
 
@@ -19,7 +22,8 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
 
     The one input that must be given is ``image``. What the network reads off the whole picture (the
     part ``context`` of :class:`neid_tf.models.NEID`) may be given too, as ``given_NAME``: the
-    default, NaN, stands for reading it off the image, and what is given is not computed. The
+    default, NaN, stands for reading it off the image, and what is given is not computed. Where
+    ``picture`` is given, which ``image`` was made of by halving, its details are put back. The
     outputs are ``enhanced`` and the context by name.
 
     Args:
@@ -31,6 +35,8 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     """
     graph = model.graph
     proto = _converted(*_network_function(model))
+    if graph.refining:
+        _refine_if_given(proto.graph, _converted(*_refiner_function(model)).graph)
     if graph.tone:
         _read_unless_given(proto.graph, _converted(*_tone_function(model)).graph, list(graph.tone))
     _name_axes(proto.graph)
@@ -83,10 +89,69 @@ def _network_function(model):
             # To read it costs next to nothing: its features are there in any case.
             instead = given[f"{runtimes.GIVEN}{name}"]
             fusing[name] = tf.where(tf.math.is_nan(instead), read, instead)
-        enhanced = decode(encoded | fusing | place, training=False)
-        return {runtimes.OUTPUT: tf.clip_by_value(enhanced, 0.0, 1.0)} | fusing
+        gain = {name: encoded.pop(name) for name in graph.refining if name in encoded}
+        decoded = decode(encoded | fusing | place, training=False)
+        refining = gain | decoded if graph.refining else {}
+        enhanced = tf.clip_by_value(refining.get("le", decoded), 0.0, 1.0)
+        return {runtimes.OUTPUT: enhanced} | fusing | refining
 
     return compute, shapes
+
+
+def _refiner_function(model):
+    """Return the refinement as a function, and the shapes of its inputs."""
+    import tensorflow as tf
+
+    graph = model.graph
+    refine = models.as_part(model, "refiner")
+    inputs = graph.refining | graph.tone | {runtimes.PICTURE: graph.inputs[runtimes.PICTURE]}
+
+    def compute(given):
+        return {runtimes.OUTPUT: tf.clip_by_value(refine(given, training=False), 0.0, 1.0)}
+
+    return compute, {name: tensor.shape for name, tensor in inputs.items()}
+
+
+def _refine_if_given(network, refiner):
+    """Put the refinement behind the network, where ``picture`` is given.
+
+    Args:
+        network: graph with what is refined among its outputs.
+        refiner: graph from that, by the same names, and ``picture`` to ``enhanced``.
+    """
+    from onnx import compose, helper
+
+    names = {value.name for value in refiner.input}
+    picture = next(value for value in refiner.input if value.name == runtimes.PICTURE)
+    light = next(value for value in network.output if value.name == runtimes.OUTPUT)
+    refiner = compose.add_prefix_graph(refiner, "refiner/")
+    for node in refiner.node:
+        own = [(name, name.removeprefix("refiner/")) for name in node.input]
+        node.input[:] = [outer if outer in names else name for name, outer in own]
+    for node in network.node:
+        node.output[:] = ["light" if n == runtimes.OUTPUT else n for n in node.output]
+    kept = helper.make_node("Identity", ["light"], ["light_kept"])
+    end = helper.make_tensor_value_info(
+        "light_kept", light.type.tensor_type.elem_type, ["", "", "", 3]
+    )
+    choice = helper.make_node(
+        "If",
+        ["picture_is_given"],
+        [runtimes.OUTPUT],
+        then_branch=helper.make_graph(refiner.node, "refined", [], refiner.output),
+        else_branch=helper.make_graph([kept], "light", [], [end]),
+    )
+    asked = [
+        helper.make_node("Size", [runtimes.PICTURE], ["picture_size"]),
+        helper.make_node("Greater", ["picture_size", "size_of_none"], ["picture_is_given"]),
+    ]
+    size = np.array(_DEFAULTS[runtimes.PICTURE].size, np.int64)
+    network.initializer.extend([*refiner.initializer, _tensor(size, "size_of_none")])
+    network.node.extend([*asked, choice])
+    outputs = [value for value in network.output if value.name not in names]
+    del network.output[:]
+    network.output.extend(outputs)
+    network.input.append(picture)
 
 
 def _tone_function(model):

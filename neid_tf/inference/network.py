@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 
 Context = Mapping[str, np.ndarray]
@@ -175,31 +175,30 @@ class KerasNetwork(Network):
         self.model = models.inference_model(model)
         self.scale, self.step = model.config.scale, 2**model.config.depth
         self.context = tuple(self.model.graph.context)
+        self.refines, self._parts = bool(model.config.refinement), {}
 
     def _run(self, batch, context, box, picture):
+        full = {} if picture is None else {"picture": to_float(picture)}
         if not context:
-            return np.asarray(self.model.predict_on_batch(batch))
-        given = {"image": batch} | dict(context)
+            model = self._part("refined") if full else self.model
+            return np.asarray(model.predict_on_batch({"image": batch} | full if full else batch))
+        given = {"image": batch} | dict(context) | full
         if self.model.graph.place:
             whole = np.broadcast_to(np.float32([0.0, 0.0, 1.0, 1.0]), (len(batch), 4))
             given["box"] = whole if box is None else box
-        return np.asarray(self._tile_model.predict_on_batch(given))
+        tile = self._part("refined_tile" if full else "tile")
+        return np.asarray(tile.predict_on_batch(given))
 
     def _read(self, batch):
-        context = self._context_model.predict_on_batch(batch)
+        context = self._part("context").predict_on_batch(batch)
         return {name: np.asarray(array) for name, array in context.items()}
 
-    @functools.cached_property
-    def _context_model(self):
+    def _part(self, part):
         from neid_tf import models
 
-        return models.context_model(self.model)
-
-    @functools.cached_property
-    def _tile_model(self):
-        from neid_tf import models
-
-        return models.tile_model(self.model)
+        if part not in self._parts:
+            self._parts[part] = models.as_part(self.model, part)
+        return self._parts[part]
 
 
 def as_network(model: object) -> Network:

@@ -24,6 +24,8 @@ GIVEN, STEP = "given_", "neid_tf_step"
 """In ONNX files, what the names of the inputs of the context begin with, and the name of the
 number of pixels that tiles are to begin at multiples of."""
 _PREFIXES = (GIVEN, "told_")  # The other is that of files from before.
+REFINED = "refined"
+"""The signature of a SavedModel that puts details back."""
 BOX, PICTURE = "box", "picture"
 """The names of further inputs, which may be left out: see :class:`Network`."""
 _LARGEST_STEP = 1024
@@ -251,9 +253,14 @@ class SavedModel(_Exported):
         # The loaded object owns the variables that its signature uses.
         self._loaded = tf.saved_model.load(str(path))
         self._serve = self._loaded.signatures["serving_default"]
+        self.refines = REFINED in self._loaded.signatures
         self.scale = self._measured_scale()
 
     def _run(self, batch, context, box, picture):
         import tensorflow as tf
 
-        return self._serve(**{INPUT: tf.constant(batch)})[OUTPUT].numpy()
+        given = {INPUT: tf.constant(batch)}
+        if picture is None or not self.refines:
+            return self._serve(**given)[OUTPUT].numpy()
+        given[PICTURE] = tf.constant(to_float(picture))
+        return self._loaded.signatures[REFINED](**given)[OUTPUT].numpy()

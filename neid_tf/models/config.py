@@ -41,6 +41,21 @@ class ModelConfig:
     tone: bool = config_field(
         False, "Read a brightness and colour curve off the whole picture (not in the paper)."
     )
+    tone_kind: str = config_field(
+        "curve",
+        "What the tone is: one curve a channel; or a grid of gains by place and brightness, which "
+        "keeps hues.",
+        choices=("curve", "grid"),
+    )
+    mirrored: bool = config_field(
+        True, "Read the tone off the picture and off its mirror image, and take the mean."
+    )
+    refinement: int = config_field(
+        0,
+        "Channels of the block that puts full-size detail back where the picture is there at full "
+        "size; 0 for none.",
+        minimum=0,
+    )
 
     def __post_init__(self):
         check_fields(self)
@@ -48,6 +63,9 @@ class ModelConfig:
             raise NeidError("detail_target 'toned' needs tone=True")
         if self.architecture == "unet" and self.tone:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
+
+        if self.refinement and not (self.tone and self.tone_kind == "grid"):
+            raise ValueError("refinement needs tone=True and tone_kind='grid'")
 
     @property
     def least_parameters(self) -> int:
@@ -70,6 +88,12 @@ VARIANTS["neid_tone"] = {
     "initializer": "he_normal",
     "detail_target": "toned",
     "tone": True,
+}
+VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
+    "filters": 32,
+    "depth": 2,
+    "tone_kind": "grid",
+    "refinement": 32,
 }
 
 

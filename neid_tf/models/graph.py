@@ -9,7 +9,7 @@ import functools
 import keras
 from keras import layers
 
-from neid_tf.models import backbone, tone, unet
+from neid_tf.models import backbone, grid, refinement, tone, unet
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.layers import (
     BilinearUpsampling,
@@ -23,7 +23,10 @@ from neid_tf.support.errors import NeidError
 
 THUMBNAIL = backbone.SIDE
 """Cells along each side of the thumbnail that the tone is read off."""
-PARTS = ("whole", "training", "inference", "context", "tile", "tone", "encoder", "decoder")
+PARTS = (
+    *("whole", "training", "inference", "context", "tile", "tone", "encoder", "decoder"),
+    *("refined", "refined_tile", "refiner"),
+)
 """What a model can hold of a network; :class:`neid_tf.models.NEID` describes each."""
 
 
@@ -38,12 +41,14 @@ class Graph:
 
     Attributes:
         inputs: what the whole network is given: ``image``; in training ``thumbnail`` and ``box``
-            too, where the network uses them.
+            too, where the network uses them; ``picture`` where it refines.
         tone: what the tone is made of (the context's first share), read off the thumbnail.
         fusing: the vector that weighs the streams (the context's other share).
         place: ``box``, N×4, where the network needs to know which share of the whole picture it
             is given: top, left, height, width as shares of the whole.
         encoded: all that the decoder is given beside ``fusing`` and ``place``.
+        refining: what the refinement is given beside the tone and ``picture``, which is the whole
+            picture at full size: ``gain`` of the encoder, ``features`` and ``le`` of the decoder.
         outputs: the pictures, and in training ``tone_parameters``.
     """
 
@@ -51,14 +56,15 @@ class Graph:
         self.config, self.training, self.detail = config, training, detail
         self.inputs = {"image": keras.Input((None, None, 3), name="image")}
         self.tone, self.fusing, self.place, self.encoded = {}, {}, {}, {}
-        self.outputs = {}
+        self.outputs, self.refining = {}, {}
         self._width = config.filters * 2**config.depth
         self._initializer = {
             "normal": functools.partial(keras.initializers.RandomNormal, mean=0.0, stddev=0.02),
             "he_normal": keras.initializers.HeNormal,
         }[config.initializer]
         self._build()
-        for name, tensor in (self.context | self.place | self.encoded).items():
+        named = self.context | self.place | self.encoded | self.refining
+        for name, tensor in named.items():
             tensor.name = name  # Keras wants it of what becomes an input.
 
     @property
@@ -80,19 +86,39 @@ class Graph:
         """
         image = {"image": self.inputs["image"]}
         light = self.outputs["le"]
-        inputs, outputs = {
+        cuts = {
             "whole": (self.inputs, self.outputs),
             "training": (self.inputs, self.outputs),
             "inference": (image, light),
             "context": (image, self.context),
             "tile": (image | self.context | self.place, light),
             "tone": (image, self.tone),
-            "encoder": (image | self.tone | self.place, self.encoded | self.fusing),
-            "decoder": (self.encoded | self.fusing | self.place, light),
-        }[part]
+            "encoder": (
+                image | self.tone | self.place,
+                self.encoded | self.fusing | self._share("gain"),
+            ),
+            "decoder": (
+                self.encoded | self.fusing | self.place,
+                self._share("le", "features") or light,
+            ),
+        }
+        cuts = cuts | self._refining_cuts(image) if self.refining else cuts
+        inputs, outputs = cuts.get(part, (image, {}))
         if isinstance(outputs, dict) and not outputs:
             raise NeidError(f"this network reads no {part} off the picture")
         return (inputs if len(inputs) > 1 else inputs["image"]), outputs
+
+    def _share(self, *names):
+        """Return some of what the refinement is given; nothing where there is none."""
+        return {name: self.refining[name] for name in names if self.refining}
+
+    def _refining_cuts(self, image):
+        picture, refined = {"picture": self.inputs["picture"]}, self.outputs["refined"]
+        return {
+            "refined": (image | picture, refined),
+            "refined_tile": (image | self.context | self.place | picture, refined),
+            "refiner": (self.refining | self.tone | picture, refined),
+        }
 
     def _build(self):
         config = self.config
@@ -110,6 +136,8 @@ class Graph:
         if fuses:
             light, skips = self._fused_streams(light, skips, detail)
         self.outputs["le"] = self._stream(light, skips, toned, "le")
+        if config.refinement:
+            self.outputs["refined"] = self._refined()
 
     def _note_encoded(self, light, skips, detail, toned):
         self.encoded = {"bottleneck": light}
@@ -120,16 +148,48 @@ class Graph:
     def _toned(self, image):
         """Return the streams' input and the toned picture; note the toned thumbnail."""
         thumbnail = self._thumbnail(image)
+        is_grid = self.config.tone_kind == "grid"
+        read = grid.grid_parameters if is_grid else tone.tone_parameters
         # In training both sides are seen in turn.
-        parameters = tone.tone_parameters(thumbnail, mirrored=not self.training)
+        parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)
         self.tone["tone_parameters"] = parameters
-        toned = tone.ToneCurve(name="toned", dtype="float32")([image, parameters])
+        by = self._by_grid if is_grid else self._by_curve
+        toned, self.outputs["tone"] = by(image, thumbnail, parameters)
         features = layers.Concatenate(name="dark_and_toned")([image, toned])
-        curve = tone.ToneCurve(name="tone", dtype="float32")
-        self.outputs["tone"] = curve([thumbnail, parameters])
         if self.training:
             self.outputs["tone_parameters"] = parameters
         return features, toned
+
+    @staticmethod
+    def _by_curve(*inputs):
+        """Return the picture and the thumbnail with their tone, as one curve a channel."""
+        *pictures, parameters = inputs
+        return [
+            tone.ToneCurve(name=name, dtype="float32")([picture, parameters])
+            for name, picture in zip(("toned", "tone"), pictures, strict=True)
+        ]
+
+    def _by_grid(self, image, thumbnail, parameters):
+        """Return the same with the gains of a grid; note the picture's gain."""
+        whole = WholePicture(name="whole_box", dtype="float32")(thumbnail)
+        toned = []
+        for name, picture, box in (("toned", image, self._box()), ("tone", thumbnail, whole)):
+            gain = grid.GridGain(name=f"{name}_gain", dtype="float32")([picture, parameters, box])
+            if self.config.refinement:
+                self.refining.setdefault("gain", gain)
+            toned.append(grid.GridTone(name=name, dtype="float32")([picture, gain, parameters]))
+        return toned
+
+    def _refined(self):
+        """Put full-size detail back (:mod:`neid_tf.models.refinement`)."""
+        self.inputs["picture"] = picture = keras.Input((None, None, 3), name="picture")
+        light = self.refining["le"] = self.outputs["le"]
+        picture = Clipped(name="picture_clipped", dtype="float32")(picture)
+        gain = grid.EnlargedGain(name="picture_gain", dtype="float32")(self.refining["gain"])
+        curve = grid.GridTone(name="picture_toned", dtype="float32")
+        toned = curve([picture, gain, self.tone["tone_parameters"]])
+        filters = self.config.refinement
+        return refinement.refine(self.refining["features"], light, toned, filters)
 
     def _thumbnail(self, image):
         if not self.training:
@@ -197,6 +257,8 @@ class Graph:
         features = unet.decoder(
             features, skips, config.filters, self._initializer, f"{name}_decoder"
         )
+        if config.refinement and name == "le":
+            self.refining["features"] = features
         # A correction starts near zero, so that training starts from the toned picture.
         small = keras.initializers.RandomNormal(stddev=0.001)
         initializer = self._initializer() if base is None else small

@@ -21,7 +21,7 @@ __all__ = ["DEFAULT", "WeightsError", "card", "load_pretrained", "names", "onnx_
 
 DEFAULT = "neid"
 
-_LOADABLE = ("whole", "training", "inference")
+_LOADABLE = ("whole", "training", "inference", "refined")
 
 
 def names() -> tuple[str, ...]:
@@ -133,8 +133,10 @@ def save(
         WeightsError: where weights are not finite, or not in ``dtype``; what is there stays.
     """
     from neid_tf.models import backbone
-    from neid_tf.models.transfer import named_variables
+    from neid_tf.models.transfer import as_part, named_variables
 
+    if model.config.refinement:
+        model = as_part(model, "refined")  # It holds the refinement as well.
     values = {name: np.asarray(variable) for name, variable in named_variables(model).items()}
     packaged = backbone.stored()
     shared = {name for name in packaged if np.array_equal(packaged[name], values.get(name))}

@@ -3,7 +3,7 @@
 The network works on the halved picture, so at ``scale`` 1 details finer than that are in the input
 and not in the output. This block puts them back: every pixel is a blend of the streams' picture
 and of the toned full-size one, plus a correction. The blend's share is read off the streams'
-features and the two pictures: near 1 where the picture is clean, near 0 where it is noise.
+features and how the two differ: near 1 where the picture is clean, near 0 where it is noise.
 Beyond the paper; ``ModelConfig.refinement`` turns it on.
 """
 
@@ -48,26 +48,15 @@ class Blend(layers.Layer):
         return (batch, *enlarged, 3)
 
 
-@keras.saving.register_keras_serializable("neid_tf")
-class UnlessMissing(layers.Layer):
-    """The first picture, or the second where the first is NaN: where no full-size one was given."""
-
-    def call(self, inputs):
-        given, otherwise = inputs
-        return ops.where(ops.isnan(given), otherwise, given)
-
-    def compute_output_shape(self, input_shapes):
-        return input_shapes[1]
-
-
-def refine(features, enhanced, toned, filters, name="refine"):
+def refine(features, enhanced, toned, filters, convolutions=2, name="refine"):
     """Build the block.
 
     Args:
         features: of the LE decoder, N×h×w×C.
         enhanced: the streams' picture, N×2h×2w×3.
         toned: the full-size picture after the tone, N×2h×2w×3.
-        filters: channels of the block's convolutions.
+        filters: channels of the block's 3×3 convolutions.
+        convolutions: how many of them there are.
 
     Returns:
         The refined picture, N×2h×2w×3, float32 and not clipped.
@@ -77,8 +66,8 @@ def refine(features, enhanced, toned, filters, name="refine"):
         for kind, picture in (("enhanced", enhanced), ("toned", toned))
     ]
     difference = layers.Subtract(name=f"{name}_difference", dtype="float32")(folded[::-1])
-    inner = layers.Concatenate(name=f"{name}_join")([features, folded[1], difference])
-    for index in (1, 2):
+    inner = layers.Concatenate(name=f"{name}_join")([features, difference])
+    for index in range(1, convolutions + 1):
         inner = layers.Conv2D(
             filters, 3, padding="same", activation="relu", name=f"{name}_conv{index}"
         )(inner)

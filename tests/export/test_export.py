@@ -235,7 +235,7 @@ def test_whole_or_not_at_all(write_export, name, needs, tmp_path, monkeypatch):
         write_export(other, path)
     with monkeypatch.context() as patch:
         # A conversion that goes wrong: half as bright.
-        right = export._float_function
+        right = export.signature.float_function
 
         def wrong(model, *shape):
             halved = keras.Sequential([model, keras.layers.Rescaling(0.5)])
@@ -248,8 +248,8 @@ def test_whole_or_not_at_all(write_export, name, needs, tmp_path, monkeypatch):
             return lambda given: {name: 0.5 * v for name, v in compute(given).items()}, shapes
 
         patch.setattr(onnx_files, "_network_function", wrong_onnx)
-        patch.setattr(export, "_float_function", wrong)
-        patch.setattr(export, "_signatures", lambda m: {"serving_default": wrong(m)})
+        patch.setattr(export.signature, "float_function", wrong)
+        patch.setattr(export.signature, "signatures", lambda m: {"serving_default": wrong(m)})
         with pytest.raises(ValueError, match="off from the Keras model"):
             write_export(other, path, overwrite=True)
     after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}

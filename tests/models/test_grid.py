@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neid_tf.models import grid
-from neid_tf.models.refinement import Blend, SpaceToDepth, UnlessMissing, refine
+from neid_tf.models.refinement import Blend, SpaceToDepth, refine
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
 
@@ -140,17 +140,11 @@ def test_the_blend_goes_from_one_picture_to_the_other():
         np.testing.assert_allclose(blended, expected, atol=1e-6)
 
 
-def test_a_missing_picture_is_replaced():
-    other = pictures((1, 4, 4, 3))
-    missing = np.full((1, 1, 1, 3), np.nan, np.float32) + np.zeros_like(other)
-    np.testing.assert_array_equal(UnlessMissing()([missing, other]), other)
-
-
 def test_the_refinement_has_as_many_weights_as_written():
     features, enhanced, toned_full = (keras.Input((None, None, c)) for c in (5, 3, 3))
     model = keras.Model(
         [features, enhanced, toned_full], refine(features, enhanced, toned_full, filters=4)
     )
-    assert model.count_params() == (9 * (5 + 24) * 4 + 4) + (9 * 16 + 4) + (4 * 24 + 24)
+    assert model.count_params() == (9 * (5 + 12) * 4 + 4) + (9 * 16 + 4) + (4 * 24 + 24)
     given = [pictures((1, 4, 6, 5)), pictures((1, 8, 12, 3)), pictures((1, 8, 12, 3), seed=3)]
     assert model(given).shape == (1, 8, 12, 3)

@@ -1,0 +1,81 @@
+"""The functions of an export: what TensorFlow Serving and LiteRT compute, and of what."""
+
+import functools
+
+import tensorflow as tf
+
+from neid_tf import models
+from neid_tf.data import augment
+from neid_tf.inference import runtimes
+
+
+def variables_holder(model):
+    """Return an object that owns the model's variables, and nothing of Keras."""
+    holder = tf.Module()
+    whole = models.as_part(model, "refined") if model.config.refinement else model
+    holder.weights = [variable.value for variable in whole.weights]
+    return holder
+
+
+def float_function(model, shape=(None, None, None)):
+    """Return the function of ``serving_default``, for batches of a shape."""
+    spec = tf.TensorSpec((*shape, 3), tf.float32, name=runtimes.INPUT)
+
+    @tf.function(input_signature=[spec])
+    def serving_default(image):
+        return {runtimes.OUTPUT: tf.clip_by_value(model(image, training=False), 0.0, 1.0)}
+
+    return serving_default
+
+
+def _refined_function(model):
+    """Return the function of ``refined``."""
+    refined = models.as_part(model, "refined")
+    names = (runtimes.INPUT, runtimes.PICTURE)
+    specs = [tf.TensorSpec((None, None, None, 3), tf.float32, name=name) for name in names]
+
+    @tf.function(input_signature=specs)
+    def refine(image, picture):
+        enhanced = refined(dict(zip(names, (image, picture), strict=True)), training=False)
+        return {runtimes.OUTPUT: tf.clip_by_value(enhanced, 0.0, 1.0)}
+
+    return refine
+
+
+def signatures(model):
+    """Return the functions of a SavedModel by their names."""
+    plain = float_function(model)
+    refined = {runtimes.REFINED: _refined_function(model)} if model.config.refinement else {}
+    pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name=runtimes.INPUT)
+    files = tf.TensorSpec((None,), tf.string, name="image_bytes")
+
+    @tf.function(input_signature=[pictures])
+    def uint8(image):
+        pixels = tf.cast(image, tf.float32) / 255.0
+        return {runtimes.OUTPUT: _enhance_uint8(plain, pixels)}
+
+    @tf.function(input_signature=[files])
+    def encoded(image_bytes):
+        function = refined.get(runtimes.REFINED, plain)
+        one = functools.partial(_enhance_file, function, model.config)
+        return {"enhanced_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.string)}
+
+    return {"serving_default": plain, "uint8": uint8, "encoded": encoded} | refined
+
+
+def _enhance_uint8(function, *pictures):
+    """Return what a function makes of its pictures, float32 N×h×w×3, as uint8."""
+    return tf.cast(tf.round(function(*pictures)[runtimes.OUTPUT] * 255.0), tf.uint8)
+
+
+def _enhance_file(function, config, content):
+    """Return the PNG file made of a picture file, of the same size."""
+    image = tf.io.decode_image(content, channels=3, expand_animations=False)
+    image = tf.ensure_shape(image, (None, None, 3))
+    height, width = tf.unstack(tf.shape(image)[:2])
+    # Mirroring one row repeats it: this is pad_to_even.
+    even = tf.pad(image, [(0, height % 2), (0, width % 2), (0, 0)], "SYMMETRIC")
+    batch = tf.cast(even if config.scale == 2 else image, tf.float32)[None] / 255.0
+    pictures = [augment.halve(batch) if config.scale == 2 else batch]
+    pictures += [batch] if config.refinement else []
+    return tf.io.encode_png(_enhance_uint8(function, *pictures)[0, :height, :width])

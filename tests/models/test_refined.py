@@ -1,0 +1,141 @@
+"""A network with a grid of gains and a refinement: its parts, its files, in every runtime."""
+
+import keras
+import numpy as np
+import pytest
+
+import neid_tf
+from neid_tf import models
+from neid_tf.inference.network import KerasNetwork
+from neid_tf.inference.tiles import Tiled
+from neid_tf.models import pretrained
+
+
+def dark(*shape, seed=0):
+    noise = np.random.default_rng(seed).random((*shape, 3)) ** 3
+    return (noise * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small network whose tone and refinement do something."""
+    keras.utils.set_random_seed(0)
+    whole = models.build("neid_grid", filters=4, refinement=4)
+    random = np.random.default_rng(0)
+    for layer in whole.layers:
+        if layer.name in ("tone_head", "tone_grid", "refine_head", "le_head"):
+            layer.set_weights([random.normal(0.0, 0.1, w.shape) for w in layer.get_weights()])
+    return models.inference_model(whole)
+
+
+def apart(a, b):
+    return int(np.abs(a.astype(int) - b).max())
+
+
+def test_full_size_detail_comes_back_at_scale_1_alone(model):
+    image = dark(34, 52)
+    refined = neid_tf.enhance(image, model)
+    plain = neid_tf.enhance(image, lambda batch: model.predict_on_batch(batch))
+    assert refined.shape == image.shape
+    assert apart(refined, plain) > 5
+    assert neid_tf.enhance(image, model, scale=2).shape == (68, 104, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (33, 50)])
+def test_any_size_is_enhanced(model, shape):
+    assert neid_tf.enhance(dark(*shape), model).shape == (*shape, 3)
+
+
+def test_black_stays_black_in_the_toned_picture(model):
+    tone = models.as_part(model, "encoder")
+    black = np.zeros((1, 8, 8, 3), np.float32)
+    context = KerasNetwork(model).read_context(black)
+    given = {"image": black, "box": np.float32([[0, 0, 1, 1]])}
+    toned = tone.predict_on_batch(given | {"tone_parameters": context["tone_parameters"]})["toned"]
+    assert np.abs(toned).max() == 0.0
+
+
+def test_a_tile_under_the_whole_context_is_that_of_the_whole(model):
+    network, image = KerasNetwork(model), dark(160, 240)
+    batch = np.float32(image[None, ::2, ::2]) / 255
+    context = network.read_context(batch)
+    whole = network.run_with_context(batch, context, None, image[None])
+    box = np.float32([[0.0, 0.0, 1.0, 0.5]])
+    tile = network.run_with_context(batch[:, :, :60], context, box, image[None, :, :120])
+    # Farther than 32 pixels from the cut nothing is different.
+    assert np.abs(tile[:, :, :56] - whole[:, :, :56]).max() < 1e-4
+
+
+def test_tiles_are_near_the_picture_in_one_piece(model):
+    image = dark(5, 8).repeat(40, axis=0).repeat(40, axis=1)
+    whole, tiled = (neid_tf.enhance(image, n) for n in (model, Tiled(model, 48)))
+    assert np.abs(whole.astype(int) - tiled).mean() < 2.0
+
+
+def test_a_file_of_weights_holds_the_refinement(model, tmp_path):
+    pretrained.save(model, tmp_path / "w.npz", {"note": 1}, dtype="float32")
+    loaded = pretrained.load_pretrained(str(tmp_path / "w.npz"))
+    assert loaded.part == "inference"
+    assert apart(neid_tf.enhance(dark(20, 30), model), neid_tf.enhance(dark(20, 30), loaded)) == 0
+
+
+def test_the_network_has_as_many_weights_as_written(model):
+    learned = sum(int(np.prod(v.shape)) for v in models.as_part(model, "refined").weights)
+    refine = (9 * (4 + 12) * 4 + 4) + (9 * 16 + 4) + (4 * 24 + 24)
+    tone = sum(int(np.prod(v.shape)) for v in models.as_part(model, "tone").weights)
+    streams = sum(int(np.prod(v.shape)) for v in model.weights) - tone
+    assert learned == tone + streams + refine
+    assert models.as_part(model, "refined").get_layer("refine_head").output.shape[-1] == 24
+
+
+@pytest.mark.parametrize("fields", [{"tone_kind": "curve"}, {"tone": False}])
+def test_a_refinement_needs_a_grid(fields):
+    with pytest.raises(ValueError, match="refinement needs"):
+        models.build("neid_grid", **({"detail_target": "low"} | fields))
+
+
+def test_every_trained_weight_gets_a_gradient(model):
+    tf = pytest.importorskip("tensorflow")
+    training = models.as_part(models.build("neid_grid", filters=4, refinement=4), "training")
+    random = np.random.default_rng(0)
+    for layer in training.layers:
+        if layer.name.endswith("_head") or layer.name == "tone_grid":
+            layer.set_weights([random.normal(0.0, 0.1, w.shape) for w in layer.get_weights()])
+    inputs = {
+        "image": random.random((2, 16, 16, 3), np.float32),
+        "picture": random.random((2, 32, 32, 3), np.float32),
+        "thumbnail": random.random((2, 128, 128, 3), np.float32),
+        "box": np.float32([[0, 0, 1, 1], [0.1, 0.2, 0.5, 0.4]]),
+    }
+    with tf.GradientTape() as tape:
+        outputs = training(inputs, training=False)
+        loss = sum(tf.reduce_mean(tf.square(outputs[n] - 0.5)) for n in ("refined", "dr", "tone"))
+    variables = training.trainable_variables
+    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        assert gradient is not None, variable.path
+        assert np.isfinite(gradient).all(), variable.path
+
+
+def test_onnx_makes_the_same_picture_with_and_without_the_full_size_one(model):
+    pytest.importorskip("tf2onnx")
+    from neid_tf.export.onnx import onnx_bytes
+    from neid_tf.inference.runtimes import Onnx
+
+    network, image = Onnx(onnx_bytes(model)), dark(45, 66)
+    assert network.refines
+    for scale in (1, 2):
+        ours, theirs = (neid_tf.enhance(image, n, scale=scale) for n in (model, network))
+        assert apart(ours, theirs) <= 1
+    large = dark(140, 220)
+    assert apart(*(neid_tf.enhance(large, Tiled(n, 48)) for n in (model, network))) <= 1
+
+
+def test_a_saved_model_refines(model, tmp_path):
+    pytest.importorskip("tensorflow")
+    from neid_tf import export
+    from neid_tf.inference import runtimes
+
+    export.to_saved_model(model, tmp_path / "saved")
+    network, image = runtimes.load(tmp_path / "saved"), dark(21, 30)
+    assert network.refines
+    assert apart(neid_tf.enhance(image, model), neid_tf.enhance(image, network)) <= 1

@@ -43,7 +43,7 @@ from neid_tf.pixels.samples import luminance
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
-_SHEET = flags.DEFINE_string("sheet", None, "Folder for the pictures, each beside its input.")
+_SHEET = common.define_path("sheet", None, "Folder for the pictures, each beside its input.")
 _ONLY = flags.DEFINE_list("sets", None, "The sets to score, with commas; else all that are there.")
 RECORDS = Path(__file__).resolve().parent / "cross_data"
 CODECS = (("JPEG", 95), ("JPEG", 80), ("JPEG", 50), ("JPEG", 20), ("WEBP", 80))

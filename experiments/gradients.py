@@ -26,7 +26,7 @@ from neid_tf.support.environment import environment
 from neid_tf.support.fields import flatten, unflatten
 from neid_tf.training.config import TrainConfig
 
-_RUN = flags.DEFINE_string("run", None, "Folder of the run.")
+_RUN = common.define_path("run", None, "Folder of the run.")
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches to average over.", lower_bound=1)
 
 

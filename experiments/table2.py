@@ -19,7 +19,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
 from experiments import chart, run
 from neid_tf import pictures
@@ -39,8 +38,8 @@ PAPER = {
 }
 """The rows of the paper's Table 2, and their PSNR (dB) on LoL's 15 test pairs."""
 
-_RECORD = flags.DEFINE_string("record", None, "Folder of runs NAME-SEED to make records of.")
-_RECORDS = flags.DEFINE_string("records", str(RECORDS), "Folder of the records and the curves.")
+_RECORD = common.define_path("record", None, "Folder of runs NAME-SEED to make records of.")
+_RECORDS = common.define_path("records", str(RECORDS), "Folder of the records and the curves.")
 
 
 def record(runs, data, target=RECORDS):

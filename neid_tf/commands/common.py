@@ -1,6 +1,8 @@
 """Flags that several commands have, and flags made from the fields of a configuration."""
 
 import shlex
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from absl import flags
 
@@ -49,25 +51,30 @@ class Failure(NeidError):
     """What the user asked for can't be done; the message is the one line they see."""
 
 
-def declare(module, *holders):
+def declare(module: str, *holders: flags.FlagHolder) -> None:
     """Show shared flags in the help of a command."""
     for holder in holders:
         flags.FLAGS.register_key_flag_for_module(module, flags.FLAGS[holder.name])
 
 
-def required(holder):
-    """Return a flag's value; a missing one is a mistake of usage."""
+def required(holder: flags.FlagHolder) -> Any:
+    """Return a flag's value.
+
+    Raises:
+        absl.flags.ValidationError: where it is not given, or empty.
+    """
     if holder.value in (None, "", []):
         raise flags.ValidationError(f"--{holder.name} is missing")
     return holder.value
 
 
-def define_fields(config_class, optional=False):
+def define_fields(config_class: type, optional: bool = False) -> dict[str, flags.FlagHolder]:
     """Define one flag for each field of a configuration.
 
     Args:
         config_class: configuration whose fields, and those of its parts, have ``help`` in their
-            metadata, and there also their ``choices``, ``minimum`` or ``maximum``.
+            metadata, and there also the rules of
+            :func:`neid_tf.support.fields.config_field`.
         optional: the flags have no value unless they are given.
 
     Returns:
@@ -81,6 +88,8 @@ def _define(field, optional):
     default = None if optional else field.default
     if "choices" in rules:
         return flags.DEFINE_enum(name, default, rules["choices"], rules["help"])
+    if rules.get("path"):
+        return define_path(name, default, rules["help"], kind="a name or a path")
     bounds = {"lower_bound": rules.get("minimum"), "upper_bound": rules.get("maximum")}
     bounds = {} if field.type in (bool, str) else bounds
     define = {
@@ -92,7 +101,7 @@ def _define(field, optional):
     return define(name, default, rules["help"], **bounds)
 
 
-def command_line(command, leave_out=()):
+def command_line(command: str, leave_out: Collection[str] = ()) -> list[str]:
     """Return the words, quoted for a shell, of the command line that gives all flags their values.
 
     Args:
@@ -102,7 +111,7 @@ def command_line(command, leave_out=()):
     return [shlex.quote(word) for word in command_words(command, leave_out)]
 
 
-def command_words(command, leave_out=()):
+def command_words(command: str, leave_out: Collection[str] = ()) -> list[str]:
     """Return the words of the command line that gives all flags their values, not quoted.
 
     Args:
@@ -116,8 +125,16 @@ def command_words(command, leave_out=()):
     return ["neid", command, *given]
 
 
-def from_flags(config_class, holders):
-    """Make a configuration of the flags' values; a bad value is a mistake of usage."""
+def from_flags(config_class: type, holders: Mapping[str, flags.FlagHolder]) -> Any:
+    """Make a configuration of the flags' values.
+
+    Args:
+        config_class: as for :func:`define_fields`.
+        holders: what that gave.
+
+    Raises:
+        absl.flags.ValidationError: where a value is out of its bounds.
+    """
     try:
         return unflatten(config_class, {name: holder.value for name, holder in holders.items()})
     except NeidError as error:

@@ -12,13 +12,12 @@ NIQE (lower is more natural), brightness and contrast.
 one for each picture of DIR, of its name (before the extension) and its size.
 """
 
-import json
 from pathlib import Path
 
 from absl import flags
 
 from neid_tf import pictures
-from neid_tf.commands import common
+from neid_tf.commands import common, terminal
 from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.inference import methods
@@ -26,11 +25,15 @@ from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
 
-_ONLY = flags.DEFINE_string(
-    "only", None, "'lol' for the held-out scenes of our485, or a text file of names; else all."
+_ONLY = common.define_path(
+    "only",
+    None,
+    "Which pictures to score: 'lol' for the scenes of our485 that the project holds out, or a text "
+    "file of names, one a line or with spaces between. (default: all)",
+    kind="a name or a path",
 )
-_SAVE = flags.DEFINE_string("save", None, "Folder to write the enhanced pictures to, as PNG.")
-_OUTPUTS = flags.DEFINE_string(
+_SAVE = common.define_path("save", None, "Folder to write the enhanced pictures to, as PNG.")
+_OUTPUTS = common.define_path(
     "outputs", None, "Folder of enhanced pictures to score; no method runs then."
 )
 common.declare(__name__, common.DATA, common.OUTPUT, common.WEIGHTS, common.METHOD)
@@ -50,9 +53,8 @@ def main(arguments):
     found = report.evaluate(scored, function, save=_SAVE.value)
     found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}
     found |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
-    text = json.dumps(report.finite(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    files.write_whole(output, text.encode())
-    print(report.table(found))
+    files.write_whole(output, files.json_bytes(report.finite(found), indent=2))
+    terminal.show(report.table(found))
 
 
 def _function():

@@ -14,9 +14,11 @@ from neid_tf.models import config as model_config
 from neid_tf.support import keras_start
 from neid_tf.training.config import TrainConfig
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_WORKDIR = common.define_path(
+    "workdir", None, "Folder of the run: what it writes, and where a stopped one goes on from."
+)
 _MODEL = flags.DEFINE_enum("model", "neid", list(model_config.VARIANTS), "The model to train.")
-_VALIDATION = flags.DEFINE_string(
+_VALIDATION = common.define_path(
     "validation",
     "auto",
     "Pairs to hold out: 'lol' for the project's list of our485's scenes, 'none', a share such as "

@@ -20,7 +20,7 @@ def config_field(default: Any, help: str, **rules: Any) -> Any:
         default: its default value.
         help: one sentence, with the unit.
         **rules: ``choices``, the values allowed, ``minimum`` and ``maximum``, the least and the
-            largest one.
+            largest one, or ``path``, whether it may be a path.
     """
     return dataclasses.field(default=default, metadata={"help": help} | rules)
 

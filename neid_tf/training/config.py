@@ -64,6 +64,7 @@ class TrainConfig:
         "Weights to start from, a name of the package or a file: all layers that fit. A layer "
         "that is a whole number of times as wide takes them among fresh channels. For layers "
         "that do not fit, and without it, fresh weights.",
+        path=True,
     )
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)
     checkpoint_every: int = config_field(1, "Epochs from one checkpoint to the next.", minimum=1)

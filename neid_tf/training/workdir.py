@@ -64,7 +64,7 @@ class Run:
             self._write_json("settings.json", self.settings | {"command": self.command})
             self._write_json("environment.json", environment())
             flags = "".join(f"{flag}\n" for flag in self.command[2:])
-            files.write_whole(workdir / "flags.txt", flags.encode())
+            files.write_whole(workdir / "flags.txt", flags.encode("utf-8", "surrogateescape"))
 
     def _check_settings(self) -> None:
         """Refuse to mix two runs in one folder; only a longer run may go on."""

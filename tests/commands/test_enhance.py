@@ -1,6 +1,7 @@
 """What ``neid enhance`` does with many files, strange names and bad ones, through the command."""
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -219,6 +220,16 @@ def test_names_of_any_characters(neid, folder):
         r"neid: in/new\nline",
         r"neid: in/red\x1b[31m",
     ]
+
+
+def test_a_report_of_names_that_are_no_text(neid, folder):
+    name = os.fsdecode(b"caf\xe9")
+    write(folder / "a.png", darkened(picture(100, 120)))
+    (folder / f"{name}.png").write_bytes((folder / "a.png").read_bytes())
+    code, _, err = neid("evaluate", "--data=in", "--output=r.json", QUICK)
+    assert (code, err) == (0, "")
+    report = json.loads(Path("r.json").read_text("utf-8"))
+    assert {image["name"] for image in report["images"]} == {"a", name}
 
 
 def test_a_video_among_pictures_that_the_method_cannot_do(neid, folder):

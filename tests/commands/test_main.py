@@ -126,6 +126,8 @@ def test_paths_of_all_flags_may_begin_at_home(monkeypatch, tmp_path):
         "benchmark": ("output", "plot", "tiled_picture"),
         "export": ("output", "representative"),
         "demo": ("samples",),
+        "evaluate": ("data", "output", "save", "outputs", "only"),
+        "train": ("data", "workdir", "validation", "init"),
     }.items():
         listed = program.help_text(importlib.import_module(f"neid_tf.commands.{module}"))
         for name in names:

@@ -23,7 +23,7 @@ from pathlib import Path
 from absl import flags
 
 from neid_tf import pictures
-from neid_tf.commands import common
+from neid_tf.commands import common, terminal
 from neid_tf.inference import runtimes
 from neid_tf.support import keras_start
 
@@ -104,7 +104,7 @@ def _representative():
 def _report(output, comparison):
     files = [path for path in (Path(output), *Path(output).rglob("*")) if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
-    print(
+    terminal.show(
         f"{output}: {size:.1f} MB; off from the model by {comparison.difference:.2g} at most "
         f"(of 1), PSNR {comparison.psnr:.1f} dB"
     )

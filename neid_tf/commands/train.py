@@ -8,7 +8,7 @@ best.npz by validation, and last.npz.
 
 from absl import flags
 
-from neid_tf.commands import common
+from neid_tf.commands import common, terminal
 from neid_tf.data import held_out, pairs
 from neid_tf.models import config as model_config
 from neid_tf.support import keras_start
@@ -56,7 +56,7 @@ def main(arguments):
     config, (name, fields) = config_from_flags(), model_from_flags()
     decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
     training, validation = held_out.hold_out(decoded, _VALIDATION.value)
-    print(_told(training, validation), flush=True)
+    terminal.show(_told(training, validation))
     left_out = ("data", "workdir", "flagfile", "allow_changed_data")
     command = common.command_words("train", leave_out=left_out)
     keras_start.import_keras(start=config.strategy != "multiworker")

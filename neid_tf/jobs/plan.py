@@ -108,10 +108,11 @@ def _set_targets(made: Plan, output: str, suffix: str) -> None:
     taken, kept = {}, []
     for job in made.jobs:
         target = inside(output, target_name(PurePath(job.target), suffix).as_posix())
-        if target in taken:
-            made.failures.append((job.source, f"{target} is already the output of {taken[target]}"))
+        name = os.path.normcase(target)
+        if name in taken:
+            made.failures.append((job.source, f"{target} is already the output of {taken[name]}"))
         else:
-            taken[target] = job.source
+            taken[name] = job.source
             kept.append(dataclasses.replace(job, target=target))
     made.jobs = kept
 

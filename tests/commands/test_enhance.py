@@ -322,6 +322,24 @@ def test_quality_and_metadata(neid, folder, tmp_path):
         assert neid("enhance", "p.jpg", "--output=out", flag)[0] == 2
 
 
+def test_a_terminated_video_leaves_nothing(neid, folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    make_clip = pytest.importorskip("tests.video.test_enhance").make_clip
+    make_clip(tmp_path / "long.mp4", [darkened(picture(64, 96, seed=n % 9)) for n in range(400)])
+    program = [sys.executable, "-m", "neid_tf.commands.main", "enhance", "long.mp4"]
+    with subprocess.Popen(
+        [*program, "--output=out", "--weights=neid_s"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        end = time.monotonic() + 60
+        while not (os.path.exists("out") and os.listdir("out")) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert os.listdir("out")[0].startswith(".neid-")
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, "neid: enhance: terminated\n")
+    assert os.listdir("out") == []
+
+
 SLOW = """
 import sys, time
 from neid_tf.commands import enhance, main

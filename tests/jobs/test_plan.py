@@ -6,6 +6,7 @@ import pytest
 from neid_tf import pictures
 from neid_tf.jobs import pipeline
 from neid_tf.jobs.plan import Job, plan
+from neid_tf.jobs.storage import is_address
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.errors import UsageError
 from tests.conftest import picture, write
@@ -134,3 +135,9 @@ def test_videos_keep_or_change_their_suffix(tree):
     assert videos == {"a.MOV": "a.mov", "b.avi": "b.mp4"}
     jobs, _ = planned([str(tree / "in" / "b.avi")], tree / "new.mp4")
     assert jobs[0].target == str(tree / "new.mp4")
+
+
+def test_drive_letters_are_no_addresses():
+    for path in ("C:\\pictures\\a.png", "C:/pictures/a.png", "//server/share/a.png", "a:b.png"):
+        assert not is_address(path)
+    assert is_address("s3://bucket/a.png")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from tests.conftest import free_ports
 
@@ -62,3 +63,39 @@ def test_two_workers_train_as_one(pairs_folder, tmp_path):
         finish(worker)
     assert [row["epoch"] for row in history(tmp_path / "run")] == [1]
     assert (tmp_path / "run" / "last.npz").exists()
+
+
+def test_two_devices_with_a_moving_average_and_clipped_gradients(pairs_folder, tmp_path):
+    """Each device has half of a batch; together they do what one does with all of it."""
+    options = [
+        "--epochs=1",
+        "--batch_size=6",
+        "--ema=0.5",
+        "--clip_norm=0.01",
+        "--learning_rate=1e-2",
+    ]
+    options += ["--validation=0.2", "--panel_every=1"]
+    moments = {}
+    for strategy in ("none", "mirrored"):
+        workdir = tmp_path / strategy
+        command = arguments(pairs_folder, workdir, *options, f"--strategy={strategy}")
+        output = finish(start("-c", NEID, *command))
+        assert "5 pairs to train on, 1 held out: 4" in output
+        assert "validation_psnr" in history(workdir)[-1]
+        moments[strategy] = first_moments(workdir)
+    assert moments["none"] == pytest.approx(0.1 * 0.01, rel=1e-3)
+    assert moments["mirrored"] == pytest.approx(moments["none"], rel=1e-3)
+
+
+@pytest.mark.parametrize("strategy", ["none", "mirrored"])
+def test_training_that_diverges_ends_with_an_error(pairs_folder, tmp_path, strategy):
+    workdir = tmp_path / "run"
+    options = ["--epochs=3", "--ema=0.5", "--learning_rate=1e6", f"--strategy={strategy}"]
+    process = start("-c", NEID, *arguments(pairs_folder, workdir, *options))
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("neid: train: ")
+    assert "diverged" in last or "loss term" in last
+    assert "a fault of the program" not in last
+    assert not (workdir / "last.npz").exists()

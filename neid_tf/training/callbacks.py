@@ -83,10 +83,10 @@ def check_weights(network: models.NEID, epoch: int) -> None:
             )
 
 
-def finished(trainer: Trainer) -> models.NEID:
-    """Return the trained network, with its averaged weights where there are any."""
+def copy_average(trainer: Trainer, network: models.NEID) -> None:
+    """Copy what is trained to a network: its averaged weights where there are any."""
     with averaged(trainer):
-        return models.inference_model(trainer.network)
+        models.copy_weights(trainer.network, network)
 
 
 class Recorder(keras.callbacks.Callback):
@@ -95,14 +95,18 @@ class Recorder(keras.callbacks.Callback):
     Args:
         run: the workdir.
         trainer: what is trained.
+        network: the same network, part ``whole``, in single precision; it is validated and kept,
+            and has the averaged weights when the training ends.
         validation: pairs to score; may be empty.
         steps: of an epoch.
     """
 
-    def __init__(self, run: Run, trainer: Trainer, validation: Pairs, steps: int) -> None:
+    def __init__(
+        self, run: Run, trainer: Trainer, network: models.NEID, validation: Pairs, steps: int
+    ) -> None:
         super().__init__()
         self.run, self.trainer, self.validation, self.steps = run, trainer, validation, steps
-        self.inference = models.inference_model(trainer.network)
+        self.network, self.inference = network, models.inference_model(network)
         self.board = Board(run.workdir / "tensorboard") if run.chief else None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -111,19 +115,26 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         config, done = self.run.config, epoch + 1
         check_weights(self.trainer.network, done)
+        validates, shows, last = self._due(done)
+        if validates or shows:
+            copy_average(self.trainer, self.network)
         if not self.run.chief:
             return
-        row, last = self._row(done, logs or {}), done == config.epochs
-        if done % config.validate_every == 0 or last:
+        row = self._row(done, logs or {})
+        if validates:
             row |= self._validate(row)
         self.run.log(row)
         self.board.scalars(row)
-        if (done % config.panel_every == 0 or last) and len(self.validation):
-            with averaged(self.trainer):
-                whole = models.as_part(self.trainer.network, "whole")
-            self.board.panel(whole, self.validation, done)
+        if shows:
+            self.board.panel(self.network, self.validation, done)
         if done % config.checkpoint_every == 0 or last:
             self.run.save(self.trainer, done)
+
+    def _due(self, done: int) -> tuple[bool, bool, bool]:
+        """Tell whether there is a validation and a panel after an epoch, and whether it ends."""
+        config, last = self.run.config, done == self.run.config.epochs
+        shows = (done % config.panel_every == 0 or last) and len(self.validation) > 0
+        return done % config.validate_every == 0 or last, shows, last
 
     def _row(self, done: int, logs: dict[str, Any]) -> dict[str, float]:
         seconds = time.perf_counter() - self.started
@@ -133,8 +144,6 @@ class Recorder(keras.callbacks.Callback):
         return row | {"images_per_second": pictures / seconds}
 
     def _validate(self, row: dict[str, float]) -> dict[str, float]:
-        with averaged(self.trainer):
-            models.copy_weights(self.trainer.network, self.inference)
         scores = {}
         if len(self.validation):
             scored = report.evaluate(self.validation, lambda low: enhance(low, self.inference))

@@ -55,23 +55,25 @@ def train(
         run.check_data(pairs, validation, allow_changed_data)
         strategy = devices.start(config)
         steps = config.sampling.steps_per_epoch(pairs)
+        network = models.build(model_name, **model_fields)
+        if config.init and not run.goes_on:
+            models.load_matching(pretrained.load_pretrained(config.init), network)
         with strategy.scope(), devices.precision(config.mixed_precision):
-            network = models.build(model_name, **model_fields)
             optimizer = config.optimizer(steps, strategy.num_replicas_in_sync)
-            trainer = _trainer(config, network, optimizer, fresh=not run.goes_on)
+            trainer = _trainer(config, network, optimizer)
             first = run.restore(trainer)
+        callbacks.copy_average(trainer, network)
         _tell_start(run, first)
         if first < config.epochs:
-            _fit(run, trainer, pairs, validation, first)
-        return callbacks.finished(trainer)
+            recorder = callbacks.Recorder(run, trainer, network, validation, steps)
+            _fit(run, trainer, pairs, recorder, first)
+        return models.inference_model(network)
 
 
-def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any, fresh: bool) -> Trainer:
-    """Return the compiled trainer of a network; a fresh one starts from ``config.init``."""
-    if config.init and fresh:
-        models.load_matching(pretrained.load_pretrained(config.init), network)
-    whole = models.as_part(network, "training")
-    trainer = Trainer(whole, config.objective, config.sampling.exposure, config.train)
+def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Trainer:
+    """Return the compiled trainer of a copy of a network, for training."""
+    copy = models.as_part(network, "training")
+    trainer = Trainer(copy, config.objective, config.sampling.exposure, config.train)
     trainer.compile(optimizer=optimizer, jit_compile=config.jit_compile, loss=None)
     trainer.optimizer.build(trainer.network.trainable_variables)
     return trainer
@@ -87,7 +89,9 @@ def _tell_start(run: Run, first: int) -> None:
         print(f"{run.workdir}: all {first} epochs are done; weights: {run.weights()}", flush=True)
 
 
-def _fit(run: Run, trainer: Trainer, pairs: Pairs, validation: Pairs, first: int) -> None:
+def _fit(
+    run: Run, trainer: Trainer, pairs: Pairs, recorder: callbacks.Recorder, first: int
+) -> None:
     """Train from an epoch on to the last one."""
     config = run.config
     steps = config.sampling.steps_per_epoch(pairs)
@@ -98,10 +102,7 @@ def _fit(run: Run, trainer: Trainer, pairs: Pairs, validation: Pairs, first: int
         initial_epoch=first,
         epochs=config.epochs,
         steps_per_epoch=steps,
-        callbacks=[
-            callbacks.StopOnNonFinite(),
-            callbacks.Recorder(run, trainer, validation, steps),
-        ],
+        callbacks=[callbacks.StopOnNonFinite(), recorder],
         # The batches are drawn at random already; Keras warns where it is asked to shuffle them.
         shuffle=False,
         verbose=(1 if sys.stdout.isatty() else 2) if run.chief else 0,

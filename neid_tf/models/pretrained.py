@@ -74,7 +74,7 @@ def _filled(file):
         model = NEID(part=header["part"], name=header["name"], **fields)
         variables, shared = named_variables(model), set()
         if header["format"] > 1:
-            shared = {name for name in backbone.stored() if name not in inside}
+            shared = {name for name in backbone.stored() if name in variables} - set(inside)
         if shared and header.get("backbone") != backbone.digest():
             raise NeidError("it was made with other frozen features than the package's")
         wanted = {n: tuple(v.shape) for n, v in variables.items() if n not in shared}

@@ -21,6 +21,7 @@ names a file. With the defaults it takes about half an hour on two cores.
 import json
 import os
 import tempfile
+from typing import Any
 
 from absl import flags
 
@@ -73,7 +74,7 @@ _PLOT = common.define_path("plot", None, "growth: a PNG file to draw it to.")
 common.declare(__name__, common.OUTPUT, common.WEIGHTS)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Measure, print, write."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
@@ -101,12 +102,12 @@ def _check(holder, known):
         raise flags.ValidationError(f"--{holder.name} are of {', '.join(known)}: {unknown[0]!r}")
 
 
-def threads():
+def threads() -> int:
     """Return how many threads each runtime gets."""
     return _THREADS.value or usable_cores()
 
 
-def measure():
+def measure() -> dict[str, Any]:
     """Return the report of the sections that are asked for."""
     from neid_tf.benchmarks import runtimes
     from neid_tf.support.environment import environment

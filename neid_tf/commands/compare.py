@@ -9,6 +9,7 @@ and SSIM.
 Exit codes: 0 done; 1 failed; 2 wrong usage.
 """
 
+import typing
 from pathlib import Path
 
 from absl import flags
@@ -16,6 +17,10 @@ from absl import flags
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.inference import methods
+from neid_tf.support.errors import NeidError
+
+if typing.TYPE_CHECKING:
+    from neid_tf.evaluation.crops import Crop
 
 ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
 
@@ -32,7 +37,7 @@ _ZOOM = flags.DEFINE_multi_string(
 common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Draw the figure of one picture."""
     if len(arguments) != 1:
         raise flags.ValidationError(f"one input picture is compared, not {len(arguments)}")
@@ -53,7 +58,7 @@ def main(arguments):
     pictures.write(output, pictures.Picture(drawn))
 
 
-def crop_of(text):
+def crop_of(text: str) -> "Crop":
     """Read ``top,left,height,width``; anything else is a mistake of usage."""
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
@@ -70,6 +75,6 @@ def _check_output(output, sources):
     if not output.exists():
         return
     if any(Path(source).exists() and output.samefile(source) for source in sources):
-        raise common.Failure(f"{output}: the output is an input")
+        raise NeidError(f"{output}: the output is an input")
     if not common.OVERWRITE.value:
-        raise common.Failure(f"{output}: is there already; --overwrite replaces it")
+        raise NeidError(f"{output}: is there already; --overwrite replaces it")

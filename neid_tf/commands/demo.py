@@ -44,7 +44,7 @@ _SAMPLES = common.define_path(
 common.declare(__name__, common.MAX_PIXELS, common.WEIGHTS)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Serve the page until interrupted."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")

@@ -191,7 +191,7 @@ def _enhance_clip(job):
     name = terminal.printable(os.path.basename(job.source))
     with tqdm(unit="frame", desc=name, disable=not sys.stderr.isatty()) as bar:
 
-        def progress(done, total):
+        def progress(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 

@@ -39,7 +39,7 @@ _OUTPUTS = common.define_path(
 common.declare(__name__, common.DATA, common.OUTPUT, common.WEIGHTS, common.METHOD)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Score and write the report."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")

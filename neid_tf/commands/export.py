@@ -26,6 +26,7 @@ from neid_tf import pictures
 from neid_tf.commands import common, terminal
 from neid_tf.inference import runtimes
 from neid_tf.support import keras_start
+from neid_tf.support.errors import NeidError
 
 _REPRESENTATIVE_PICTURES = 32
 
@@ -55,7 +56,7 @@ _LITERT_ONLY = (_HEIGHT, _WIDTH, _QUANTIZE, _REPRESENTATIVE)
 common.declare(__name__, common.OUTPUT, common.WEIGHTS, common.OVERWRITE)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Export as the flags say."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
@@ -96,7 +97,7 @@ def _representative():
     folder = Path(_REPRESENTATIVE.value)
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in pictures.SUFFIXES)
     if not found:
-        raise common.Failure(f"{folder}: no pictures there")
+        raise NeidError(f"{folder}: no pictures there")
     step = -(-len(found) // _REPRESENTATIVE_PICTURES)
     return [pictures.read(path).pixels for path in found[::step]]
 

@@ -42,7 +42,14 @@ FAILURES = "failures.jsonl"
 
 
 def plan(inputs: list[str], output: str, suffix: str) -> planning.Plan:
-    """Decide what is read and written, as :func:`neid_tf.jobs.plan.plan` does."""
+    """Decide what is read and written.
+
+    Args:
+        inputs, output, suffix: as for :func:`neid_tf.jobs.plan.plan`.
+
+    Raises:
+        ClusterError: where an address needs a library that is missing.
+    """
     from neid_tf.jobs import cluster
 
     try:

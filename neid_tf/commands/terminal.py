@@ -119,7 +119,15 @@ class Received:
         self._any = False
 
     def note(self, number: int, _: object) -> None:
-        """Take a signal: raise KeyboardInterrupt in the main thread, so that all is tidied up."""
+        """Take a signal, so that all is tidied up.
+
+        Args:
+            number: the signal.
+            _: the frame that it came in.
+
+        Raises:
+            KeyboardInterrupt: always; the main thread takes signals.
+        """
         self.number, self._any = signal.Signals(number), True
         if number != signal.SIGINT:
             # Whoever tells it twice does not keep it from tidying up.

@@ -33,12 +33,12 @@ _CONFIG_FLAGS = common.define_fields(TrainConfig)
 common.declare(__name__, common.DATA, *_MODEL_FLAGS.values(), *_CONFIG_FLAGS.values())
 
 
-def config_from_flags():
+def config_from_flags() -> TrainConfig:
     """Return the :class:`TrainConfig` of the flags."""
     return common.from_flags(TrainConfig, _CONFIG_FLAGS)
 
 
-def model_from_flags():
+def model_from_flags() -> tuple[str, dict]:
     """Return the model's name and the fields that the flags change."""
     given = {name: h.value for name, h in _MODEL_FLAGS.items() if h.value is not None}
     try:
@@ -48,7 +48,7 @@ def model_from_flags():
     return _MODEL.value, given
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Train as the flags say."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")

@@ -66,7 +66,7 @@ class Work:
 class Worker:
     """Loads the model once, in a process of Ray's, and then does lists of pictures."""
 
-    def __init__(self, work, label, content, threads):
+    def __init__(self, work: Work, label: str, content: bytes | None, threads: int) -> None:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
         self.work, self.threads = work, threads

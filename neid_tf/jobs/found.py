@@ -38,7 +38,13 @@ class Found:
     is_folder: bool = False
 
     def take(self, path: str, below: PurePath, known: bool) -> None:
-        """Note a file of a folder: it is enhanced, or counted by its kind."""
+        """Note a file of a folder: it is enhanced, or counted by its kind.
+
+        Args:
+            path: the file.
+            below: its path below the folder.
+            known: whether it is enhanced.
+        """
         if known:
             self.files.append((path, below))
         elif not fnmatch.fnmatch(below.name, _TEMPORARY):
@@ -92,7 +98,12 @@ def _nothing_in(left_out: collections.Counter) -> str:
 
 
 def listing(kinds: collections.Counter, most: int = 8) -> str:
-    """Return counted kinds as a text, the most frequent first: ``6 .heic, 4 .gif``."""
+    """Return counted kinds as a text, the most frequent first: ``6 .psd, 4 .xcf``.
+
+    Args:
+        kinds: how often each kind is there.
+        most: kinds that are named; the others are counted together.
+    """
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in ordered[most:])
     texts = [f"{count} {kind}" for kind, count in ordered[:most]]
@@ -141,7 +152,12 @@ def _folders(
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Tell whether a real path is a folder or below it."""
+    """Tell whether a path is a folder or below it.
+
+    Args:
+        path: as :func:`os.path.realpath` gives it.
+        folder: likewise.
+    """
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

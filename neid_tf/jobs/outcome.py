@@ -22,7 +22,12 @@ class Outcome(NamedTuple):
 
 
 def named(job: Job, error: Exception) -> FileError:
-    """Return an error of any kind as one that names the file; its cause is the original."""
+    """Return an error of any kind as one that names the file; its cause is the original.
+
+    Args:
+        job: its source is named.
+        error: what went wrong with it.
+    """
     if isinstance(error, FileError):
         return error
     reason = reason_of(error)

@@ -8,8 +8,8 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,7 +38,12 @@ class Files(Protocol):
         """Return the content of the source."""
 
     def write(self, job: Job, data: bytes) -> None:
-        """Write the target, whole or not at all."""
+        """Write the target, whole or not at all.
+
+        Args:
+            job: names it.
+            data: its content.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +61,13 @@ class Coding:
     def check(self, job: Job, picture: pictures.Picture, scale: int) -> tuple[str, ...]:
         """Return notes on what is lost, before anything is computed.
 
+        Args:
+            job: names the target.
+            picture: as it was read.
+            scale: how many times as wide and high the target is.
+
         Raises:
-            PictureError: where the target can't hold the picture, ``scale`` times as large.
+            PictureError: where the target can't hold so large a picture.
         """
         height, width = (side * scale for side in picture.pixels.shape[:2])
         pictures.check_target(job.target, height, width, picture.format)
@@ -66,7 +76,7 @@ class Coding:
 
 def enhance_files(
     jobs: Iterable[Job],
-    function,
+    function: Callable | Enhancement,
     files: Files,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
@@ -135,7 +145,9 @@ class _PixelBudget:
 class _FilePipeline:
     """One thread reads files; a pool decodes, computes and encodes a picture in each thread."""
 
-    def __init__(self, steps, files: Files, max_pixels: int, threads: int, coding: Coding) -> None:
+    def __init__(
+        self, steps: Any, files: Files, max_pixels: int, threads: int, coding: Coding
+    ) -> None:
         self.steps, self.files, self.max_pixels, self.coding = steps, files, max_pixels, coding
         self.budget, self.opened = _PixelBudget(MOST_PIXELS), queue.SimpleQueue()
         self.computing, self.next = _PixelBudget(threads * _LEAST_PIXELS), threading.Lock()
@@ -221,7 +233,7 @@ class _FilePipeline:
             return steps.compute(image, batch)
 
     @functools.cached_property
-    def on_one_core(self):
+    def on_one_core(self) -> Any:
         try:
             return self.steps.on_one_core()
         except Exception:

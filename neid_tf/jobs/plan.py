@@ -118,7 +118,12 @@ def _set_targets(made: Plan, output: str, suffix: str) -> None:
 
 
 def target_name(name: PurePath, suffix: str) -> PurePath:
-    """Return what a file below the output is called that is made of one called ``name``."""
+    """Return what a file below the output is called.
+
+    Args:
+        name: path of its source below the input.
+        suffix: text put behind the name, before the extension.
+    """
     is_video = name.suffix.lower() in video.SUFFIXES
     extension = (video if is_video else pictures).written_suffix(name)
     return name.with_name(f"{name.stem}{suffix}{extension}")

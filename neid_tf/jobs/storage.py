@@ -45,13 +45,24 @@ class Storage(Protocol):
         """Return what two names of one file have in common."""
 
     def write(self, path: str, data: bytes, label: str = "") -> None:
-        """Write a file whole or not at all; the label is in the temporary name."""
+        """Write a file whole or not at all; its folder is made.
+
+        Args:
+            path: the file; one that exists is replaced.
+            data: its content.
+            label: in its temporary name, see :func:`neid_tf.support.files.temporary_name`.
+        """
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
 
     def remove_leftovers(self, folder: str, label: str) -> None:
-        """Remove the temporary files with a label that killed processes left below a folder."""
+        """Remove the temporary files that killed processes left below a folder.
+
+        Args:
+            folder: path or address.
+            label: of the files' writers, see :meth:`write`.
+        """
 
 
 def is_address(path: object) -> bool:
@@ -66,7 +77,12 @@ def without_options(address: str) -> str:
 
 
 def inside(folder: str, name: str) -> str:
-    """Return the path or address of a file in a folder; ``name`` is a path with slashes."""
+    """Return the path or address of a file in a folder.
+
+    Args:
+        folder: path or address; options behind an address are left out.
+        name: of the file, with slashes where it is deeper.
+    """
     return posixpath.join(without_options(folder) if is_address(folder) else folder, name)
 
 
@@ -119,7 +135,7 @@ class LocalStorage:
         return os.path.realpath(path)
 
     def write(self, path: str, data: bytes, label: str = "") -> None:
-        """Write a file whole or not at all; its folder is made."""
+        """As :meth:`Storage.write`."""
         self.make_folder(path)
         pictures.write_content(path, data, label)
 
@@ -136,7 +152,7 @@ class LocalStorage:
             Path(path).unlink()
 
     def remove_leftovers(self, folder: str, label: str) -> None:
-        """Remove the temporary files with a label below a folder."""
+        """As :meth:`Storage.remove_leftovers`."""
         for path in Path(folder).rglob(files.temporary_name(label, "*")):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -232,7 +248,7 @@ class ArrowStorage:
         return without_options(address)
 
     def write(self, address: str, data: bytes, label: str = "") -> None:
-        """Write a file whole or not at all; the label is in the temporary name."""
+        """As :meth:`Storage.write`."""
         path = self._path(address)
         name = files.temporary_name(label, secrets.token_hex(8))
         temporary = posixpath.join(posixpath.dirname(path), name)
@@ -262,7 +278,7 @@ class ArrowStorage:
                 self.system.delete_file(self._path(address))
 
     def remove_leftovers(self, folder: str, label: str) -> None:
-        """Remove the temporary files with a label below a folder."""
+        """As :meth:`Storage.remove_leftovers`."""
         for address in self._below(without_options(folder)):
             if PurePosixPath(address).match(files.temporary_name(label, "*")):
                 self.remove(address)

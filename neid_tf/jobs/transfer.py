@@ -59,5 +59,10 @@ class Transfer:
         return self.sources[job.storage].read(job.source)
 
     def write(self, job: Job, data: bytes) -> None:
-        """Write the target, whole or not at all."""
+        """Write the target, whole or not at all.
+
+        Args:
+            job: names it.
+            data: its content.
+        """
         self.target.write(job.target, data, self.label)

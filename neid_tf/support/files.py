@@ -98,7 +98,12 @@ def whole_file(path: str | os.PathLike, label: str = "") -> Iterator[Path]:
 
 
 def replace_file(temporary: Path, place: Path) -> None:
-    """Give a finished file its name; it gets the permissions of what was there."""
+    """Give a finished file its name.
+
+    Args:
+        temporary: the finished file.
+        place: its name; what is there is replaced, and its permissions are kept.
+    """
     with open(temporary, "rb+") as file:
         # A full disk may show itself only here.
         os.fsync(file.fileno())

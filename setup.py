@@ -19,6 +19,8 @@ setup(
             "av>=17.1",
             "build>=1.2",
             "jax>=0.7",
+            "pillow-heif>=1.0",
+            "pillow-jxl-plugin>=1.3",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "rasterio>=1.4",

@@ -10,6 +10,8 @@ PAPER = (
 # How the restarts of workers are limited changes with Ray 2.64.
 EXTRAS = {
     "demo": ["gradio>=6"],
+    "heif": ["pillow-heif>=1.0"],
+    "jxl": ["pillow-jxl-plugin>=1.3"],
     "litert": ["ai-edge-litert>=2.3"],
     "onnx": ["onnxruntime>=1.20"],
     "ray": ["ray[data]>=2.49,<2.64"],

@@ -19,6 +19,7 @@ _WANTED = {
     **{"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBX": "RGB"},
     **{"RGBA": "RGBA", "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16"},
 }
+_FREE_PIXELS = 2**20
 Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 """What opens a file: a plugin's class."""
 
@@ -152,12 +153,15 @@ def _further(image: ImageFile.ImageFile) -> tuple[str, ...]:
 
 
 def _check_boxes(data: bytes, max_pixels: int) -> None:
-    """Check every size that the file's boxes announce: decoders trust them before they decode."""
-    at = data.find(b"ispe")
+    """Check every size that the file's boxes announce: decoders trust them before they decode.
+
+    Pictures are coded a little larger than they are shown.
+    """
+    at, limit = data.find(b"ispe"), max(2 * max_pixels, _FREE_PIXELS)
     while 0 <= at < len(data) - 16:
         width, height = (int.from_bytes(data[p : p + 4], "big") for p in (at + 8, at + 12))
         if width and height:
-            budget.check_size(width, height, max_pixels)
+            budget.check_size(width, height, limit)
         at = data.find(b"ispe", at + 4)
 
 

@@ -18,6 +18,7 @@ PACKAGES = {
     "absl": "absl-py",
     "cv2": "opencv-python-headless",
     "keras": "tensorflow keras",
+    "pillow_jxl": "pillow-jxl-plugin",
     "skimage": "scikit-image",
     "tensorflow": "tensorflow keras",
 }
@@ -29,6 +30,8 @@ EXTRAS = {
     "gradio": "demo",
     "onnx": "export",
     "onnxruntime": "onnx",
+    "pillow_heif": "heif",
+    "pillow_jxl": "jxl",
     "ray": "ray",
     "tf2onnx": "export",
 }
@@ -137,7 +140,7 @@ def _packages_of(extra, installed):
     """Return the packages of an extra as pip takes them."""
     if installed is None or extra not in _extras_of(installed):
         alone = next((name for name, of in EXTRAS.items() if of == extra), extra)
-        return _EXPORT if extra == "export" else alone.replace("_", "-")
+        return _EXPORT if extra == "export" else PACKAGES.get(alone, alone.replace("_", "-"))
     requirements = (line.partition(";") for line in installed.requires or ())
     marked = [what.strip() for what, _, marker in requirements if _is_for(extra, marker)]
     return " ".join(map(shlex.quote, marked))

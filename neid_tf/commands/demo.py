@@ -1,8 +1,8 @@
 """neid demo [--host=127.0.0.1] [--port=7860] [--weights=NAME|PATH] [--max_pixels=N]
 
-Serves a web page on this machine: a picture dropped in (JPEG, PNG, BMP, TIFF, WebP; 8 or 16
-bit) comes back brightened, beside the original under a slider, with controls for strength and
-size, and a PNG to download. Nothing is sent to other hosts; uploads and results are in a
+Serves a web page on this machine: pictures dropped in come back brightened, beside the original
+and under a slider with it, with controls for strength, size and weights, and a PNG or JPEG to
+download (a ZIP of several). Nothing is sent to other hosts; uploads and results are in a
 temporary folder, which is removed when the command ends. Ctrl-C ends it.
 
 Needs: {install demo}
@@ -21,7 +21,8 @@ from absl import flags
 
 from neid_tf import demo
 from neid_tf.commands import common
-from neid_tf.support import keras_start
+from neid_tf.inference import methods, tiles
+from neid_tf.models import pretrained
 
 _SAMPLES_OF_A_CHECKOUT = Path("data/samples/low")
 
@@ -32,6 +33,12 @@ _HOST = flags.DEFINE_string(
     "the page: it asks for no password.",
 )
 _PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
+_NAMES = flags.DEFINE_list(
+    "names",
+    [],
+    "Names that the page may be asked for, beside this machine's own, as where a proxy serves it. "
+    "Requests under another name, and those that pages of other sites send, are refused.",
+)
 _MAX_UPLOAD = flags.DEFINE_integer(
     "max_upload", demo.MAX_UPLOAD, "The largest upload taken, in MiB.", lower_bound=1
 )
@@ -54,7 +61,9 @@ def main(arguments: list[str]) -> None:
     with _temporary_folder() as folder:
         _require_gradio()
         max_pixels = common.MAX_PIXELS.value or demo.MAX_PIXELS
-        page = demo.build(demo.Enhancer(_model(), folder, max_pixels), samples)
+        enhancer = demo.Enhancer(_network, folder, max_pixels, _weights())
+        enhancer.network(common.WEIGHTS.value)
+        page = demo.build(enhancer, samples)
         address = _launch(page)
         # From here on an interruption is how the command ends.
         with contextlib.suppress(KeyboardInterrupt):
@@ -83,7 +92,7 @@ def _require_gradio():
 def _launch(page):
     host, port = _HOST.value, _PORT.value
     try:
-        return demo.launch(page, host, port, _MAX_UPLOAD.value)
+        return demo.launch(page, host, port, _MAX_UPLOAD.value, _NAMES.value)
     except OSError as error:
         reason = "the port is taken, or the address is not of this machine"
         raise common.Failure(f"cannot listen on --host={host} --port={port}: {reason}") from error
@@ -96,13 +105,15 @@ def _sample_pictures():
     return demo.sample_pictures(folder) if folder.is_dir() else []
 
 
-def _model():
-    """Return the model, which does large pictures in tiles."""
-    keras_start.import_keras()
-    from neid_tf.inference import tiles
-    from neid_tf.models import pretrained
+def _network(weights):
+    """Return a network in the fastest runtime that is here; it does large pictures in tiles."""
+    network = methods.load_network(weights, "auto")
+    return tiles.Tiled(network) if network.tileable else network
 
-    return tiles.Tiled(pretrained.load_pretrained(common.WEIGHTS.value))
+
+def _weights():
+    """Return the names that the page offers: those of the flag, then the package's."""
+    return tuple(dict.fromkeys((common.WEIGHTS.value, *pretrained.names())))
 
 
 def _is_loopback(host):

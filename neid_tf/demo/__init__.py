@@ -4,7 +4,14 @@ Nothing is asked of other hosts. Gradio is imported when a page is made, not bef
 """
 
 from neid_tf.demo.page import MAX_UPLOAD, build, launch, load_gradio
-from neid_tf.demo.uploads import MAX_PIXELS, MAX_STRENGTH, Enhancer, Result, sample_pictures
+from neid_tf.demo.uploads import (
+    MAX_PIXELS,
+    MAX_STRENGTH,
+    Enhancer,
+    Result,
+    Settings,
+    sample_pictures,
+)
 
 __all__ = [
     "MAX_PIXELS",
@@ -12,6 +19,7 @@ __all__ = [
     "MAX_UPLOAD",
     "Enhancer",
     "Result",
+    "Settings",
     "build",
     "launch",
     "load_gradio",

@@ -1,7 +1,11 @@
 """What the page does with an upload: the picture read, enhanced, and written for the browser."""
 
 import dataclasses
+import functools
+import os
 import shutil
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,9 @@ MAX_STRENGTH = 3.0
 """Where the page's strength control ends."""
 PREVIEW_SIDE = 1600
 """The longest side of the pictures under the slider, in pixels; the download has them all."""
+SUFFIXES = (".png", ".jpg")
+"""What a download can be."""
+_RESULTS = "result"
 
 
 class Remembering(Network):
@@ -27,7 +34,7 @@ class Remembering(Network):
         model: as for :func:`neid_tf.enhance`.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: object) -> None:
         self.network, self._last = as_network(model), None
         self.scale, self.refines = self.network.scale, self.network.refines
 
@@ -40,66 +47,124 @@ class Remembering(Network):
 
 
 @dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the page's controls say.
+
+    Attributes:
+        strength: 0 to :data:`MAX_STRENGTH`; see :func:`neid_tf.enhance`.
+        scale: 1 or 2.
+        weights: name of the weights; None for the enhancer's first ones.
+        suffix: of the download: one of :data:`SUFFIXES`.
+    """
+
+    strength: float = 1.0
+    scale: int = 1
+    weights: str | None = None
+    suffix: str = ".png"
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.strength <= MAX_STRENGTH:
+            raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {self.strength!r}")
+        if self.suffix not in SUFFIXES:
+            raise NeidError(f"a download is {' or '.join(SUFFIXES)}, not {self.suffix!r}")
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """Files made of one upload.
 
     Attributes:
+        name: of the upload.
         before: 8-bit PNG of the original, upright, of the size of ``after``.
         after: 8-bit PNG of the enhanced picture, no side above :data:`PREVIEW_SIDE`.
-        download: PNG of the enhanced picture, of full size and depth.
+        download: the enhanced picture, of full size, and depth where its format holds that.
     """
 
+    name: str
     before: Path
     after: Path
     download: Path
 
 
 class Enhancer:
-    """What the page does with an upload; one call at a time.
+    """What the page does with uploads; one call at a time.
 
     Args:
-        model: as for :func:`neid_tf.enhance`.
-        folder: where the files of the latest result are written.
+        load: function from the name of weights to a model, as for :func:`neid_tf.enhance`. It is
+            called once for each name that is asked for.
+        folder: where the files of the latest results are written.
         max_pixels: the largest picture read, in pixels.
+        weights: the names that can be asked for, the usual one first.
     """
 
-    def __init__(self, model, folder, max_pixels=MAX_PIXELS):
-        self.model, self.folder, self.max_pixels = Remembering(model), Path(folder), max_pixels
+    def __init__(
+        self,
+        load: Callable[[str], object],
+        folder: str | os.PathLike,
+        max_pixels: int = MAX_PIXELS,
+        weights: Sequence[str] = ("neid",),
+    ) -> None:
+        self.network = functools.cache(lambda name: Remembering(load(name)))
+        self.folder, self.max_pixels, self.weights = Path(folder), max_pixels, tuple(weights)
 
-    def __call__(self, path, strength=1.0, scale=1):
+    def begin(self) -> None:
+        """Remove the files of earlier results."""
+        shutil.rmtree(self.folder / _RESULTS, ignore_errors=True)
+
+    def __call__(
+        self, path: str | os.PathLike, settings: Settings = Settings(), number: int = 0
+    ) -> Result:
         """Enhance the picture of a file.
 
         Args:
             path: the file.
-            strength: 0 to :data:`MAX_STRENGTH`; see :func:`neid_tf.enhance`.
-            scale: 1 or 2.
-
-        Returns:
-            :class:`Result`. The files of earlier results are gone.
+            settings: what the controls say.
+            number: tells its files from those of other results since :meth:`begin`.
 
         Raises:
             PictureError: if the file is no sound picture, or too large.
-            ValueError: for another strength or scale.
+            ValueError: for unknown weights or another scale.
         """
-        if not 0.0 <= strength <= MAX_STRENGTH:
-            raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {strength!r}")
+        name = settings.weights or self.weights[0]
+        if name not in self.weights:
+            raise NeidError(f"no weights {name!r}; there are {', '.join(self.weights)}")
         picture = pictures.read(path, self.max_pixels)
-        pixels = enhance(picture.pixels, self.model, scale=scale, strength=strength)
-        return self._write(picture, picture.with_pixels(pixels), Path(path).stem)
+        options = {"scale": settings.scale, "strength": settings.strength}
+        pixels = enhance(picture.pixels, self.network(name), **options)
+        stem = f"{Path(path).stem}_neid{settings.suffix}"
+        return self._write(Path(path).name, number, picture, picture.with_pixels(pixels), stem)
 
-    def _write(self, before, after, stem):
-        folder = self.folder / "result"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def _write(self, name, number, before, after, download):
+        folder = self.folder / _RESULTS / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
         size = _preview_size(*after.pixels.shape[:2])
         files = {
             folder / "before.png": _preview(before, size),
             folder / "after.png": _preview(after, size),
-            folder / f"{stem}_neid.png": after,
+            folder / download: after,
         }
         for path, picture in files.items():
             pictures.write(path, picture)
-        return Result(*files)
+        return Result(name, *files)
+
+    def original(self, path: str | os.PathLike) -> np.ndarray:
+        """Return an upload as the page shows it before it is enhanced, uint8 H×W×3.
+
+        Raises:
+            PictureError: if the file is no sound picture, or too large.
+        """
+        picture = pictures.read(path, self.max_pixels)
+        return _preview(picture, _preview_size(*picture.pixels.shape[:2])).pixels
+
+    def packed(self, results: Sequence[Result]) -> Path:
+        """Return the one file to download for several results: a ZIP of their downloads."""
+        path, taken = self.folder / _RESULTS / "enhanced.zip", set()
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for number, result in enumerate(results):
+                name = result.download.name
+                archive.write(result.download, f"{number + 1}_{name}" if name in taken else name)
+                taken.add(name)
+        return path
 
 
 def _preview_size(height, width):
@@ -122,7 +187,7 @@ def _preview(picture, size):
     return dataclasses.replace(picture, pixels=pixels, alpha=None, exif=None)
 
 
-def sample_pictures(folder):
+def sample_pictures(folder: str | os.PathLike) -> list[Path]:
     """Return the paths of a folder's pictures, sorted by name.
 
     Raises:

@@ -1,13 +1,17 @@
 """The web page: what it does with uploads, and the page itself in a real browser."""
 
+import contextlib
+import http.client
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -17,6 +21,7 @@ from neid_tf import demo, pictures
 from neid_tf.commands import main as program
 from neid_tf.demo import page as web
 from neid_tf.demo import uploads
+from neid_tf.demo.uploads import Settings
 from neid_tf.inference.enhance import enhance
 from neid_tf.inference.network import FunctionNetwork
 from neid_tf.support.errors import NeidError
@@ -34,6 +39,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+CONTROLS = (1.0, 1, "neid", ".png")
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,7 +54,7 @@ def enhancer(small_model, tmp_path):
     from neid_tf.inference import tiles
 
     model = tiles.Tiled(models.inference_model(small_model))
-    return demo.Enhancer(model, tmp_path / "out", max_pixels=10_000)
+    return demo.Enhancer(lambda _: model, tmp_path / "out", max_pixels=10_000)
 
 
 def pixels(path):
@@ -56,9 +62,9 @@ def pixels(path):
 
 
 def test_result_is_what_enhance_gives(enhancer, source):
-    result = enhancer(source, strength=1.5, scale=2)
+    result = enhancer(source, Settings(strength=1.5, scale=2))
     image = pixels(source)
-    expected = enhance(image, enhancer.model.model, scale=2, strength=1.5)
+    expected = enhance(image, enhancer.network("neid").network, scale=2, strength=1.5)
     np.testing.assert_array_equal(pixels(result.download), expected)
     np.testing.assert_array_equal(pixels(result.after), expected)
     assert pixels(result.before).shape == (42, 60, 3)
@@ -66,7 +72,7 @@ def test_result_is_what_enhance_gives(enhancer, source):
 
 
 def test_strength_zero_shows_the_same_twice(enhancer, source):
-    result = enhancer(source, strength=0.0)
+    result = enhancer(source, Settings(strength=0.0))
     np.testing.assert_array_equal(pixels(result.before), pixels(result.after))
     np.testing.assert_array_equal(pixels(result.before), pixels(source))
 
@@ -96,15 +102,15 @@ def test_previews_of_large_pictures_are_small(enhancer, tmp_path, monkeypatch):
 
 def test_another_strength_asks_the_model_once(enhancer, source):
     calls = []
-    inner = enhancer.model.network
+    inner = enhancer.network("neid").network
 
     def counting(batch):
         calls.append(batch.shape)
         return inner(batch)
 
-    enhancer.model.network = FunctionNetwork(counting)
-    first = pixels(enhancer(source, 1.0).after)
-    brighter = pixels(enhancer(source, 2.0).after)
+    enhancer.network("neid").network = FunctionNetwork(counting)
+    first = pixels(enhancer(source, Settings(1.0)).after)
+    brighter = pixels(enhancer(source, Settings(2.0)).after)
     assert len(calls) == 1
     assert brighter.mean() > first.mean()
     enhancer(write(source.with_name("other.png"), darkened(picture(21, 30, seed=5))))
@@ -114,6 +120,7 @@ def test_another_strength_asks_the_model_once(enhancer, source):
 def test_only_the_latest_result_is_kept(enhancer, source):
     enhancer(source)
     other = write(source.with_name("other.png"), darkened(picture(20, 24)))
+    enhancer.begin()
     result = enhancer(other)
     kept = {path for path in enhancer.folder.rglob("*") if path.is_file()}
     assert kept == {result.before, result.after, result.download}
@@ -125,7 +132,7 @@ def test_only_the_latest_result_is_kept(enhancer, source):
 )
 def test_bad_controls_are_named(enhancer, source, options, message):
     with pytest.raises(ValueError, match=message):
-        enhancer(source, **options)
+        enhancer(source, Settings(**options))
 
 
 def test_too_large_a_picture_is_refused(enhancer, tmp_path):
@@ -138,8 +145,9 @@ def test_errors_on_the_page_are_one_line_without_markup(enhancer, tmp_path):
     gradio = pytest.importorskip("gradio", minversion="6")
     text = tmp_path / "<b>text.png"
     text.write_text("no picture")
+    events, session = web._Events(gradio, enhancer), SimpleNamespace(session_hash="a")
     with pytest.raises(gradio.Error) as caught:
-        web._answering(gradio, enhancer)(str(text), 1.0, 1)
+        events.answer(session, (str(text),), *CONTROLS)
     assert caught.value.message.startswith("&lt;b&gt;text.png: not a picture")
     assert len(caught.value.message.splitlines()) == 1
     assert str(tmp_path) not in caught.value.message
@@ -158,6 +166,94 @@ def test_missing_gradio_is_told_with_the_remedy(monkeypatch, capfd):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def events_of(enhancer):
+    gradio = pytest.importorskip("gradio", minversion="6")
+    own = SimpleNamespace(**vars(gradio))
+    return web._Events(own, enhancer), SimpleNamespace(session_hash="a"), own
+
+
+def test_several_pictures_come_in_one_file_and_a_bad_one_costs_itself(enhancer, tmp_path):
+    events, session, _ = events_of(enhancer)
+    told = []
+    events.gr.Warning = told.append
+    folders = [tmp_path / "a", tmp_path / "b"]
+    paths = [write(f / "dark.png", darkened(picture(20, 24, n))) for n, f in enumerate(folders)]
+    (tmp_path / "text.png").write_text("no picture")
+    paths = [str(paths[0]), str(tmp_path / "text.png"), str(paths[1])]
+    results, original, _, picker, button = events.answer(session, paths, *CONTROLS)
+    assert [result.name for result in results] == ["dark.png", "dark.png"]
+    assert original.label == "dark.png: original"
+    assert (len(picker.choices), picker.visible) == (2, True)
+    assert len(told) == 1
+    assert "text.png: not a picture" in told[0]
+    with zipfile.ZipFile(button.value["path"]) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "unpacked")
+    assert names == ["dark_neid.png", "2_dark_neid.png"]
+    for name, result in zip(names, results, strict=True):
+        np.testing.assert_array_equal(pixels(tmp_path / "unpacked" / name), pixels(result.download))
+    shown = events.show(results, 1)
+    assert shown[0].value["path"] != original.value["path"]
+
+
+def test_a_download_is_what_the_controls_say_or_nothing(enhancer, source):
+    events, session, gradio = events_of(enhancer)
+    first = (str(source),), *CONTROLS
+    second = (str(source),), 2.0, *CONTROLS[1:]
+    assert not events.note(session, *first).interactive
+    assert events.answer(session, *first)[-1].interactive
+    # While the first is computed, the controls change: its result does not come to the page.
+    slow = enhancer.network("neid")
+
+    def changing(batch):
+        events.note(session, *second)
+        return np.zeros((1, *(2 * side for side in batch.shape[1:3]), 3), np.float32)
+
+    slow.network, slow._last = FunctionNetwork(changing), None
+    skipped = events.answer(session, *first)
+    assert [value == gradio.skip() for value in skipped] == [True] * 5
+    # Nor is what nobody waits for any more computed at all.
+    assert [value == gradio.skip() for value in events.answer(session, *first)] == [True] * 5
+    assert events.answer(session, *second)[-1].interactive
+
+
+def test_downloads_as_jpeg(enhancer, source):
+    result = enhancer(source, Settings(suffix=".jpg"))
+    assert result.download.name == "dark_neid.jpg"
+    assert result.download.read_bytes()[:2] == b"\xff\xd8"
+    with pytest.raises(ValueError, match=r"\.png or \.jpg, not '\.exe'"):
+        Settings(suffix=".exe")
+
+
+def test_other_weights(source, tmp_path):
+    loaded = []
+
+    def load(name):
+        loaded.append(name)
+        return lambda batch: np.full((1, 22, 30, 3), {"a": 0.25, "b": 0.5}[name], np.float32)
+
+    enhancer = demo.Enhancer(load, tmp_path / "out", weights=("a", "b"))
+    for weights, level in ((None, 64), ("b", 128), ("a", 64), ("b", 128)):
+        result = enhancer(source, Settings(weights=weights))
+        assert abs(int(pixels(result.after).mean()) - level) <= 1
+    assert loaded == ["a", "b"]
+    with pytest.raises(ValueError, match="no weights 'c'; there are a, b"):
+        enhancer(source, Settings(weights="c"))
+
+
+def test_the_original_is_shown_before_it_is_enhanced(enhancer, source):
+    events, _, gradio = events_of(enhancer)
+    told = []
+    gradio.Warning = told.append
+    choice = events.choosing(tuple)([str(source)] * 25)
+    paths, upload, results, original, slider, _, button = choice
+    assert told == ["25 pictures: the first 20 are taken"]
+    assert (len(paths), upload, results, slider.value) == (web.MAX_FILES, None, (), None)
+    assert original.value is not None
+    assert not button.interactive
+    np.testing.assert_array_equal(enhancer.original(source), pixels(source))
+
+
 def test_a_taken_port_is_named(monkeypatch):
     from neid_tf.commands import demo as command
 
@@ -165,7 +261,12 @@ def test_a_taken_port_is_named(monkeypatch):
         raise OSError("Cannot find empty port")
 
     monkeypatch.setattr(demo, "launch", taken)
-    for holder, value in {"_HOST": "127.0.0.1", "_PORT": 7999, "_MAX_UPLOAD": 1}.items():
+    for holder, value in {
+        "_HOST": "127.0.0.1",
+        "_PORT": 7999,
+        "_MAX_UPLOAD": 1,
+        "_NAMES": [],
+    }.items():
         monkeypatch.setattr(command, holder, SimpleNamespace(value=value))
     with pytest.raises(NeidError, match=r"--host=127\.0\.0\.1 --port=7999"):
         command._launch(None)
@@ -210,6 +311,44 @@ def address(tmp_path, weights_file):
     assert server.returncode == 0, errors
     assert "Traceback" not in errors
     assert not list(temporary.iterdir())
+
+
+def asked(address, path="/", method="GET", body=None, **headers):
+    """Return the status and the text of an answer."""
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(address).netloc)) as connection:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+
+
+def test_foreign_requests_are_refused_and_nonsense_is_one_line(address):
+    own = urlsplit(address).netloc
+    assert asked(address)[0] == 200
+    assert asked(address, Origin=f"http://{own}")[0] == 200
+    assert asked(address, Host=f"localhost:{urlsplit(address).port}")[0] == 200
+    for headers in (
+        {"Host": "evil.example"},
+        {"Host": f"evil.example:{urlsplit(address).port}"},
+        {"Host": ""},
+        {"Host": "[::"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": f"http://localhost:{urlsplit(address).port + 1}"},
+    ):
+        status, text = asked(address, **headers)
+        assert (status, len(text.splitlines())) == (403, 1), headers
+    json_type = {"Content_Type": "application/json"}
+    for path in ("queue/join", "queue/data", "upload", "run/predict", "call/x", "reset", "cancel"):
+        for body in ("", "{", "[]", '{"data": null}', '{"fn_index": 99999, "data": []}'):
+            for method in ("POST", "GET"):
+                status, text = asked(address, f"/gradio_api/{path}", method, body, **json_type)
+                assert 400 <= status < 600 or "error" in text or method == "GET", (path, body, text)
+                assert "Traceback" not in text
+    data = '{"data": [[{"path": "/etc/passwd"}]], "fn_index": 0, "session_hash": "x"}'
+    asked(address, "/gradio_api/queue/join", "POST", data, **json_type)
+    assert "root:" not in asked(address, "/gradio_api/file=/etc/passwd")[1]
+    # The fixture looks for tracebacks in the log.
 
 
 @pytest.fixture
@@ -264,8 +403,8 @@ def test_page_in_a_browser(page, tmp_path):
         page.locator("#download").click()
     assert download.value.suggested_filename == "dark_neid.png"
     download.value.save_as(tmp_path / "saved.png")
-    expected = enhance(dark[..., ::-1].copy(), lambda x: np.zeros((1, 100, 160, 3)), 2, 0.0)
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "saved.png")), expected)
+    expected = enhance(dark, lambda x: np.zeros((1, 100, 160, 3)), 2, 0.0)
+    np.testing.assert_array_equal(pixels(tmp_path / "saved.png"), expected)
 
     (tmp_path / "text.png").write_text("no picture")
     upload.set_input_files(tmp_path / "text.png")
@@ -279,6 +418,21 @@ def test_page_in_a_browser(page, tmp_path):
     (tmp_path / "heavy.png").write_bytes(bytes(2**20 + 1))
     upload.set_input_files(tmp_path / "heavy.png")
     page.get_by_text("exceed the maximum allowed size").wait_for()
+
+    upload.set_input_files(
+        [write(tmp_path / f"{name}.png", darkened(picture(30, 40))) for name in "ab"]
+    )
+    page.get_by_text("a.png: original | enhanced").wait_for()
+    page.locator("#names").get_by_text("b.png").click()
+    page.get_by_text("b.png: original | enhanced").wait_for()
+    assert page.locator("#original img").count() == 1
+    page.locator("#format").get_by_text("JPEG").click()
+    page.wait_for_function("() => !document.querySelector('#download').disabled")
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    download.value.save_as(tmp_path / "saved.zip")
+    with zipfile.ZipFile(tmp_path / "saved.zip") as archive:
+        assert archive.namelist() == ["a_neid.jpg", "b_neid.jpg"]
 
     page.locator("#samples button").first.click()
     page.get_by_text("sample.png: original | enhanced").wait_for()

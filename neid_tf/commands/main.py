@@ -11,7 +11,6 @@ from absl import flags
 
 from neid_tf.commands import common, terminal
 from neid_tf.support.errors import NeidError, UsageError, reason_of
-from neid_tf.support.libraries import MissingLibraryError, install_extra
 from neid_tf.support.version import __version__
 
 COMMANDS = {
@@ -100,6 +99,8 @@ def _told(command: str, error: Exception) -> tuple[str, int]:
     if isinstance(error, NeidError):
         return f"{command}: {error}", FAILED
     if isinstance(error, ModuleNotFoundError):
+        from neid_tf.support.libraries import MissingLibraryError
+
         return str(MissingLibraryError(f"neid {command}", error.name or str(error))), FAILED
     if isinstance(error, OSError) and error.errno is not None:
         names = [os.fsdecode(n) for n in (error.filename, error.filename2) if n is not None]
@@ -121,6 +122,8 @@ def help_text(module: ModuleType) -> str:
     What installs an extra depends on where this package came from: ``{install EXTRA}`` in the
     documentation stands for it.
     """
+    from neid_tf.support.libraries import install_extra
+
     common.declare(module.__name__, common.DEBUG)
     text = re.sub(r"\{install (\w+)\}", lambda found: install_extra(found[1]), module.__doc__)
     return f"{text.strip()}\n\nFlags:\n{flags.FLAGS.module_help(module)}"

@@ -105,13 +105,14 @@ def enhance_files(
     threads = threads or min(usable_cores(), 8)
     line = _FilePipeline(in_steps(function), files, max_pixels, threads, coding or Coding())
     feeder = threading.Thread(target=line.feed, args=(jobs,), name="neid-read", daemon=True)
-    feeder.start()
     try:
+        feeder.start()
         yield from line.outcomes()
     finally:
         line.budget.close()
         line.computing.close()
-        feeder.join()
+        with contextlib.suppress(RuntimeError):  # It was interrupted at its start.
+            feeder.join()
         line.pool.shutdown(cancel_futures=True)
 
 

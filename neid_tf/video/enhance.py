@@ -148,8 +148,9 @@ def _ahead(items, size):
             ready.put(error)
 
     thread = threading.Thread(target=work, name="neid-decode", daemon=True)
-    thread.start()
     try:
+        # An interruption here may come when the thread runs already: closing the reader ends it.
+        thread.start()
         while (item := ready.get()) is not _END:
             if isinstance(item, BaseException):
                 raise item

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -58,6 +59,7 @@ class Reader:
 
     def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
         self.path, self.notes, self._damaged, self._last = path, [], 0, None
+        self._lock, self._closed = threading.Lock(), False
         self._limit = _Limit(path, max_pixels)
         self.first = _first_frame(path, self._limit)
         self.width, self.height = self.first.width, self.first.height
@@ -83,7 +85,19 @@ class Reader:
         return self.stream.frames or (self.seconds and round(self.seconds * self.rate)) or None
 
     def items(self):
-        """Yield each frame as a :class:`Frame`, and the packets of the other streams."""
+        """Yield each frame as a :class:`Frame`, and the packets of the other streams.
+
+        It may run in another thread than :meth:`close`, which ends it.
+        """
+        items = self._items()
+        while True:
+            with self._lock:
+                item = None if self._closed else next(items, None)
+            if item is None:
+                return
+            yield item
+
+    def _items(self):
         held = None
         with errors_of(self.path, "decoding fails"):
             for packet in self.container.demux(self.stream, *self.others):
@@ -148,8 +162,10 @@ class Reader:
         return timed
 
     def close(self):
-        """Close the file."""
-        self.container.close()
+        """Close the file, once nothing is decoded any more."""
+        with self._lock:
+            self._closed = True
+            self.container.close()
 
 
 class _Limit:

@@ -301,7 +301,7 @@ def test_sizes_do_not_retrace_the_model(small_model, tmp_path):
     outcomes = enhance_pictures(jobs, Enhancement(tiled), threads=2)
     assert [error for _, error, _ in outcomes] == [None] * 24
     network = tiled.network
-    for model in (network.model, network._context_model, network._tile_model):
+    for model in (network.model, network._part("context"), network._part("tile")):
         # The first size, and then all sizes.
         assert model.predict_function.experimental_get_tracing_count() == 2
         assert model.jit_compile is False

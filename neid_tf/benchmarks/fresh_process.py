@@ -45,7 +45,7 @@ def forward(name, filters, depth, height, width):
     The model is run once on a small picture first, so that what is loaded once does not count.
     """
     from neid_tf import models
-    from neid_tf.benchmarks.networks import compiled
+    from neid_tf.benchmarks.timing import compiled
 
     net = models.build(name, filters=int(filters), depth=int(depth), initializer="he_normal")
     call = compiled(models.inference_model(net))

@@ -1,14 +1,7 @@
 """NEID against the U-net that the paper starts from."""
 
 from neid_tf.benchmarks.fresh_process import in_fresh_process
-from neid_tf.benchmarks.timing import batch, interleaved, ratios, spread
-
-
-def compiled(model):
-    """Return a model as one compiled function of its input."""
-    import tensorflow as tf
-
-    return tf.function(lambda pictures: model(pictures, training=False), reduce_retracing=True)
+from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, spread
 
 
 def against_unet(filters, depth, height, width, runs):

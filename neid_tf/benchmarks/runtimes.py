@@ -6,45 +6,60 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from neid_tf import export, pictures
+from neid_tf import pictures
 from neid_tf.benchmarks.costs import count_operations
-from neid_tf.benchmarks.networks import compiled
-from neid_tf.benchmarks.timing import batch, interleaved, ratios, scene, spread
+from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, scene, spread
 from neid_tf.inference import runtimes
 from neid_tf.models import pretrained
+from neid_tf.support.libraries import MissingLibraryError
 
-_LIBRARIES = {"onnx": ("onnxruntime",), "litert": ("ai_edge_litert",)}
+REFERENCE = "tensorflow"
+"""What the others are compared with; where it is not installed, the first that is."""
 
 
-def exports(weights, folder, size):
+def exports(weights: str, folder: str | os.PathLike, size: tuple[int, int]) -> dict[str, str]:
     """Return what each runtime that can be had here runs, by its name.
 
     Args:
         weights: name or path of weights.
         folder: where exports are written. The package's own ONNX file is used where there is one.
         size: height and width of the network's input, for LiteRT.
+
+    Raises:
+        MissingLibraryError: where no runtime for these weights is installed.
     """
-    found = {"tensorflow": weights}
+    found = {REFERENCE: weights} if _has("tensorflow", "keras") else {}
     if _has("onnxruntime"):
         if weights in pretrained.names():
             found["onnx"] = str(pretrained.onnx_file(weights))
-        elif _has("tf2onnx"):
+        elif found and _has("tf2onnx"):
             found["onnx"] = str(Path(folder) / "model.onnx")
-            export.to_onnx(pretrained.load_pretrained(weights), found["onnx"])
-    if _has("ai_edge_litert"):
+            _export().to_onnx(pretrained.load_pretrained(weights), found["onnx"])
+    if found.keys() >= {REFERENCE} and _has("ai_edge_litert"):
         found["litert"] = str(Path(folder) / "model.tflite")
-        export.to_litert(pretrained.load_pretrained(weights), found["litert"], size)
+        _export().to_litert(pretrained.load_pretrained(weights), found["litert"], size)
+    if not found:
+        raise MissingLibraryError("the benchmark of these weights", "onnxruntime")
     return found
 
 
-def _has(library):
-    return find_spec(library) is not None
+def _export():
+    from neid_tf import export
+
+    return export
 
 
-def warm(found, height, width, runs, threads, side=3000):
+def _has(*libraries):
+    return all(find_spec(library) is not None for library in libraries)
+
+
+def warm(
+    found: dict[str, str], height: int, width: int, runs: int, threads: int, side: int = 3000
+) -> dict[str, Any]:
     """Time forward passes of one picture in each runtime, beside a large float32 matrix product.
 
     Args:
@@ -56,42 +71,73 @@ def warm(found, height, width, runs, threads, side=3000):
         side: of the square matrices.
 
     Returns:
-        Dictionary with ``seconds`` and 10⁹ operations a second (``gigaflops``) of each; the
-        ratios ``to_matmul``, of operations a second, and ``to_tensorflow``, of time; the
-        ``largest_difference`` from TensorFlow (of 1); and the ``fastest``.
+        Dictionary with the ``seconds`` of each; the ratios ``to_tensorflow``, of time; the
+        ``largest_difference`` from TensorFlow (of 1); and the ``fastest``. With TensorFlow, which
+        counts the operations, also 10⁹ of them a second (``gigaflops``) and their ratios
+        ``to_matmul``. Without it the first runtime, the ``reference``, is in its place.
     """
-    import tensorflow as tf
-
-    pictures_, model = batch(height, width), pretrained.load_pretrained(found["tensorflow"])
-    graph, xla = compiled(model), tf.function(lambda x: model(x, training=False), jit_compile=True)
-    calls = {"tensorflow": lambda: graph(pictures_).numpy()}
-    calls["tensorflow_xla"] = lambda: xla(pictures_).numpy()
-    for name in found.keys() - {"tensorflow"}:
+    pictures_, work = batch(height, width), 0
+    calls, product = {}, _numpy_product(side)
+    if REFERENCE in found:
+        model = pretrained.load_pretrained(found[REFERENCE])
+        calls, product = _tensorflow_calls(model, pictures_), _tensorflow_product(side)
+        work = count_operations(model, height, width)
+    for name in found.keys() - {REFERENCE}:
         runner = runtimes.load(found[name], name, threads)
         calls[name] = lambda runner=runner: runner(pictures_)
-    reference = np.clip(calls["tensorflow"](), 0.0, 1.0)
+    first = next(iter(calls))
+    reference = np.clip(calls[first](), 0.0, 1.0)
     differences = {
         name: float(np.abs(np.clip(call(), 0.0, 1.0) - reference).max())
         for name, call in calls.items()
     }
-    matrix = tf.random.uniform((side, side))
-    seconds = interleaved(calls | {"matmul": lambda: tf.matmul(matrix, matrix).numpy()}, runs)
-    work = dict.fromkeys(calls, count_operations(model, height, width))
-    work["matmul"] = 2 * side**3
-    rates = {name: [work[name] / s / 1e9 for s in values] for name, values in seconds.items()}
-    return {
+    seconds = interleaved(calls | {"matmul": product}, runs)
+    report = {
         "input": [height, width, 3],
         "threads": threads,
+        "reference": first,
         "seconds": {name: spread(values) for name, values in seconds.items()},
-        "gigaflops": {name: spread(values) for name, values in rates.items()},
-        "to_matmul": {name: ratios(rates[name], rates["matmul"]) for name in calls},
-        "to_tensorflow": {name: ratios(seconds[name], seconds["tensorflow"]) for name in calls},
+        "to_tensorflow": {name: ratios(seconds[name], seconds[first]) for name in calls},
         "largest_difference": differences,
         "fastest": min(calls, key=lambda name: spread(seconds[name])["median"]),
     }
+    return report | (_rates(seconds, dict.fromkeys(calls, work), side) if work else {})
 
 
-def cold(found, height, width, runs):
+def _rates(seconds, work, side):
+    """Return 10⁹ operations a second, and their ratios to those of the matrix product."""
+    work = work | {"matmul": 2 * side**3}
+    rates = {name: [work[name] / s / 1e9 for s in values] for name, values in seconds.items()}
+    to_matmul = {name: ratios(rates[name], rates["matmul"]) for name in work if name != "matmul"}
+    return {
+        "gigaflops": {name: spread(values) for name, values in rates.items()},
+        "to_matmul": to_matmul,
+    }
+
+
+def _tensorflow_calls(model, pictures_):
+    import tensorflow as tf
+
+    graph, xla = compiled(model), tf.function(lambda x: model(x, training=False), jit_compile=True)
+    return {
+        "tensorflow": lambda: graph(pictures_).numpy(),
+        "tensorflow_xla": lambda: xla(pictures_).numpy(),
+    }
+
+
+def _tensorflow_product(side):
+    import tensorflow as tf
+
+    matrix = tf.random.uniform((side, side))
+    return lambda: tf.matmul(matrix, matrix).numpy()
+
+
+def _numpy_product(side):
+    matrix = np.random.default_rng(0).random((side, side), np.float32)
+    return lambda: matrix @ matrix
+
+
+def cold(found: dict[str, str], height: int, width: int, runs: int) -> dict[str, Any]:
     """Time ``neid enhance`` of one PNG, from the start of the process to its end.
 
     Args:
@@ -102,7 +148,8 @@ def cold(found, height, width, runs):
 
     Returns:
         Dictionary with the wall ``seconds`` of each runtime, and of ``neid --help`` as
-        ``--help``; and the ratios ``to_tensorflow``.
+        ``--help``; and the ratios ``to_tensorflow``, or to the first runtime, the
+        ``reference``, where that is not installed.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "dark.png", Path(folder) / "bright.png"
@@ -118,13 +165,13 @@ def cold(found, height, width, runs):
             start("enhance", source, *options, f"--weights={found[name]}")
 
         calls = {name: lambda name=name: enhance(name) for name in found}
+        first = next(iter(calls))
         calls["--help"] = lambda: start("--help")
         # Once before, so that files are read from the disk's cache.
         seconds = interleaved(calls, runs, warmup=min(runs - 1, 1))
     return {
         "picture": [height, width, 3],
         "seconds": {name: spread(values) for name, values in seconds.items()},
-        "to_tensorflow": {
-            name: ratios(values, seconds["tensorflow"]) for name, values in seconds.items()
-        },
+        "reference": first,
+        "to_tensorflow": {name: ratios(values, seconds[first]) for name, values in seconds.items()},
     }

@@ -38,12 +38,13 @@ def _training(section):
 def _runtimes(section):
     height, width, _ = section["input"]
     yield f"network's input {width}×{height}, {section['threads']} threads"
-    yield f"{'':<16}{'ms':>8}{'to matmul':>11}{'to TF':>7}{'difference':>12}"
-    for name, ratio in section["to_matmul"].items():
+    first, to_matmul = section.get("reference", "tensorflow"), section.get("to_matmul", {})
+    yield f"{'':<16}{'ms':>8}{'to matmul':>11}{f'to {first}':>15}{'difference':>12}"
+    for name, ratio in section["to_tensorflow"].items():
         milliseconds = 1e3 * section["seconds"][name]["median"]
-        to_tensorflow = section["to_tensorflow"][name]["median"]
+        product = f"{to_matmul[name]['median']:11.2f}" if name in to_matmul else f"{'-':>11}"
         yield (
-            f"{name:<16}{milliseconds:8.1f}{ratio['median']:11.2f}{to_tensorflow:7.2f}"
+            f"{name:<16}{milliseconds:8.1f}{product}{ratio['median']:15.2f}"
             f"{section['largest_difference'][name]:12.1g}"
         )
     yield f"fastest: {section['fastest']}; --runtime=auto takes {section['auto']}"
@@ -52,7 +53,8 @@ def _runtimes(section):
 def _cold(section):
     for name, values in section["seconds"].items():
         to_tensorflow = section["to_tensorflow"][name]
-        yield f"{name:<12}{_range(values)} seconds, to tensorflow {_range(to_tensorflow)}"
+        first = section.get("reference", "tensorflow")
+        yield f"{name:<12}{_range(values)} seconds, to {first} {_range(to_tensorflow)}"
 
 
 def _growth(section):

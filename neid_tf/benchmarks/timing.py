@@ -1,12 +1,21 @@
 """Timing in turns, and the pictures that are timed."""
 
+from __future__ import annotations
+
 import statistics
 import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+if typing.TYPE_CHECKING:
+    import keras
 
-def interleaved(functions, runs=7, warmup=2):
+
+def interleaved(
+    functions: Mapping[str, Callable], runs: int = 7, warmup: int = 2
+) -> dict[str, list[float]]:
     """Time functions in turns, so that a drift of the machine's speed meets all of them.
 
     Args:
@@ -29,22 +38,29 @@ def interleaved(functions, runs=7, warmup=2):
     return seconds
 
 
-def spread(values):
+def spread(values: Sequence[float]) -> dict[str, float]:
     """Return minimum, median and maximum."""
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def ratios(numerator, denominator):
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
     """Return the spread of the ratios of two lists, taken turn by turn."""
     return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
-def batch(height, width):
+def compiled(model: keras.Model) -> Callable:
+    """Return a Keras model as one compiled function of its input."""
+    import tensorflow as tf
+
+    return tf.function(lambda pictures: model(pictures, training=False), reduce_retracing=True)
+
+
+def batch(height: int, width: int) -> np.ndarray:
     """Return a dark batch of one picture of noise, 1×h×w×3 float32."""
     return np.random.default_rng(0).random((1, height, width, 3), np.float32) ** 3
 
 
-def scene(height, width):
+def scene(height: int, width: int) -> np.ndarray:
     """Return a dark picture, uint8 H×W×3, with areas, edges and noise, made of repeated parts."""
     import cv2
 

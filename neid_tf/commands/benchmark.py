@@ -14,12 +14,14 @@ growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in ne
             from 10 megapixels on once
 tiles       how far a picture done in tiles is from the same done in one piece
 
-Runtimes that are not installed are left out. Prints tables, and writes JSON where --output
-names a file. With the defaults it takes about half an hour on two cores.
+Runtimes that are not installed are left out; so are unet and training without TensorFlow.
+Prints tables, and writes JSON where --output names a file. With the defaults it takes about
+half an hour on two cores.
 """
 
 import json
 import os
+import sys
 import tempfile
 from typing import Any
 
@@ -28,10 +30,13 @@ from absl import flags
 from neid_tf.commands import common
 from neid_tf.inference import methods
 from neid_tf.support import keras_start
+from neid_tf.support.libraries import MissingLibraryError, optional_import
 from neid_tf.support.machine import usable_cores
 
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
 VARIANTS = ("float32", "xla", "mixed", "xla_mixed")
+
+_NEED_KERAS = {"unet", "training"}
 
 _SECTIONS = flags.DEFINE_list(
     "sections", list(SECTIONS), "What to measure, of the list above, with commas."
@@ -83,11 +88,11 @@ def main(arguments: list[str]) -> None:
     if _PLOT.value and "growth" not in _SECTIONS.value:
         raise flags.ValidationError("--plot needs the section growth")
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
-    keras_start.import_keras()
+    sections = _possible([name for name in SECTIONS if name in _SECTIONS.value])
     from neid_tf.benchmarks import plot, text
     from neid_tf.support.files import write_whole
 
-    report = measure()
+    report = measure(sections)
     print(text.table(report))
     report["command"] = " ".join(common.command_line("benchmark"))
     if common.OUTPUT.value:
@@ -102,17 +107,33 @@ def _check(holder, known):
         raise flags.ValidationError(f"--{holder.name} are of {', '.join(known)}: {unknown[0]!r}")
 
 
+def _possible(sections):
+    """Start Keras, and return the sections; where it is missing, those that don't need it.
+
+    Raises:
+        MissingLibraryError: where one that needs it was asked for by name.
+    """
+    try:
+        with optional_import("neid benchmark --sections=unet,training"):
+            keras_start.import_keras()
+    except MissingLibraryError as error:
+        if flags.FLAGS["sections"].present and _NEED_KERAS & set(sections):
+            raise
+        print(f"neid: left out: {error}", file=sys.stderr)
+        return [name for name in sections if name not in _NEED_KERAS]
+    return sections
+
+
 def threads() -> int:
     """Return how many threads each runtime gets."""
     return _THREADS.value or usable_cores()
 
 
-def measure() -> dict[str, Any]:
-    """Return the report of the sections that are asked for."""
+def measure(wanted: list[str]) -> dict[str, Any]:
+    """Return the report of some of :data:`SECTIONS`."""
     from neid_tf.benchmarks import runtimes
     from neid_tf.support.environment import environment
 
-    wanted = [name for name in SECTIONS if name in _SECTIONS.value]
     report = {"environment": environment()}
     with tempfile.TemporaryDirectory() as folder:
         size, found = (_HEIGHT.value // 2, _WIDTH.value // 2), {}

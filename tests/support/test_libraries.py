@@ -93,7 +93,10 @@ def test_enhancing_with_tensorflow_names_what_is_missing(options, source, tmp_pa
     [
         (["train", "--validation=none", "--crop=32", "--workdir=w"], "neid train needs keras"),
         (["export", "--format=onnx", "--output=m.onnx"], "neid export needs keras"),
-        (["benchmark"], "neid benchmark needs keras"),
+        (
+            ["benchmark", "--sections=unet,growth"],
+            "neid benchmark --sections=unet,training needs keras",
+        ),
     ],
 )
 def test_other_commands_name_what_is_missing(arguments, missing, pairs_folder):
@@ -125,6 +128,26 @@ def test_pictures_without_references_are_scored_without_tensorflow(tmp_path):
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert json.loads((tmp_path / "r.json").read_text())["mean"]["niqe"] > 0
+
+
+def test_speed_is_measured_without_tensorflow(tmp_path):
+    pytest.importorskip("onnxruntime")
+    options = ["--sections=runtimes,cold_start", "--runs=1", "--weights=neid_s", "--output=b.json"]
+    sizes = ["--output_height=32", "--output_width=48"]
+    result = without_tensorflow("benchmark", *options, *sizes, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert report["runtimes"]["reference"] == report["cold_start"]["reference"] == "onnx"
+    assert set(report["cold_start"]["seconds"]) == {"onnx", "--help"}
+    assert "to onnx" in result.stdout
+
+
+def test_the_page_needs_no_tensorflow():
+    pytest.importorskip("gradio")
+    pytest.importorskip("onnxruntime")
+    code = "from neid_tf.commands import demo\nprint(demo._network('neid_s').context)"
+    result = without_tensorflow(code=code)
+    assert (result.returncode, "tone" in result.stdout) == (0, True), result.stderr
 
 
 def test_figures_need_no_tensorflow(source, tmp_path):

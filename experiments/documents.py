@@ -1,0 +1,157 @@
+"""Fill the tables of the README and of docs/ from the records that programs wrote.
+
+    python -m experiments.documents [--check]
+
+Each number is stated once, in its record. A table stands between ``<!-- table: NAME -->`` and
+``<!-- end -->``; --check changes nothing and fails where a page and a record differ.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import app, flags
+
+from neid_tf.commands import main as program
+from neid_tf.models import pretrained
+from neid_tf.pictures import formats
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "experiments"
+_BETWEEN = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+_CHECK = flags.DEFINE_bool("check", False, "Change nothing; fail where a page is not as filled.")
+
+
+def pages() -> list[Path]:
+    """Return the pages that may have tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """Return the text of a page with its tables as the records have them.
+
+    Raises:
+        KeyError: for a table of an unknown name.
+    """
+    return _BETWEEN.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
+
+
+def drifted() -> Iterator[Path]:
+    """Yield the pages whose tables are not what the records say."""
+    for page in pages():
+        text = page.read_text("utf-8")
+        if filled(text) != text:
+            yield page
+
+
+def _record(name):
+    return json.loads((RECORDS / name).read_text("utf-8"))
+
+
+def _table(*rows):
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def _commands():
+    rows = [(f"`neid {name}`", text) for name, text in program.COMMANDS.items()]
+    return _table(("command", "what it does"), *rows)
+
+
+def _formats():
+    return formats.table()
+
+
+def _scores(mean):
+    return [f"{mean['psnr']:.2f}", *(f"{mean[key]:.3f}" for key in ("ssim", "ssim_gray"))]
+
+
+def _weights():
+    """Return the table of the package's weights: scores on held-out scenes, work and time."""
+    heads = ("", "PSNR, dB", "SSIM", "SSIM of luminance", "10⁹ operations", "ms", "MB")
+    rows, controls = [heads], {}
+    for name in pretrained.names():
+        score = RECORDS / "quality" / f"{name}.json"
+        if not score.exists():
+            continue
+        report = json.loads(score.read_text("utf-8"))
+        controls = report["controls"]
+        rows.append((f"`{name}`", *_scores(report["mean"]), *_cost(name), _megabytes(name)))
+    for name, label in (
+        ("input", "the input as it is"),
+        ("bicubic_half_and_back", "the reference halved and enlarged"),
+    ):
+        rows.append((label, *_scores(controls[name]), "", "", ""))
+    return _table(*rows)
+
+
+def _cost(name):
+    """Return the operations and the milliseconds of a forward pass, 600×400 out."""
+    path = f"performance/{'benchmark' if name == 'neid' else name}.json"
+    if not (RECORDS / path).exists():
+        return "", ""
+    runtimes = _record(path)["runtimes"]
+    seconds, rate = runtimes["seconds"]["onnx"], runtimes["gigaflops"]["onnx"]
+    return f"{rate['median'] * seconds['median']:.1f}", f"{1e3 * seconds['median']:.0f}"
+
+
+def _megabytes(name):
+    folder = Path(pretrained.__file__).parent / "weights"
+    return f"{(folder / f'{name}.npz').stat().st_size / 1e6:.1f}"
+
+
+def _speed():
+    report = _record("performance/benchmark.json")
+    rows = [("runtime", "forward pass, ms", "against a matrix product", "`neid enhance`, s")]
+    for name, label in (
+        ("tensorflow", "TensorFlow"),
+        ("onnx", "ONNX Runtime"),
+        ("litert", "LiteRT"),
+    ):
+        ratio = report["runtimes"]["to_matmul"][name]
+        spread = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+        seconds = report["runtimes"]["seconds"][name]["median"]
+        whole = report["cold_start"]["seconds"][name]["median"]
+        rows.append((label, f"{1e3 * seconds:.0f}", spread, f"{whole:.2f}"))
+    return _table(*rows)
+
+
+def _growth():
+    report = _record("performance/growth.json")["growth"]
+    rows = [("megapixels", "TensorFlow, s", "GB", "ONNX Runtime, s", "GB")]
+    for one, other in zip(report["tensorflow"], report["onnx"], strict=True):
+        cells = [
+            cell
+            for row in (one, other)
+            for cell in (f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}")
+        ]
+        rows.append((f"{one['megapixels']:.1f}", *cells))
+    return _table(*rows)
+
+
+TABLES = {
+    "commands": _commands,
+    "formats": _formats,
+    "growth": _growth,
+    "speed": _speed,
+    "weights": _weights,
+}
+"""The tables by name, each a function that returns Markdown."""
+
+
+def main(_) -> None:
+    """Fill the pages, or name those that are not as filled."""
+    changed = list(drifted())
+    for page in changed:
+        if not _CHECK.value:
+            page.write_text(filled(page.read_text("utf-8")), "utf-8")
+        print(page.relative_to(ROOT))
+    if _CHECK.value and changed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,100 @@
+"""The README and docs/: tables as the records have them, files that exist, examples that run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.commands.conftest import neid  # noqa: F401  a fixture
+from tests.conftest import darkened, picture, write
+
+documents = pytest.importorskip("experiments.documents")
+ROOT = Path(__file__).parents[1]
+PAGES = documents.pages()
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+EXTRAS = {"--engine=ray": "ray", "--format=onnx": "tf2onnx", "--format=litert": "ai_edge_litert"}
+LIGHTER = {
+    "train": [
+        *("--model=neid_tone", "--filters=4", "--depth=2", "--epochs=1", "--crop=32"),
+        *("--batch_size=2", "--warmup=0", "--validate_every=1"),
+    ],
+    "benchmark": [],
+}
+"""What makes an example of a page take seconds, behind the flags that it has."""
+
+
+def name(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def test_tables_are_what_the_records_say():
+    assert [name(page) for page in documents.drifted()] == []
+
+
+def test_a_table_that_drifts_is_found_and_filled(tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text("a\n<!-- table: weights -->\n| 99.99 |\n<!-- end -->\nb\n")
+    assert list(documents.drifted()) == [tmp_path / "README.md"]
+    text = documents.filled((tmp_path / "README.md").read_text())
+    assert "99.99" not in text
+    assert "| `neid_s` |" in text
+    assert (text.startswith("a\n"), text.endswith("b\n")) == (True, True)
+    (tmp_path / "README.md").write_text(text)
+    assert list(documents.drifted()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_files_that_a_page_names_exist(page):
+    text = page.read_text("utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(
+        r"`((?:neid_tf|experiments|data|docs)/[\w./]+\.(?:py|md|json|txt|flags))`", text
+    )
+    for path in [*(page.parent / link for link in links), *(ROOT / path for path in named)]:
+        if (ROOT / "neid_tf").exists() or "neid_tf" not in path.parts:
+            assert path.exists(), path
+
+
+def examples(page):
+    """Return the lines of a page's shell examples that run neid."""
+    blocks = [code for language, code in FENCE.findall(page.read_text("utf-8")) if language == "sh"]
+    lines = [line for block in blocks for line in block.strip().splitlines()]
+    return [line for line in lines if line.startswith("neid ")]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, pairs_folder):
+    """A folder with what the examples take: photos, pairs, and a recipe."""
+    pairs_folder.rename(tmp_path / "pairs")
+    for number in range(2):
+        write(tmp_path / "photos" / f"{number}.png", darkened(picture(30, 40, number)))
+    write(tmp_path / "dark.jpg", darkened(picture(60, 80)))
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_examples_of_a_page_run(page, place, neid):  # noqa: F811
+    for line in examples(page):
+        for flag, library in EXTRAS.items():
+            if flag in line:
+                pytest.importorskip(library)
+        command, *arguments = shlex.split(line)[1:]
+        if command != "train" and not any("--weights" in argument for argument in arguments):
+            arguments.append("--weights=neid_s")
+        code, _, err = neid(command, *arguments, *LIGHTER.get(command, ()))
+        assert code == 0, (line, err)
+
+
+def test_every_page_but_the_paper_has_an_example():
+    assert [page.stem for page in PAGES if not examples(page)] == ["paper"]
+
+
+def test_the_python_of_the_pages_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for page in PAGES:
+        for language, code in FENCE.findall(page.read_text("utf-8")):
+            if language == "python":
+                exec(compile(code, name(page), "exec"), {})

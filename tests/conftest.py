@@ -41,11 +41,16 @@ def free_ports(count):
 @pytest.fixture
 def pairs_folder(tmp_path):
     """A data set of six pairs of two sizes, numbered from 1."""
+    return write_pairs(tmp_path / "set")
+
+
+def write_pairs(folder):
+    """Write a data set of six pairs of two sizes, numbered from 1, and return its folder."""
     for number in range(1, 7):
         bright = picture(48, 64 if number % 2 else 56, seed=number)
-        write(tmp_path / "set" / "high" / f"{number}.png", bright)
-        write(tmp_path / "set" / "low" / f"{number}.png", darkened(bright))
-    return tmp_path / "set"
+        write(folder / "high" / f"{number}.png", bright)
+        write(folder / "low" / f"{number}.png", darkened(bright))
+    return folder
 
 
 @pytest.fixture(scope="session")

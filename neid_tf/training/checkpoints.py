@@ -40,9 +40,10 @@ def save(workdir: Path, network: Any, optimizer: Any, epoch: int, best: float) -
     buffer = io.BytesIO()
     np.savez(buffer, epoch=epoch, best=best, **arrays)
     last = workdir / LAST
-    if last.exists():
-        os.replace(last, workdir / BEFORE)
-    files.write_whole(last, buffer.getvalue())
+    with files.whole_file(last) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+        if last.exists():
+            os.replace(last, workdir / BEFORE)
 
 
 def restore(workdir: Path, network: Any, optimizer: Any) -> tuple[int, float]:

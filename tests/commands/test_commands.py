@@ -227,7 +227,7 @@ def train_arguments(pairs_folder, workdir):
         "train",
         f"--data={pairs_folder}",
         f"--workdir={workdir}",
-        *["--model=neid_tone", "--filters=4", "--depth=2", "--crop=32", "--epochs=2"],
+        *["--model=le_dr", "--filters=2", "--depth=1", "--crop=32", "--epochs=1"],
         *["--batch_size=4", "--validation=none", "--validate_every=1"],
     ]
 
@@ -238,7 +238,7 @@ def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
     assert code == 0, err
     settings = json.loads((workdir / "settings.json").read_text())
     assert settings["command"][:2] == ["neid", "train"]
-    assert {"--filters=4", "--epochs=2", "--model=neid_tone"} <= set(settings["command"])
+    assert {"--filters=2", "--epochs=1", "--model=le_dr"} <= set(settings["command"])
     code, _, err = neid(
         "enhance",
         pairs_folder / "low" / "1.png",

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -191,6 +192,25 @@ def test_flags_are_saved_as_a_flagfile_takes_them(workdir):
     assert pretrained.card(str(workdir / "last.npz"))["command"] == (
         "neid train '--init=a folder/b.npz'"
     )
+
+
+def test_another_run_in_the_same_folder_is_refused(workdir):
+    with pytest.raises(NeidError, match=r"learning_rate was 0\.0001, is 0\.01"):
+        run(workdir, epochs=3, learning_rate=1e-2)
+    run(workdir, epochs=3)
+    assert epochs(workdir) == [1, 2, 3]
+
+
+def test_a_bad_loss_stops_the_run_and_keeps_the_checkpoint(workdir, monkeypatch):
+    before = (workdir / "checkpoint.npz").read_bytes()
+
+    def broken(y_true, y_pred):
+        return 0.0 * y_pred[:, 0, 0, 0] / keras.ops.zeros(())
+
+    monkeypatch.setattr("neid_tf.training.losses.colour", broken)
+    with pytest.raises(callbacks.NonFiniteLoss, match="step 3: the loss term 'colour' is nan"):
+        run(workdir, epochs=3)
+    assert (workdir / "checkpoint.npz").read_bytes() == before
 
 
 HOLDER = """

@@ -19,6 +19,7 @@ setup(
             "av>=17.1",
             "build>=1.2",
             "jax>=0.7",
+            "matplotlib>=3.9",
             "pillow-heif>=1.0",
             "pillow-jxl-plugin>=1.3",
             "pytest>=8",

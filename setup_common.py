@@ -14,6 +14,7 @@ EXTRAS = {
     "jxl": ["pillow-jxl-plugin>=1.3"],
     "litert": ["ai-edge-litert>=2.3"],
     "onnx": ["onnxruntime>=1.20"],
+    "plot": ["matplotlib>=3.9"],
     "ray": ["ray[data]>=2.49,<2.64"],
     "video": ["av>=17.1"],
 }

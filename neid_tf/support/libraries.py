@@ -28,6 +28,7 @@ EXTRAS = {
     "ai_edge_quantizer": "export",
     "av": "video",
     "gradio": "demo",
+    "matplotlib": "plot",
     "onnx": "export",
     "onnxruntime": "onnx",
     "pillow_heif": "heif",

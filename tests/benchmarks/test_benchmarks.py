@@ -100,7 +100,7 @@ def test_growth_and_its_plot(found):
     assert "0.3" in text.table({"growth": report})
     with Image.open(io.BytesIO(plot.growth(report))) as image:
         assert image.size == plot.SIZE
-        colours = {colour for _, colour in image.getcolors(2**20)}
+        colours = {colour for _, colour in image.convert("RGB").getcolors(2**20)}
     assert plot._COLOURS[0] in colours
     unknown = {"onnx": [row | {"peak_bytes": None} for row in report["tensorflow"]]}
     assert plot.growth(unknown) != plot.growth(report)

@@ -10,6 +10,7 @@ import pytest
 from neid_tf import export
 from neid_tf.inference import runtimes, tiles
 from neid_tf.inference.enhance import enhance
+from neid_tf.inference.network import NetworkError
 from neid_tf.support.libraries import MissingLibraryError, install_command
 from tests.conftest import darkened, picture
 from tests.export.test_export import EXACT, expected, lively
@@ -105,12 +106,15 @@ def onnx_model(path, *steps):
         onnx.helper.make_node(operator, inputs, [name], **fields)
         for (operator, inputs, fields), name in zip(steps, names, strict=True)
     ]
-    small = onnx.helper.make_tensor("small", onnx.TensorProto.FLOAT, [1], [1e-20])
+    small, zero = (
+        onnx.helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [value])
+        for name, value in (("small", 1e-20), ("zero", 0.0))
+    )
     ends = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", "h", "w", 3])
         for name in (steps[0][1][0], "enhanced")
     ]
-    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [small])
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], [small, zero])
     opset = [onnx.helper.make_opsetid("", 15)]
     onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=opset), path)
     return path
@@ -134,6 +138,47 @@ def test_models_of_others_are_refused(step, tmp_path):
     path = onnx_model(tmp_path / "m.onnx", step)
     with pytest.raises(runtimes.ModelFileError, match=r"m\.onnx: cannot be run as onnx"):
         runtimes.load(path)
+
+
+@pytest.mark.parametrize("step", ["0", "-4", "1000000", "four", ""])
+def test_a_step_that_tiles_cannot_have_is_refused(step, onnx_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    proto = onnx.load(onnx_file)
+    proto.metadata_props[0].value = step
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(runtimes.ModelFileError, match=r"m\.onnx: cannot be run as onnx"):
+        runtimes.load(tmp_path / "m.onnx")
+
+
+def renamed(graph, names):
+    """Give values of an ONNX graph, and of the graphs in it, other names."""
+    for value in (*graph.input, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        for attribute in node.attribute:
+            renamed(attribute.g, names)
+
+
+def test_onnx_files_from_before_name_the_context_otherwise(onnx_file):
+    onnx = pytest.importorskip("onnx")
+    proto, new = onnx.load(onnx_file), runtimes.load(onnx_file)
+    assert new.context == ("tone_parameters", "ff_squeeze")
+    renamed(proto.graph, {f"given_{name}": f"told_{name}" for name in new.context})
+    old = runtimes.Onnx(proto.SerializeToString())
+    assert old.context == new.context
+    batch = darkened(picture(20, 24))[None] / np.float32(255)
+    context = {name: array[..., ::-1] for name, array in new.read_context(batch).items()}
+    made = new.run_with_context(batch, context)
+    np.testing.assert_array_equal(old.run_with_context(batch, context), made)
+    assert np.abs(made - new(batch)).max() > 1e-3
+
+
+def test_an_onnx_file_of_unsound_weights_makes_no_black_picture(tmp_path):
+    steps = [("Div", ["image", "zero"], {}), ("Clip", ["step0"], {})]
+    runner = runtimes.load(onnx_model(tmp_path / "m.onnx", *steps))
+    with pytest.raises(NetworkError, match="not finite"):
+        enhance(np.zeros((8, 9, 3), np.uint8), runner)
 
 
 @pytest.mark.parametrize(

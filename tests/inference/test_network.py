@@ -1,0 +1,151 @@
+"""The one interface of networks: what any model becomes, and what goes wrong named in one line."""
+
+import types
+
+import numpy as np
+import pytest
+
+from neid_tf import models
+from neid_tf.inference.enhance import Enhancement, enhance
+from neid_tf.inference.network import FunctionNetwork, KerasNetwork, NetworkError, as_network
+from neid_tf.inference.tiles import Tiled
+from neid_tf.video.frames import Enhancer, Frame
+from tests.conftest import darkened, picture
+
+
+def double(batch):
+    return np.asarray(batch).repeat(2, axis=1).repeat(2, axis=2)
+
+
+def test_what_becomes_of_models(small_model):
+    network = as_network(small_model)
+    assert isinstance(network, KerasNetwork)
+    assert (network.scale, network.step, network.tileable) == (2, 4, True)
+    assert network.context == ("tone_parameters", "ff_squeeze")
+    assert as_network(network) is network
+    function = as_network(double)
+    assert isinstance(function, FunctionNetwork)
+    assert (function.scale, function.context, function.tileable) == (2, (), False)
+    assert as_network(models.build("unet", filters=2, depth=1)).scale == 1
+
+
+def test_a_function_of_scale_1():
+    image = darkened(picture(7, 9))
+    keeping = FunctionNetwork(lambda batch: batch, scale=1)
+    np.testing.assert_array_equal(enhance(image, keeping), image)
+    with pytest.raises(ValueError, match="scale 2"):
+        enhance(image, keeping, scale=2)
+
+
+def test_parts_are_views_on_the_same_weights(small_model):
+    network = KerasNetwork(small_model)
+    ours = {id(variable) for variable in small_model.variables}
+    for model in (network.model, network._context_model, network._tile_model):
+        assert {id(variable) for variable in model.weights} <= ours
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+ResourceExhaustedError.__module__ = "tensorflow.python.framework.errors_impl"
+FAILURES = {
+    "memory": (MemoryError(), "not enough memory"),
+    "runtime": (RuntimeError("CUDA fell over\nat line 3"), "CUDA fell over$"),
+    "library": (ResourceExhaustedError("OOM when allocating"), "OOM when allocating"),
+}
+
+
+def failing(error):
+    def fail(batch):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_library_that_fails_is_told_in_one_line(kind):
+    error, message = FAILURES[kind]
+    image = darkened(picture(20, 24))
+    for call in (
+        lambda: enhance(image, failing(error)),
+        lambda: enhance(image, Tiled(failing(error), tile=4)),
+        lambda: Enhancer(failing(error))([Frame(image, 0, 1, 0.0)]),
+    ):
+        with pytest.raises(NetworkError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert caught.value.__cause__ is error
+
+
+def test_a_fault_of_a_function_stays_what_it_is():
+    with pytest.raises(ZeroDivisionError):
+        enhance(darkened(picture(20, 24)), lambda batch: 1 // 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+def test_what_is_no_number_is_no_picture(value, strength):
+    """One pixel in the last tile is enough."""
+
+    def unsound(batch):
+        output = double(batch)
+        output[:, -1, -1, 1] = value
+        return output
+
+    image = darkened(picture(20, 24))
+    for model in (unsound, Tiled(unsound, tile=4)):
+        for scale in (1, 2):
+            with pytest.raises(NetworkError, match="not finite"):
+                Enhancement(model, scale, strength)(image)
+    with pytest.raises(NetworkError, match="not finite"):
+        Enhancer(unsound, strength=strength)([Frame(image, 0, 1, 0.0)])
+
+
+@pytest.mark.parametrize("strength", [-0.1, 8.1, 130.0, 1030.0, float("inf"), float("nan")])
+def test_strength_is_bounded(strength):
+    for make in (Enhancement, Enhancer):
+        with pytest.raises(ValueError, match=f"strength must be from 0 to 8, not {strength}"):
+            make(double, 1, strength)
+    brightest = enhance(darkened(picture(9, 8)), double, strength=8.0)
+    assert brightest.mean() > 200
+
+
+@pytest.mark.parametrize("name", ["unet", "le", "neid", "neid_tone"])
+def test_values_beyond_white_are_white(name):
+    """0 to 255 in place of 0 to 1, the commonest mistake, gives white and no overflow."""
+    model = models.inference_model(models.build(name, filters=4, depth=1, initializer="he_normal"))
+    levels = picture(16, 24)[None].astype(np.float32)
+    levels[0, 0, 0] = -3.0
+    np.testing.assert_array_equal(model(levels), model(np.clip(levels, 0.0, 1.0)))
+
+
+def test_networks_are_given_box_and_full_size_picture():
+    """What a tile covers of the whole, and the picture in full for a network that refines."""
+    calls = []
+
+    class Noting(FunctionNetwork):
+        context, refines, tileable = ("tone",), True, True
+
+        def _read(self, batch):
+            return {"tone": np.zeros((len(batch), 2), np.float32)}
+
+        def _run(self, batch, context, box, picture):
+            calls.append(types.SimpleNamespace(batch=batch, box=box, picture=picture))
+            return double(batch)
+
+    image = darkened(picture(19, 46))
+    Enhancement(Tiled(Noting(double), tile=16))(image)
+    assert len(calls) == 2
+    for call in calls:
+        top, left, height, width = call.box[0] * [10, 23, 10, 23]
+        assert call.batch.shape == (1, round(height), round(width), 3)
+        assert call.picture.shape == (1, 2 * round(height), 2 * round(width), 3)
+        expected = np.pad(image, [(0, 1), (0, 0), (0, 0)], mode="edge")
+        expected = expected[2 * round(top) :, 2 * round(left) : 2 * round(left + width)]
+        np.testing.assert_array_equal(call.picture[0], expected)
+    calls.clear()
+    Enhancement(Noting(double), scale=2)(image)
+    assert calls[0].picture is None
+    Enhancer(Noting(double))([Frame(image, 0, 1, 0.0)])
+    np.testing.assert_allclose(calls[-1].picture[0, :19], image / 255, atol=1e-6)

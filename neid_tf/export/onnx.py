@@ -177,7 +177,6 @@ def _read_unless_given(network, tone, names):
         node.input[:] = [
             runtimes.INPUT if name == f"tone/{runtimes.INPUT}" else name for name in node.input
         ]
-    network.initializer.extend(tone.initializer)
     given = {name: f"{runtimes.GIVEN}{name}" for name in names}
     copies = [helper.make_node("Identity", [given[n]], [f"given/{n}"]) for n in names]
     ends = [
@@ -188,7 +187,7 @@ def _read_unless_given(network, tone, names):
         "If",
         ["tone_is_missing"],
         names,
-        then_branch=helper.make_graph(tone.node, "read", [], tone.output),
+        then_branch=helper.make_graph(tone.node, "read", [], tone.output, tone.initializer),
         else_branch=helper.make_graph(copies, "given", [], ends),
     )
     asked = [
@@ -230,8 +229,12 @@ def _tensor(array, name):
 
 def _store_in_half_precision(graph):
     """Halve the large initializers where that is exact; runtimes cast them back as they load."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                _store_in_half_precision(attribute.g)
     casts = []
     for tensor in graph.initializer:
         array = numpy_helper.to_array(tensor)

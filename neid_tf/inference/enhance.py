@@ -76,8 +76,10 @@ class Enhancement:
         Raises:
             NetworkError: where the network fails, or gives values that are no numbers.
         """
+        if context is None and self.scale == 2:
+            context = self.read_context(batch)
         if self.scale == 2 and self.strength < 1.0:
-            return self.finish(image, self.model.run_with_context(batch, context or {}))
+            return self.finish(image, self.model.run_with_context(batch, context))
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
         for rows, columns, output in self.model.pieces(batch, self._full_size(image), context):
@@ -103,9 +105,22 @@ class Enhancement:
             return halve(pad_to_even(image), white(image.dtype))[None]
         return to_float(image)[None]
 
+    def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the network reads off the whole picture.
+
+        At scale 2, it is read off the halved picture: noise looks like light to a network that
+        learned from halved pictures, and a picture is to be as bright at both scales.
+
+        Args:
+            batch: what :meth:`prepare` made of the picture.
+        """
+        view = halve(pad_to_even(batch[0]))[None] if self.scale == 2 else batch
+        return self.model.whole_context(view)
+
     def predict(self, batch: np.ndarray) -> np.ndarray:
         """Return the model's output for a batch."""
-        return self.model(batch)
+        context = self.read_context(batch) if self.scale == 2 else {}
+        return self.model.run_with_context(batch, context)
 
     def finish(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Return the enhanced picture: the model's output cut, clipped, weakened, rounded."""

@@ -72,6 +72,10 @@ class Network(abc.ABC):
         with failures_named():
             return self._read(batch) if self.context else {}
 
+    def whole_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the pieces of one picture are given; see :meth:`pieces`."""
+        return self.read_context(batch)
+
     def run_with_context(
         self,
         batch: np.ndarray,

@@ -68,13 +68,11 @@ class Tiled(Network):
                 yield self._enhance_tile(batch, picture, context, rows, columns)
 
     def _run(self, batch, context, box, picture):
-        if context:
+        if max(batch.shape[1:3]) <= self.tile or box is not None:
             return self.network.run_with_context(batch, context, box, picture)
-        if max(batch.shape[1:3]) <= self.tile:
-            return self.network(batch, picture)
         height, width = (size * self.scale for size in batch.shape[1:3])
         output = np.empty((1, height, width, 3), np.float32)
-        for rows, columns, piece in self.pieces(batch, picture):
+        for rows, columns, piece in self.pieces(batch, picture, context or None):
             output[:, rows, columns] = piece
         return output
 
@@ -82,9 +80,14 @@ class Tiled(Network):
         return self.network.read_context(batch)
 
     def whole_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Return what the tiles of one picture are given, read off the reduced picture."""
-        side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
-        return self.network.read_context(area_reduce(batch[0], side)[None]) if self.context else {}
+        """Return what the tiles of one picture are given, read off it where it is one tile.
+
+        A larger one is reduced first.
+        """
+        if max(batch.shape[1:3]) > self.tile:
+            side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
+            batch = area_reduce(batch[0], side)[None]
+        return self.network.read_context(batch)
 
     def _spans(self, length):
         """Return the starts and stops of the tiles along a side."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable
 
 import numpy as np
 
@@ -90,8 +89,35 @@ def display_matrix(frame):
         return None
 
 
-def upright(frame: av.VideoFrame) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return the function that turns frames N×H×W×3 as players show them, or None.
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """How players turn frames that are stored otherwise; calling it turns N×H×W×C so.
+
+    Attributes:
+        swapped: rows become columns, first.
+        rows: the rows are then shown in reversed order.
+        columns: likewise.
+    """
+
+    swapped: bool = False
+    rows: bool = False
+    columns: bool = False
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return frames as they are shown."""
+        return self._mirrored(np.swapaxes(images, 1, 2) if self.swapped else images)
+
+    def back(self, images: np.ndarray) -> np.ndarray:
+        """Return frames as they are stored."""
+        images = self._mirrored(images)
+        return np.swapaxes(images, 1, 2) if self.swapped else images
+
+    def _mirrored(self, images):
+        return images[:, :: -1 if self.rows else 1, :: -1 if self.columns else 1]
+
+
+def upright(frame: av.VideoFrame) -> Turn:
+    """Return how the frames of a video are turned when they are shown.
 
     Args:
         frame: a frame of the video, whose side data say how it is to be turned. Turns that are
@@ -100,12 +126,8 @@ def upright(frame: av.VideoFrame) -> Callable[[np.ndarray], np.ndarray] | None:
     matrix = display_matrix(frame)
     if matrix is None:
         turns = round(frame.rotation / 90) % 4
-        return (lambda images: np.rot90(images, turns, (1, 2))) if turns else None
+        return Turn(turns % 2 == 1, turns in (1, 2), turns in (2, 3))
     a, b, _, c, d = matrix[:5]
     if abs(a) + abs(d) < abs(b) + abs(c):
-        return lambda images: _mirrored(np.swapaxes(images, 1, 2), b < 0, c < 0)
-    return (lambda images: _mirrored(images, d < 0, a < 0)) if a < 0 or d < 0 else None
-
-
-def _mirrored(images, rows, columns):
-    return images[:, :: -1 if rows else 1, :: -1 if columns else 1]
+        return Turn(True, b < 0, c < 0)
+    return Turn(False, d < 0, a < 0)

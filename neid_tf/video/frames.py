@@ -6,7 +6,7 @@ trembles with the noise, and the brightness with it. So the context is averaged 
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from neid_tf.inference.tiles import Tiled
 from neid_tf.pixels.resample import halve, pad_to_even
 from neid_tf.pixels.samples import from_float, to_float, to_type
 from neid_tf.support.errors import NeidError
+from neid_tf.video.coding import Turn
 
 SMOOTHING = 0.5
 """Time constant of the average over time, in seconds."""
 SCENE_CUT = 0.25
 """The :func:`scene_change` from which on a frame begins a new scene."""
 
+STORED_AS_SHOWN = Turn()
 _BATCH, _BATCH_PIXELS = 4, 2**20  # frames at a time, and pixels of the model's input
 
 
@@ -50,8 +52,8 @@ class Enhancer:
         scale: 1 or 2, as in :func:`neid_tf.enhance`.
         strength: as in :func:`neid_tf.enhance`.
         smoothing: time constant in seconds; 0 enhances each frame by itself.
-        upright: function from frames, N×H×W×3, to these as they are shown; None where they are
-            stored so. The network reads its context off frames that stand on their feet.
+        upright: how frames are turned when they are shown. They are turned so for the network: how
+            bright a picture is meant to be, and where, depends on which side is up.
 
     Raises:
         ValueError: for a scale, strength or smoothing out of range.
@@ -63,7 +65,7 @@ class Enhancer:
         scale: int = 1,
         strength: float = 1.0,
         smoothing: float = SMOOTHING,
-        upright: Callable[[np.ndarray], np.ndarray] | None = None,
+        upright: Turn = STORED_AS_SHOWN,
     ) -> None:
         self.network = as_network(model)
         check_settings(self.network, scale, strength)
@@ -72,8 +74,9 @@ class Enhancer:
         self.scale, self.strength = scale, strength
         self.halves = halves(self.network, scale)
         self.average = TimeAverage(smoothing) if smoothing and self.network.context else None
-        self._upright = upright or (lambda images: images)
-        self._reads = bool(self.network.context and (self.average or upright))
+        self._upright = upright
+        # A picture is as bright at scale 2 as at scale 1: see Enhancement.
+        self._reads = bool(self.network.context and (self.average or scale == 2))
         self._large = Enhancement(Tiled(model), scale, strength) if self.network.tileable else None
 
     @property
@@ -99,9 +102,15 @@ class Enhancer:
             ValueError: where the model gives another number of pictures or another size.
         """
         height, width, _ = frames[0].pixels.shape
+        shown = np.ascontiguousarray(self._upright(np.stack([frame.pixels for frame in frames])))
         if self._large and self._inputs(width, height) > _BATCH_PIXELS:
-            return [self._in_tiles(frame) for frame in frames]
-        pixels = to_float(np.stack([frame.pixels for frame in frames]))
+            made = [self._in_tiles(*pair) for pair in zip(shown, frames, strict=True)]
+        else:
+            made = self._at_once(shown, frames)
+        return [np.ascontiguousarray(self._upright.back(pixels[None])[0]) for pixels in made]
+
+    def _at_once(self, shown, frames):
+        pixels = to_float(shown)
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
         count, height, width, _ = pixels.shape
         expected = (count, height * self.scale, width * self.scale, 3)
@@ -111,21 +120,22 @@ class Enhancer:
         check_finite(output)
         return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
 
-    def _in_tiles(self, frame):
+    def _in_tiles(self, shown, frame):
         """Enhance a large frame as a large picture, under the averaged context."""
-        batch = self._large.prepare(frame.pixels)
+        batch = self._large.prepare(shown)
         context = None
         if self._reads:
-            read = self._large.model.whole_context(self._upright(batch))
+            read = self._large.read_context(batch)
             context = self._averaged(read, batch, [frame])
-        return to_type(self._large.compute(frame.pixels, batch, context), np.uint8)
+        return to_type(self._large.compute(shown, batch, context), np.uint8)
 
     def _predicted(self, images, frames, pixels):
         refined = self.network.refines and self.halves
         full = pad_to_even(pixels) if refined else None
         if not self._reads:
             return self.network(images, full)
-        read = self.network.read_context(self._upright(images))
+        small = images if self.scale == 1 else [halve(image) for image in pad_to_even(images)]
+        read = self.network.read_context(np.asarray(small))
         given = self._averaged(read, images, frames)
         return self.network.run_with_context(images, given, None, full)
 

@@ -46,10 +46,10 @@ def test_tiles_are_those_of_the_keras_model(name, fields):
 def test_tiles_told_the_context_make_the_whole_picture(runner, toned):
     batch = large()
     tiled = tiles.Tiled(runner, tile=96)
-    tiled._whole_context = lambda _: runner.read_context(batch)
+    tiled.whole_context = lambda _: runner.read_context(batch)
     np.testing.assert_allclose(tiled(batch), expected(toned, batch), atol=EXACT)
     # Without it each tile would read its own.
-    tiled._whole_context = lambda _: {}
+    tiled.whole_context = lambda _: {}
     assert np.abs(tiled(batch) - expected(toned, batch)).max() > 10 * EXACT
 
 

@@ -112,7 +112,7 @@ def test_tiles_make_the_same_picture(name):
     tiled = tiles.Tiled(model, tile=96)
     if name != "le":
         whole_context = models.context_model(model).predict_on_batch(batch)
-        tiled._whole_context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
+        tiled.whole_context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
     np.testing.assert_allclose(tiled(batch), model.predict_on_batch(batch), atol=1e-4)
 
 
@@ -126,7 +126,7 @@ def test_tiled_context_is_near_the_whole_pictures(model):
     batch = darkened(picture(700, 500))[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=64)
     whole = models.context_model(model).predict_on_batch(batch)
-    for name, vector in tiled._whole_context(batch).items():
+    for name, vector in tiled.whole_context(batch).items():
         np.testing.assert_allclose(vector, whole[name], atol=0.02)
 
 

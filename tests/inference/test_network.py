@@ -149,3 +149,27 @@ def test_networks_are_given_box_and_full_size_picture():
     assert calls[0].picture is None
     Enhancer(Noting(double))([Frame(image, 0, 1, 0.0)])
     np.testing.assert_allclose(calls[-1].picture[0, :19], image / 255, atol=1e-6)
+
+
+def test_a_picture_is_as_bright_at_both_scales(small_model):
+    """Noise looks like light to the network: at scale 2 its context is that of scale 1."""
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 25, (60, 80, 3))
+    image = np.clip(darkened(picture(60, 80)) / 3 + noise, 0, 255).astype(np.uint8)
+    read = []
+
+    class Reading(KerasNetwork):
+        def _run(self, batch, context, box, picture):
+            if context:
+                read.append({name: np.asarray(array) for name, array in context.items()})
+            return super()._run(batch, context, box, picture)
+
+    network = Reading(small_model)
+    half = Enhancement(network).prepare(image)
+    Enhancement(network, scale=2)(image)
+    Enhancement(Tiled(network), scale=2, strength=0.5)(image)
+    Enhancer(network, scale=2, smoothing=0)([Frame(image, 0, 1, 0.0)])
+    assert len(read) == 3
+    for context in read:
+        for name, array in network.read_context(half).items():
+            np.testing.assert_allclose(context[name], array, atol=1e-4)

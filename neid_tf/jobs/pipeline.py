@@ -184,15 +184,17 @@ class _FilePipeline:
             return failed
         self.budget.take(pixels)
         try:
-            done = self.pool.submit(self._do, job, data, pixels)
+            done = self.pool.submit(self._do, job, [data], pixels)
+            del data
         except BaseException:
             self.budget.give_back(pixels)
             raise
         done.add_done_callback(lambda _: self.budget.give_back(pixels))
         return done
 
-    def _do(self, job: Job, data: bytes, pixels: int) -> tuple[str, ...]:
+    def _do(self, job: Job, content: list[bytes], pixels: int) -> tuple[str, ...]:
         """Do a job; return notes on what could not be kept."""
+        data = content.pop()  # So that the pool, which keeps the arguments, does not keep it.
         picture = pictures.decode(job.source, data, self.max_pixels)
         notes = self.coding.check(job, picture, getattr(self.steps, "scale", 1))
         if picture.pages > 1 and pictures.holds_all(job.target, picture):
@@ -201,7 +203,9 @@ class _FilePipeline:
                 job.target, self._pages(job, data, pixels), self.coding.metadata
             )
         else:
-            # The decoded pixels, and what was computed with, are not kept while it is encoded.
+            # What is not needed any more is not kept: the file while the picture is computed,
+            # the decoded pixels while it is encoded.
+            del data
             picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
             content = pictures.encode(job.target, picture, *dataclasses.astuple(self.coding))
         self.files.write(job, content)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from neid_tf.pixels.resample import bands
+
 
 def visible(alpha: np.ndarray | None, valid: np.ndarray | None) -> np.ndarray | None:
     """Return where a picture can be seen.
@@ -21,32 +23,39 @@ def visible(alpha: np.ndarray | None, valid: np.ndarray | None) -> np.ndarray | 
     return None if valid is None or valid.all() else valid
 
 
-def filled(samples: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def fill(samples: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Give each pixel that is not seen the colours of the nearest that is.
 
     Args:
-        samples: H×W×C, any type.
+        samples: H×W×C, any type; written to where that is possible.
         seen: H×W booleans.
 
     Returns:
-        H×W×C of that type, zeros where nothing is seen at all; a new array.
+        H×W×C of that type, zeros where nothing is seen at all: the same array, or a copy of one
+        that cannot be written to.
     """
+    samples = samples if samples.flags.writeable else samples.copy()
     if not seen.any():
-        return np.zeros_like(samples)
-    samples = samples.copy()
+        samples[:] = 0
+        return samples
     hidden = ~seen
-    samples[hidden] = samples.reshape(-1, samples.shape[-1])[_nearest(seen, hidden)]
+    labels, places = _nearest(seen, hidden)
+    for rows in bands(*seen.shape):
+        rows_below, columns = np.divmod(places[labels[rows][hidden[rows]]], seen.shape[1])
+        samples[rows][hidden[rows]] = samples[rows_below, columns]
     return samples
 
 
-def _nearest(seen: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """Return for each hidden pixel the index of a nearest that is seen."""
+def _nearest(seen: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return H×W labels, and the place (row × W + column) of a nearest pixel seen by label."""
     import cv2
 
     # Labels number the pixels of value 0: every label is one pixel that is seen.
-    _, labels = cv2.distanceTransformWithLabels(
-        hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    places = np.empty(labels.max() + 1, np.intp)
-    places[labels[seen]] = np.flatnonzero(seen)
-    return places[labels[hidden]]
+    labels = cv2.distanceTransformWithLabels(
+        hidden.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )[1]
+    places, width = np.zeros(labels.max() + 1, np.int32), seen.shape[1]
+    for rows in bands(*seen.shape):
+        place = np.flatnonzero(seen[rows]) + rows.start * width
+        places[labels[rows][seen[rows]]] = place
+    return labels, places

@@ -121,8 +121,8 @@ def from_raster(raster: Raster, name: str) -> Picture:
     alpha = samples[..., -1].copy() if samples.shape[-1] in (2, 4) else None
     seen = hidden.visible(alpha, valid)
     if seen is not None:
-        colours = hidden.filled(colours, seen)
-        bands = bands if bands is None else hidden.filled(bands, seen)
+        colours = hidden.fill(colours, seen)
+        bands = bands if bands is None else hidden.fill(bands, seen)
     return Picture(
         pixels=np.repeat(colours, 3, axis=-1) if gray else colours,
         alpha=alpha,

@@ -67,10 +67,14 @@ def test_hidden_pixels_continue_the_nearest_visible():
     samples[:, :2], samples[:, -2:] = 50, 200
     seen = np.zeros((3, 9), bool)
     seen[:, :2] = seen[:, -2:] = True
-    filled = hidden.filled(samples, seen)
+    samples.flags.writeable = False
+    filled = hidden.fill(samples, seen)
     assert filled[1, :, 0].tolist()[:4] == [50] * 4
     assert filled[1, :, 0].tolist()[-4:] == [200] * 4
-    assert samples[1, 4, 0] == 0  # The input is not written to.
+    assert samples[1, 4, 0] == 0
+    again = samples.copy()
+    assert hidden.fill(again, seen) is again
+    np.testing.assert_array_equal(again, filled)
 
 
 def test_a_picture_of_which_nothing_is_seen_is_black(tmp_path):

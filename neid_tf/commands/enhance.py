@@ -2,17 +2,19 @@
 
 Brightens low-light pictures and restores their details.
 
-INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP; 8 or 16 bit), a video (with the extra
-'video'), a folder, which means all pictures and videos below it, or a pattern in quotes such as
-'photos/**/*.jpg'. PATH is a folder, which gets files of the same names and formats; where there
-is one input file, it may be the name of the file to write, whose suffix says the format.
+INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP; 8 or 16 bit, TIFF also of floats), a video
+(with the extra 'video'), a folder, which means all pictures and videos below it, or a pattern in
+quotes such as 'photos/**/*.jpg'. GIF, AVIF and, with the extras 'heif' and 'jxl', HEIC and
+JPEG XL are read too, and written as PNG. All pages of a TIFF and all frames of an animation are
+done. PATH is a folder, which gets files of the same names and formats; where there is one input
+file, it may be the name of the file to write, whose suffix says the format.
 
   neid enhance dark.jpg --output=bright.png
   neid enhance photos --output=photos-bright --existing=skip
 
-What can't be done is named on stderr with its reason, and the rest is done. Files of a folder
-that are neither pictures nor videos are counted at the end, and so are outputs of an earlier
-run that lie inside the input.
+What can't be done is named on stderr with its reason, and the rest is done; what a file had and
+its output can't hold is named too. Files of a folder that are neither pictures nor videos are
+counted at the end, and so are outputs of an earlier run that lie inside the input.
 
 With --engine=ray (and the extra 'ray') the workers of a Ray cluster, or of this machine, share
 the pictures. INPUT and PATH, a folder, may then be addresses of other file systems too

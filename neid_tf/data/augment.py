@@ -4,6 +4,8 @@ Pure functions of ``keras.ops``; the draws come with the batch, so a run that go
 interruption sees the same pictures.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -11,15 +13,22 @@ from keras import ops
 from neid_tf.pixels.resample import bicubic_taps
 from neid_tf.pixels.samples import WHITE
 
+Tensor = Any
+"""A tensor of the Keras backend in use, or an array of NumPy."""
 
-def to_float(images):
-    """Turn pictures of 8 or 16 bit into float32 in [0, 1]; float pictures stay as they are."""
+
+def to_float(images: Tensor) -> Tensor:
+    """Turn pictures of 8 or 16 bit into float32 in [0, 1]; float pictures stay as they are.
+
+    Args:
+        images: …×C of uint8, uint16 or floats.
+    """
     dtype = keras.backend.standardize_dtype(images.dtype)
     white = WHITE.get(dtype, 1)
     return images if white == 1 else ops.cast(images, "float32") / float(white)
 
 
-def expose(images, draws, extent):
+def expose(images: Tensor, draws: Tensor, extent: float) -> Tensor:
     """Make pictures brighter or darker by ``exp(±extent)`` at most, clipped to [0, 1].
 
     Args:
@@ -33,12 +42,20 @@ def expose(images, draws, extent):
     return ops.minimum(images * ops.reshape(gain, (-1, 1, 1, 1)), 1.0)
 
 
-def mirror(images, mirrored):
-    """Flip pictures horizontally, each or not (N booleans)."""
+def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Flip pictures horizontally, each or not.
+
+    Args:
+        images: N×H×W×C.
+        mirrored: N booleans: whether left and right change places.
+
+    Returns:
+        N×H×W×C.
+    """
     return _where(mirrored, ops.flip(images, axis=2), images)
 
 
-def flip_and_turn(images, flips, turns):
+def flip_and_turn(images: Tensor, flips: Tensor, turns: Tensor) -> Tensor:
     """Flip pictures vertically, then turn them by quarter turns (section 3.2).
 
     Args:
@@ -58,11 +75,11 @@ def flip_and_turn(images, flips, turns):
     return _where((turns == 2) | (turns == 3), ops.flip(images, axis=2), images)
 
 
-def _where(condition, yes, no):
+def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return ops.where(ops.reshape(condition, (-1, 1, 1, 1)), yes, no)
 
 
-def halve(images):
+def halve(images: Tensor) -> Tensor:
     """Downsample pictures by 2, bicubically and antialiased (section 3.2).
 
     One fixed strided convolution a direction, equal to ``tf.image.resize(method="bicubic",
@@ -84,7 +101,7 @@ def halve(images):
     return ops.clip(halved, 0.0, 1.0)
 
 
-def _filter_rows(images, axis):
+def _filter_rows(images: Tensor, axis: int) -> Tensor:
     taps = bicubic_taps().astype("float32")
     shape = (8, 1) if axis == 1 else (1, 8)
     kernel = ops.convert_to_tensor(taps.reshape(*shape, 1, 1) * np.eye(3, dtype="float32"))

@@ -49,7 +49,15 @@ def training_batches(
 ) -> tf.data.Dataset | ArrayBatches:
     """Make the batches of a training run for the Keras backend in use.
 
-    Args, and what comes: see :func:`training_dataset`.
+    Args:
+        pairs: as for :func:`training_dataset`, like the rest.
+        sampling: how samples are drawn.
+        first_step: the step of the run that the first batch is for.
+        steps: the number of batches.
+        thumbnail: whether miniatures come with the crops.
+
+    Returns:
+        The batches that :func:`training_dataset` describes.
     """
     kind = training_dataset if keras.backend.backend() == "tensorflow" else ArrayBatches
     return kind(pairs, sampling, first_step, steps, thumbnail)
@@ -126,7 +134,13 @@ class _Joined:
         self.shapes = tf.constant([array.shape for array in arrays], tf.int32)
 
     def crop(self, index: Any, draws: Any, crop: int) -> Any:
-        """Cut a crop at the place that the first two draws name."""
+        """Cut a crop at the place that the first two draws name.
+
+        Args:
+            index: the picture's number.
+            draws: of which the first two are the place, in [0, 1).
+            crop: side in pixels.
+        """
         import tensorflow as tf
 
         height, width = self.shapes[index, 0], self.shapes[index, 1]

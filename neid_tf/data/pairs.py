@@ -165,6 +165,13 @@ def check_pairs(root: Path | str, smallest: int = 1) -> list[PairPaths]:
 def load_pair(low_path: Path, high_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Decode a pair.
 
+    Args:
+        low_path: the low-light picture's file.
+        high_path: its reference's.
+
+    Returns:
+        Both, uint8 or uint16 H×W×3 RGB.
+
     Raises:
         PictureError: where a file can't be read.
     """

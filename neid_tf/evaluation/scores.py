@@ -42,13 +42,29 @@ def score(reference: np.ndarray, output: np.ndarray) -> dict[str, float]:
 
 
 def psnr(reference: np.ndarray, output: np.ndarray) -> float:
-    """Return the PSNR in dB of two arrays of one shape, data range 255 (inf if equal)."""
+    """Compute the peak signal-to-noise ratio, data range 255.
+
+    Args:
+        reference: an array of any shape, 0 to 255.
+        output: the same shape.
+
+    Returns:
+        Decibels; infinite where both are equal.
+    """
     error = np.mean(np.square(reference.astype(np.float64) - output.astype(np.float64)))
     return float(10.0 * np.log10(255.0**2 / error)) if error else float("inf")
 
 
 def ssim(reference: np.ndarray, output: np.ndarray) -> float:
-    """Return the SSIM of two pictures, H×W×3 or H×W, data range 255."""
+    """Compute the structural similarity, data range 255 (see :data:`PROTOCOL`).
+
+    Args:
+        reference: H×W×3 or H×W, at least 11×11, 0 to 255.
+        output: the same shape.
+
+    Returns:
+        At most 1, the value of equal pictures.
+    """
     from skimage.metrics import structural_similarity
 
     return float(

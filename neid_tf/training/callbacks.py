@@ -31,7 +31,7 @@ class DivergedError(NeidError, FloatingPointError):
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stop a run, before anything is saved, at the first step with a bad loss term."""
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         for term, value in (logs or {}).items():
             if term not in ("loss", "psnr") and not np.isfinite(float(value)):
                 step = _steps_done(self.model.optimizer)
@@ -84,7 +84,12 @@ def check_weights(network: models.NEID, epoch: int) -> None:
 
 
 def copy_average(trainer: Trainer, network: models.NEID) -> None:
-    """Copy what is trained to a network: its averaged weights where there are any."""
+    """Copy what is trained to a network: its averaged weights where there are any.
+
+    Args:
+        trainer: what is trained.
+        network: a network of the same layers.
+    """
     with averaged(trainer):
         models.copy_weights(trainer.network, network)
 
@@ -109,10 +114,10 @@ class Recorder(keras.callbacks.Callback):
         self.network, self.inference = network, models.inference_model(network)
         self.board = Board(run.workdir / "tensorboard") if run.chief else None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.started = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         config, done = self.run.config, epoch + 1
         check_weights(self.trainer.network, done)
         validates, shows, last = self._due(done)

@@ -83,6 +83,10 @@ def restore(workdir: Path, network: Any, optimizer: Any) -> tuple[int, float]:
 def restore_network(workdir: Path, network: Any) -> None:
     """Load the weights alone of the last checkpoint.
 
+    Args:
+        workdir: folder of the run.
+        network: the Keras model that takes them.
+
     Raises:
         NeidError: naming the file, where there is none that can be read.
     """

@@ -60,7 +60,12 @@ class Trainer(keras.Model):
         return list(self.objective.terms(blank, blank))
 
     def call(self, batch: Batch, training: bool = False) -> dict[str, dict[str, Any]]:
-        """Return the network's outputs and their targets for a batch as it was loaded."""
+        """Return the network's outputs and their targets, both by name, for a batch.
+
+        Args:
+            batch: as it was loaded.
+            training: whether dropout drops.
+        """
         low, inputs, targets = self.prepare(batch)
         outputs = self.forward(inputs, training=training)
         if "dr" in outputs:
@@ -101,7 +106,15 @@ class Trainer(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Compute the mean of the total loss, equation 7, and note each term."""
+        """Compute the mean of the total loss, equation 7, and note each term.
+
+        Args:
+            x: not used, as y and sample_weight: the targets come with the outputs.
+            y: not used.
+            y_pred: what :meth:`call` gave.
+            sample_weight: not used.
+            training: not used.
+        """
         total = 0.0
         for name, values in self.objective.terms(y_pred["outputs"], y_pred["targets"]).items():
             values = ops.cast(values, "float32")

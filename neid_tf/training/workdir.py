@@ -118,7 +118,12 @@ class Run:
             self._write_json(path.name, now)
 
     def save(self, trainer: Trainer, epoch: int) -> None:
-        """Write the checkpoint: weights, optimizer and its averages, and the epochs done."""
+        """Write the checkpoint: weights, optimizer and its averages, and the epochs done.
+
+        Args:
+            trainer: what is trained.
+            epoch: the number of epochs done.
+        """
         checkpoints.save(self.workdir, trainer.network, trainer.optimizer, epoch, self.best)
 
     def restore(self, trainer: Trainer) -> int:
@@ -159,7 +164,12 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def keep(self, model: NEID, row: Mapping[str, Any]) -> None:
-        """Write ``last.npz``, and ``best.npz`` where validation never was better."""
+        """Write ``last.npz``, and ``best.npz`` where validation never was better.
+
+        Args:
+            model: the network to keep, in half precision.
+            row: the epoch's row of the history, with its scores.
+        """
         card = self.card(row)
         pretrained.save(model, self.workdir / "last.npz", card)
         if row.get("validation_psnr", float("-inf")) > self.best:

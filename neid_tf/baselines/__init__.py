@@ -33,10 +33,10 @@ __all__ = ["METHODS", "get", *METHODS]
 
 
 def get(name: str) -> Callable[..., np.ndarray]:
-    """The method called `name` in Table 1, in lower case.
+    """Return the method called `name` in Table 1, in lower case.
 
     Raises:
-      ValueError: no such method; the message names the known ones.
+        ValueError: no such method; the message names the known ones.
     """
     if name not in METHODS:
         raise NeidError(f"unknown method {name!r}, known: {', '.join(METHODS)}")

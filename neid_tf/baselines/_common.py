@@ -10,13 +10,13 @@ EPSILON = 1e-3  # ε of the smoothing weights: LIME, CRM and BIMEF all use 0.001
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """Returns `image` as a new float64 array, or raises.
+    """Return `image` as a new float64 array.
 
     Args:
-      image: float RGB, H×W×3, values in [0, 1].
+        image: float RGB, H×W×3, values in [0, 1].
 
     Raises:
-      ValueError: not a float array, not H×W×3, empty, not finite or out of [0, 1].
+        ValueError: not a float array, not H×W×3, empty, not finite or out of [0, 1].
     """
     if not isinstance(image, np.ndarray) or not np.issubdtype(image.dtype, np.floating):
         kind = getattr(image, "dtype", type(image).__name__)
@@ -31,21 +31,34 @@ def check_image(image: np.ndarray) -> np.ndarray:
 
 
 def check_range(low: float, high: float, **parameters: float) -> None:
-    """Raises ValueError, naming parameter and value, for one outside [low, high] or NaN."""
+    """Check that parameters lie in a range.
+
+    Args:
+        low: the least value allowed.
+        high: the largest.
+        **parameters: values by name.
+
+    Raises:
+        ValueError: naming parameter and value, for one outside [low, high] or NaN.
+    """
     for name, value in parameters.items():
         if not low <= value <= high:
             raise ValueError(f"{name} must lie in [{low}, {high}], got {value}")
 
 
 def check_positive(**parameters: float) -> None:
-    """Raises ValueError, naming parameter and value, for one that is not finite and above 0."""
+    """Check that parameters, given by name, are finite and above 0.
+
+    Raises:
+        ValueError: naming parameter and value, for one that is not.
+    """
     for name, value in parameters.items():
         if not 0 < value < np.inf:
             raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
 def check_odd(**parameters: int) -> None:
-    """Raises ValueError, naming parameter and value, for one that is not 1, 3, 5, …"""
+    """Raise a ValueError, naming parameter and value, for one that is not 1, 3, 5, …"""
     for name, value in parameters.items():
         if value < 1 or value % 2 != 1:
             raise ValueError(f"{name} must be a positive odd number of pixels, got {value}")
@@ -59,16 +72,16 @@ def lightness(image: np.ndarray) -> np.ndarray:
 def solve_smoothing(
     plane: np.ndarray, weight_x: np.ndarray, weight_y: np.ndarray, strength: float
 ) -> np.ndarray:
-    """Solves min_t Σ (t − plane)² + strength · Σ (weight_x (∂x t)² + weight_y (∂y t)²).
+    """Solve min_t Σ (t − plane)² + strength · Σ (weight_x (∂x t)² + weight_y (∂y t)²).
 
     The linear system of LIME's sped-up solver (Guo, Li, Ling 2017, section II-C), which CRM and
     BIMEF share, by conjugate gradients.
 
     Args:
-      plane: H×W in [0, 1].
-      weight_x: H×(W−1), non-negative: one weight per pair of horizontal neighbors.
-      weight_y: (H−1)×W, non-negative: one weight per pair of vertical neighbors.
-      strength: non-negative.
+        plane: H×W in [0, 1].
+        weight_x: H×(W−1), non-negative: one weight per pair of horizontal neighbours.
+        weight_y: (H−1)×W, non-negative: one weight per pair of vertical neighbours.
+        strength: non-negative.
     """
     weight_x, weight_y = strength * weight_x, strength * weight_y
     diagonal = np.ones_like(plane)
@@ -98,16 +111,16 @@ def solve_smoothing(
 
 
 def smooth_illumination(plane: np.ndarray, strength: float, window: int) -> np.ndarray:
-    """The illumination map of CRM and BIMEF: `plane` without its texture, edges kept.
+    """Compute the illumination map of CRM and BIMEF: `plane` without its texture, edges kept.
 
     Weights 1 / (|Σ_window ∂t| · |∂t| + ε), solved at half size and enlarged again, as in the
     authors' code. Its borders wrap around; ours end, so that the left edge of a picture has no
     say in the right one.
 
     Args:
-      plane: H×W in [0, 1].
-      strength: λ of the smoothing, non-negative.
-      window: length of the gradient sums, in pixels of the half-size plane.
+        plane: H×W in [0, 1].
+        strength: λ of the smoothing, non-negative.
+        window: length of the gradient sums, in pixels of the half-size plane.
     """
     height, width = plane.shape
     half = (-(-width // 2), -(-height // 2))  # rounded up: never empty
@@ -122,29 +135,37 @@ def smooth_illumination(plane: np.ndarray, strength: float, window: int) -> np.n
 
 
 def filter_sum(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Correlation of an H×W plane with a small kernel, zero beyond the borders."""
+    """Correlate a plane with a small kernel, zero beyond the borders.
+
+    Args:
+        plane: H×W.
+        kernel: the weights, a small array.
+
+    Returns:
+        H×W.
+    """
     if plane.size == 0:  # the steps of a picture one pixel wide or high; OpenCV would raise
         return plane
     return cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_CONSTANT)
 
 
 def expose(image: np.ndarray, ratio: np.ndarray | float, a: float, b: float) -> np.ndarray:
-    """What the camera would have recorded at `ratio` times the exposure, not clipped.
+    """Compute what the camera would have recorded at `ratio` times the exposure, not clipped.
 
     The beta-gamma brightness transform g(P, k) = e^{b(1 − kᵃ)} · P^{kᵃ} of Ying, Li, Ren, Wang,
     Wang 2017 (CRM, section 2). It composes as exposures do: g(g(P, k), m) = g(P, k·m).
 
     Args:
-      image: any shape, in [0, 1].
-      ratio: exposure ratio k, positive: a number, or an array that broadcasts against `image`.
-      a, b: camera parameters.
+        image: any shape, in [0, 1].
+        ratio: exposure ratio k, positive: a number, or an array that broadcasts against `image`.
+        a, b: camera parameters.
     """
     gamma = np.power(ratio, a)
     return np.exp(b * (1 - gamma)) * np.power(image, gamma)
 
 
 def _add_to_ends(plane: np.ndarray, flow_x: np.ndarray, flow_y: np.ndarray, sign: int) -> None:
-    """Adds each pair's flow to its second pixel and `sign` times it to its first, in place."""
+    """Add each pair's flow to its second pixel and `sign` times it to its first, in place."""
     plane[:, :-1] += sign * flow_x
     plane[:, 1:] += flow_x
     plane[:-1] += sign * flow_y

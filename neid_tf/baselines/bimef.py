@@ -28,7 +28,7 @@ def bimef(
     a: float = -0.3293,
     b: float = 1.1258,
 ) -> np.ndarray:
-    """Fuses the picture with one longer exposure of itself, which fills its dark parts.
+    """Fuse the picture with one longer exposure of itself, which fills its dark parts.
 
     Z. Ying, G. Li, W. Gao, "A bio-inspired multi-exposure fusion framework for low-light image
     enhancement", arXiv:1711.00591, 2017: R = P·W + g(P, k)·(1 − W) with W = T^μ, T the smoothed
@@ -41,18 +41,18 @@ def bimef(
     Together these raise the score on LoL by 0.3 dB.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      mu: exponent of the weight, non-negative; 0 returns the input.
-      ratio: exposure ratio k, at least 1; None searches for it.
-      strength: λ of the smoothing, non-negative.
-      window: length of the gradient sums of its weights, in pixels at half size, odd.
-      a, b: camera parameters; a ≤ 0 ≤ b.
+        image: float RGB, H×W×3 in [0, 1].
+        mu: exponent of the weight, non-negative; 0 returns the input.
+        ratio: exposure ratio k, at least 1; None searches for it.
+        strength: λ of the smoothing, non-negative.
+        window: length of the gradient sums of its weights, in pixels at half size, odd.
+        a, b: camera parameters; a ≤ 0 ≤ b.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1]; no pixel is darker than it was.
+        float64 RGB, H×W×3 in [0, 1]; no pixel is darker than it was.
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     image = check_image(image)
     check_range(0, np.inf, mu=mu, strength=strength, b=b)

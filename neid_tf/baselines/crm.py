@@ -23,7 +23,7 @@ def crm(
     a: float = -0.3293,
     b: float = 1.1258,
 ) -> np.ndarray:
-    """Exposes every pixel anew, by the inverse of the local illumination.
+    """Expose every pixel anew, by the inverse of the local illumination.
 
     Z. Ying, G. Li, Y. Ren, R. Wang, W. Wang, "A new low-light image enhancement algorithm using
     camera response model", ICCV Workshops 2017: the exposure ratio is k = min(1 / T, 7), with T
@@ -34,17 +34,17 @@ def crm(
     code (baidut/OpenCE), which smooths at half size.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      strength: λ of the smoothing, non-negative.
-      window: length of the gradient sums of its weights, in pixels at half size, odd.
-      max_ratio: largest exposure ratio, at least 1; 1 returns the input.
-      a, b: camera parameters; a ≤ 0 ≤ b.
+        image: float RGB, H×W×3 in [0, 1].
+        strength: λ of the smoothing, non-negative.
+        window: length of the gradient sums of its weights, in pixels at half size, odd.
+        max_ratio: largest exposure ratio, at least 1; 1 returns the input.
+        a, b: camera parameters; a ≤ 0 ≤ b.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1]; no pixel is darker than it was.
+        float64 RGB, H×W×3 in [0, 1]; no pixel is darker than it was.
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     image = check_image(image)
     check_range(0, np.inf, strength=strength, b=b)

@@ -15,7 +15,7 @@ def dong(
     window: int = 7,
     airlight_share: float = 0.002,
 ) -> np.ndarray:
-    """Inverts the picture, which then looks hazy, removes the haze and inverts back.
+    """Invert the picture, which then looks hazy, remove the haze and invert back.
 
     X. Dong, G. Wang, Y. Pang, W. Li, J. Wen, W. Meng, Y. Lu, "Fast efficient algorithm for
     enhancement of low lighting video", ICME 2011: R = 1 − I is dehazed with the dark channel
@@ -29,16 +29,16 @@ def dong(
     blocky halos along strong edges.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      omega: share of the haze that is removed, in [0, 0.99]; 0 returns the input.
-      window: side of the dark channel's minimum filter, in pixels, odd.
-      airlight_share: share of the pixels considered for the airlight, positive, at most 1.
+        image: float RGB, H×W×3 in [0, 1].
+        omega: share of the haze that is removed, in [0, 0.99]; 0 returns the input.
+        window: side of the dark channel's minimum filter, in pixels, odd.
+        airlight_share: share of the pixels considered for the airlight, positive, at most 1.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1].
+        float64 RGB, H×W×3 in [0, 1].
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     hazy = 1 - check_image(image)
     check_range(0, 0.99, omega=omega)

@@ -25,7 +25,7 @@ def lime(
     window: int = 5,
     floor: float = 0.02,
 ) -> np.ndarray:
-    """Divides the picture by a smoothed map of its largest channel.
+    """Divide the picture by a smoothed map of its largest channel.
 
     X. Guo, Y. Li, H. Ling, "LIME: Low-light image enhancement via illumination map estimation",
     IEEE TIP 26(2), 2017: the map T̂ = max_c L (eq. 3) is refined by the sped-up solver with the
@@ -39,18 +39,18 @@ def lime(
     LIME's: with one ε each, weights reach 10⁶ and the solver crawls.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      alpha: strength of the smoothing, non-negative; 0 divides by T̂ itself.
-      gamma: exponent of the map, in [0, 1]; 0 returns the input.
-      sigma: standard deviation of the Gaussian in the weights, in pixels, positive.
-      window: side of that Gaussian's window, in pixels, odd.
-      floor: added to T̂, positive, at most 1.
+        image: float RGB, H×W×3 in [0, 1].
+        alpha: strength of the smoothing, non-negative; 0 divides by T̂ itself.
+        gamma: exponent of the map, in [0, 1]; 0 returns the input.
+        sigma: standard deviation of the Gaussian in the weights, in pixels, positive.
+        window: side of that Gaussian's window, in pixels, odd.
+        floor: added to T̂, positive, at most 1.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1]; no pixel is darker than it was.
+        float64 RGB, H×W×3 in [0, 1]; no pixel is darker than it was.
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     image = check_image(image)
     check_range(0, np.inf, alpha=alpha)

@@ -18,7 +18,7 @@ def mf(
     guide_epsilon: float = 0.004,
     clip_limit: float = 3.6,
 ) -> np.ndarray:
-    """Fuses three versions of the illumination, as is, brightened and equalized.
+    """Fuse three versions of the illumination, as is, brightened and equalized.
 
     X. Fu, D. Zeng, Y. Huang, Y. Liao, X. Ding, J. Paisley, "A fusion-based enhancing method for
     weakly illuminated images", Signal Processing 129, 2016: the illumination I is the closed
@@ -36,17 +36,17 @@ def mf(
     (experiments/table1/neighbours), and no choice of the parameters makes up for that.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      closing_radius: of the disk, in pixels, non-negative.
-      guide_radius: of the guided filter's windows, in pixels, non-negative.
-      guide_epsilon: its ε, in squared units of [0, 1], positive.
-      clip_limit: of CLAHE, in multiples of the mean count per level, positive.
+        image: float RGB, H×W×3 in [0, 1].
+        closing_radius: of the disk, in pixels, non-negative.
+        guide_radius: of the guided filter's windows, in pixels, non-negative.
+        guide_epsilon: its ε, in squared units of [0, 1], positive.
+        clip_limit: of CLAHE, in multiples of the mean count per level, positive.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1].
+        float64 RGB, H×W×3 in [0, 1].
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     image = check_image(image)
     check_range(0, 1000, closing_radius=closing_radius, guide_radius=guide_radius)
@@ -66,7 +66,7 @@ def _disk(radius: int) -> np.ndarray:
 
 
 def _guided_filter(guide: np.ndarray, plane: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
-    """Smooths `plane` but follows the edges of `guide` (He, Sun, Tang 2013, eq. 5 to 8)."""
+    """Smooth `plane` but follow the edges of `guide` (He, Sun, Tang 2013, eq. 5 to 8)."""
 
     def mean(values: np.ndarray) -> np.ndarray:
         side = 2 * radius + 1
@@ -95,7 +95,7 @@ def _weights(versions: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _fuse(versions: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
-    """Blends `versions` scale by scale: coarse weights for coarse structure."""
+    """Blend `versions` scale by scale: coarse weights for coarse structure."""
     if min(versions[0].shape) < 4:
         return sum(w * v for w, v in zip(weights, versions, strict=True))
     coarse = [cv2.pyrDown(v) for v in versions]

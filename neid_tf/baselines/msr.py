@@ -18,7 +18,7 @@ def msr(
     clip: float = 0.01,
     color_restoration: bool = True,
 ) -> np.ndarray:
-    """Divides each channel by its surroundings at several scales, in the log domain.
+    """Divide each channel by its surroundings at several scales, in the log domain.
 
     D. J. Jobson, Z. Rahman, G. A. Woodell, "A multiscale retinex for bridging the gap between
     color images and the human observation of scenes", IEEE TIP 6(7), 1997: eq. 3 and 4 (the
@@ -31,18 +31,18 @@ def msr(
     structure has nothing to stretch and is returned as it came.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      sigmas: standard deviations of the surrounds, in pixels, positive.
-      alpha: strength of the color restoration, at least 3 so that its logarithm of gray is
-        positive.
-      clip: share of the pixels clipped at either end, in [0, 0.49].
-      color_restoration: False for the plain MSR, which turns gray where one color prevails.
+        image: float RGB, H×W×3 in [0, 1].
+        sigmas: standard deviations of the surrounds, in pixels, positive.
+        alpha: strength of the color restoration, at least 3 so that its logarithm of gray is
+          positive.
+        clip: share of the pixels clipped at either end, in [0, 0.49].
+        color_restoration: False for the plain MSR, which turns gray where one color prevails.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1].
+        float64 RGB, H×W×3 in [0, 1].
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     image = check_image(image)
     _check_sigmas(sigmas)
@@ -63,7 +63,7 @@ def _check_sigmas(sigmas: Sequence[float]) -> None:
 
 
 def _mean_log_surround(levels: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
-    """Mean over the scales of log(Gaussian * levels), borders mirrored.
+    """Return the mean over the scales of log(Gaussian * levels), borders mirrored.
 
     In the cosine domain the cost does not grow with sigma, and no kernel is cut off.
     """

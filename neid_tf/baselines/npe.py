@@ -13,12 +13,12 @@ LEVELS = np.arange(256)
 
 
 def npe(image: np.ndarray, *, patch: int = 15) -> np.ndarray:
-    """Splits off the illumination with a bright-pass filter and remaps its histogram.
+    """Split off the illumination with a bright-pass filter and remap its histogram.
 
     S. Wang, J. Zheng, H.-M. Hu, B. Li, "Naturalness preserved enhancement algorithm for
     non-uniform illumination images", IEEE TIP 22(9), 2013. The illumination L_r is the mean of
     those pixels of a patch that are at least as bright as its center, weighted by how often the
-    two levels are neighbors in the picture; the reflectance I / L_r is therefore in [0, 1].
+    two levels are neighbours in the picture; the reflectance I / L_r is therefore in [0, 1].
     The bi-log transformation gives every pixel of L_r the weight log(L_r + 1) and specifies for
     the weighted histogram the shape log(z + 1).
 
@@ -29,14 +29,14 @@ def npe(image: np.ndarray, *, patch: int = 15) -> np.ndarray:
     in any histogram specification: a flat picture turns white, and black stays black.
 
     Args:
-      image: float RGB, H×W×3 in [0, 1].
-      patch: side of the bright-pass filter's patches, in pixels, odd.
+        image: float RGB, H×W×3 in [0, 1].
+        patch: side of the bright-pass filter's patches, in pixels, odd.
 
     Returns:
-      float64 RGB, H×W×3 in [0, 1].
+        float64 RGB, H×W×3 in [0, 1].
 
     Raises:
-      ValueError: a bad image or parameter.
+        ValueError: a bad image or parameter.
     """
     image = check_image(image)
     check_odd(patch=patch)
@@ -75,7 +75,7 @@ def _affinity(levels: np.ndarray) -> np.ndarray:
 
 
 def _shifted(levels: np.ndarray, radius: int) -> Iterator[np.ndarray]:
-    """Yields `levels` moved by every offset of a square of that radius, borders mirrored."""
+    """Yield `levels` moved by every offset of a square of that radius, borders mirrored."""
     height, width = levels.shape
     padded = np.pad(levels, radius, mode="symmetric")
     for y in range(2 * radius + 1):
@@ -84,7 +84,7 @@ def _shifted(levels: np.ndarray, radius: int) -> Iterator[np.ndarray]:
 
 
 def _bi_log(illumination: np.ndarray) -> np.ndarray:
-    """Specifies a log-shaped histogram for the log-weighted one of `illumination`, in [0, 1]."""
+    """Specify a log-shaped histogram for the log-weighted one of `illumination`, in [0, 1]."""
     levels = 255 * illumination
     counts = np.bincount(np.rint(levels).astype(np.intp).ravel(), minlength=256)
     shape = np.log1p(LEVELS / 255)

@@ -9,10 +9,15 @@ from neid_tf.support.version import __version__
 if typing.TYPE_CHECKING:
     from neid_tf import models
     from neid_tf.inference.enhance import enhance
+    from neid_tf.models.presets import presets
     from neid_tf.models.pretrained import load_pretrained
 
-__all__ = ["__version__", "enhance", "load_pretrained", "models"]
-_NAMES = {"enhance": "neid_tf.inference.enhance", "load_pretrained": "neid_tf.models.pretrained"}
+__all__ = ["__version__", "enhance", "load_pretrained", "models", "presets"]
+_NAMES = {
+    "enhance": "neid_tf.inference.enhance",
+    "load_pretrained": "neid_tf.models.pretrained",
+    "presets": "neid_tf.models.presets",
+}
 _MODULES = ("inference", "models")
 
 register_with_keras()

@@ -23,7 +23,7 @@ WEIGHTS = define_path(
     "weights",
     "neid",
     "The trained network: a name of the package's, or the path of a file that neid train or neid "
-    "export wrote.",
+    "export wrote. help: the names, with the size, time and score of each.",
     kind="a name or a path",
 )
 METHOD = flags.DEFINE_string(

@@ -89,6 +89,11 @@ def _run(command: str, argv: list[str]) -> int:
         terminal.show(help_text(module))
         return OK
     arguments = flags.FLAGS(argv)[1:]
+    if common.WEIGHTS.value == "help":
+        from neid_tf.models import presets  # NumPy takes a while to start.
+
+        terminal.show(presets.table())
+        return OK
     return module.main(arguments) or OK
 
 

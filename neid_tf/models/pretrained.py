@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import os
 import typing
 from pathlib import Path
 
 import numpy as np
 
+from neid_tf.models.presets import FOLDER, nearest, presets
 from neid_tf.models.weights_file import WeightsError, WeightsFile, damage_named, write
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import optional_import
@@ -26,12 +26,7 @@ _LOADABLE = ("whole", "training", "inference", "refined")
 
 def names() -> tuple[str, ...]:
     """Return the names of the weights that come with the package."""
-    folder = importlib.resources.files("neid_tf.models") / "weights"
-    if not folder.is_dir():
-        return ()
-    return tuple(
-        sorted(f.name[: -len(".npz")] for f in folder.iterdir() if f.name.endswith(".npz"))
-    )
+    return tuple(preset.name for preset in presets())
 
 
 def load_pretrained(name: str | os.PathLike = DEFAULT) -> NEID:
@@ -89,7 +84,7 @@ def onnx_file(name: str = DEFAULT):
     Raises:
         WeightsError: where there is none of this name.
     """
-    path = importlib.resources.files("neid_tf.models") / "weights" / f"{name}.onnx"
+    path = FOLDER / f"{name}.onnx"
     if name not in names() or not path.is_file():
         raise WeightsError(name, "not a name of the package that has an ONNX file")
     return path
@@ -107,11 +102,14 @@ def card(name: str | os.PathLike = DEFAULT) -> dict:
 
 def _locate(name):
     if name in names():
-        return importlib.resources.files("neid_tf.models") / "weights" / f"{name}.npz"
+        return FOLDER / next(p.weights for p in presets() if p.name == name)
     path = Path(name)
     if not path.is_file():
-        known = ", ".join(names()) or "none"
-        raise WeightsError(name, f"neither a weights file nor a name of the package ({known})")
+        known, near = ", ".join(names()) or "none", nearest(os.fspath(name))
+        meant = f"; did you mean {near}?" if near else ""
+        raise WeightsError(
+            name, f"neither a weights file nor a name of the package ({known}){meant}"
+        )
     return path
 
 

@@ -1,0 +1,125 @@
+"""The trained networks of the package, as data: what each is, and where it comes from.
+
+How large a network is and what it scores stands in the card of its weights file, and is
+read from there, so that no number is written down twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib.resources
+from collections.abc import Mapping
+from typing import Any
+
+from neid_tf.models.weights_file import WeightsFile
+
+FOLDER = importlib.resources.files("neid_tf.models") / "weights"
+PICTURE_MEGAPIXELS = 0.24
+"""600×400 pixels, the size that times are told for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A trained network of the package.
+
+    Attributes:
+        name: what ``load_pretrained`` and ``--weights`` take.
+        architecture: the variant (:data:`neid_tf.models.VARIANTS`) that it is built from. A
+            preset's name is not that of a variant: ``build("neid")`` gives the paper's network.
+        fields: what differs from the variant.
+        summary: whom it is for, in a few words.
+        weights: the name of the weights file.
+        licence: of the weights, and the terms of what they were trained on.
+        origin: the training data.
+    """
+
+    name: str
+    architecture: str
+    fields: Mapping[str, Any]
+    summary: str
+    weights: str
+    licence: str
+    origin: str
+
+    @functools.cached_property
+    def card(self) -> dict:
+        """How the weights were trained, and what they score: see ``neid_tf.models.pretrained``."""
+        with WeightsFile(FOLDER / self.weights) as file:
+            return file.header["card"]
+
+    @property
+    def parameters(self) -> int | None:
+        """How many parameters the network has."""
+        return self.card.get("parameters")
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Scores on the held-out pictures: ``psnr`` in dB, ``ssim`` from 0 to 1, and others."""
+        return self.card.get("validation", {})
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds for a picture of 600×400 in TensorFlow on the CPU that scored the weights."""
+        found = self.scores.get("seconds_per_megapixel")
+        return None if found is None else found * PICTURE_MEGAPIXELS
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the weights file, in 10⁶ bytes."""
+        with (FOLDER / self.weights).open("rb") as file:
+            return file.seek(0, 2) / 1e6
+
+
+_LICENCE = "Apache-2.0; LoL's pictures are for research by their authors' terms"
+_LOL = "LoL (485 pairs of rooms), over EfficientNet-lite0's ImageNet features"
+
+
+def _toned(name: str, summary: str, **fields: Any) -> Preset:
+    fields = {"depth": 2} | fields
+    return Preset(name, "neid_tone", fields, summary, f"{name}.npz", _LICENCE, _LOL)
+
+
+PRESETS = (
+    _toned("neid", "the default: the best result", filters=64, fusion="all"),
+    _toned("neid_m", "less than a third of the time, nearly as good", filters=32),
+    _toned("neid_s", "the fastest", filters=16),
+)
+
+
+def presets() -> tuple[Preset, ...]:
+    """Return the trained networks that come with the package, the default first."""
+    return tuple(preset for preset in PRESETS if (FOLDER / preset.weights).is_file())
+
+
+def table() -> str:
+    """Return the presets as a text table: size, time, scores, and whom each is for."""
+    rows = [("name", "file", "parameters", "600x400", "PSNR", "SSIM", "")]
+    for preset in presets():
+        scores = preset.scores
+        cells = (
+            ("{:.1f} MB", preset.megabytes),
+            ("{:,}", preset.parameters),
+            ("{:.2f} s", preset.seconds),
+            ("{:.2f} dB", scores.get("psnr")),
+            ("{:.3f}", scores.get("ssim")),
+        )
+        told = ["-" if value is None else form.format(value) for form, value in cells]
+        rows.append((preset.name, *told, preset.summary))
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]) - 1)]
+    lines = ["  ".join(map(str.ljust, row, [*widths, 0])).rstrip() for row in rows]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Scores: LoL's held-out pictures. Times: TensorFlow on the CPU that scored them.",
+            "A path of weights (.npz, of neid train) or of an export is taken as well.",
+        ]
+    )
+
+
+def nearest(name: str) -> str | None:
+    """Return the preset's name that is most like a name, or None where none is."""
+    found = difflib.get_close_matches(name, [preset.name for preset in presets()], 1)
+    return found[0] if found else None

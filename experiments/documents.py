@@ -132,10 +132,23 @@ def _growth():
     return _table(*rows)
 
 
+def _memory():
+    """Return the table of the peak memory of whole processes, and what a pixel takes of it."""
+    report = _record("performance/memory.json")
+    rows = [("picture", *(f"{size:g} megapixels, GB" for size in report["megapixels"]))]
+    rows[0] = (*rows[0], "bytes a pixel")
+    for kind, peaks in report["peak_bytes"].items():
+        pixels = (report["megapixels"][-1] - report["megapixels"][0]) * 1e6
+        cells = [f"{peak / 1e9:.2f}" for peak in peaks]
+        rows.append((kind, *cells, f"{(peaks[-1] - peaks[0]) / pixels:.0f}"))
+    return _table(*rows)
+
+
 TABLES = {
     "commands": _commands,
     "formats": _formats,
     "growth": _growth,
+    "memory": _memory,
     "speed": _speed,
     "weights": _weights,
 }

@@ -1,0 +1,71 @@
+"""Measure the peak memory of whole processes: ``neid enhance`` of pictures of several kinds.
+
+python -m experiments.performance.memory --output=experiments/performance/memory.json
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from neid_tf import pictures
+from neid_tf.benchmarks.timing import scene
+from neid_tf.support.environment import environment
+from neid_tf.support.files import write_whole
+
+KINDS = {
+    "JPEG, 8 bit": (".jpg", np.uint8, False),
+    "TIFF, 16 bit": (".tif", np.uint16, False),
+    "PNG, 16 bit with alpha": (".png", np.uint16, True),
+}
+"""The kinds of pictures: suffix, type of samples, and whether there is an alpha channel."""
+# The peak of a child is what the system tells when it has ended.
+_MEASURE = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
+    "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
+_SIZES = flags.DEFINE_list("sizes", ["6", "24"], "Sizes of the pictures, in megapixels.")
+_WEIGHTS = flags.DEFINE_string("weights", "neid_s", "The weights, which change the constant part.")
+
+
+def make(path: Path, megapixels: float, dtype: type, alpha: bool) -> None:
+    """Write a dark picture of this size and type, three units wide to two high."""
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    pixels = scene(height, round(1.5 * height)).astype(dtype)
+    pixels *= np.iinfo(dtype).max // 255
+    seen = np.full(pixels.shape[:2], np.iinfo(dtype).max, dtype) if alpha else None
+    pictures.write(path, pictures.Picture(pixels, alpha=seen))
+
+
+def peak(path: Path, weights: str) -> int:
+    """Return the bytes that ``neid enhance`` of a picture has at its peak, all in all."""
+    enhance = [sys.executable, "-m", "neid_tf.commands.main", "enhance", str(path)]
+    options = [f"--output={path.parent / 'out'}", "--overwrite", f"--weights={weights}"]
+    command = [sys.executable, "-c", _MEASURE, *enhance, *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return 1024 * int(done.stdout)
+
+
+def main(_) -> None:
+    """Measure and write."""
+    sizes, peaks = [float(size) for size in _SIZES.value], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, (suffix, dtype, alpha) in KINDS.items():
+            path = Path(folder) / f"dark{suffix}"
+            peaks[kind] = []
+            for size in sizes:
+                make(path, size, dtype, alpha)
+                peaks[kind].append(peak(path, _WEIGHTS.value))
+    report = {"weights": _WEIGHTS.value, "megapixels": sizes, "peak_bytes": peaks}
+    report |= {"environment": environment(), "command": " ".join(sys.argv)}
+    write_whole(_OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,9 +1,15 @@
 """Counting what a model costs."""
 
+from __future__ import annotations
+
 import re
+import typing
+
+if typing.TYPE_CHECKING:
+    import keras
 
 
-def count_operations(model, height, width):
+def count_operations(model: keras.Model, height: int, width: int) -> int:
     """Count the floating-point operations of a forward pass of one picture.
 
     Multiplications and additions count as one each; what costs less than a convolution
@@ -33,7 +39,7 @@ def count_operations(model, height, width):
 class Memory:
     """How much a process's resident memory grows from here on, by Linux's ``/proc``."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         try:
             with open("/proc/self/clear_refs", "w") as file:
                 file.write("5")  # the peak starts again from here
@@ -41,7 +47,7 @@ class Memory:
         except OSError:
             self._before = None
 
-    def added(self):
+    def added(self) -> int | None:
         """Return the bytes added at the peak; None where there is no ``/proc`` to ask."""
         if self._before is None:
             return None

@@ -9,7 +9,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError
 
 
-def in_fresh_process(what, *arguments):
+def in_fresh_process(what: str, *arguments: object) -> dict[str, Any]:
     """Measure in a new process.
 
     Args:
@@ -39,10 +41,15 @@ def in_fresh_process(what, *arguments):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def forward(name, filters, depth, height, width):
+def forward(name: str, filters: str, depth: str, height: str, width: str) -> dict[str, Any]:
     """Return the ``peak_bytes`` that a forward pass of an untrained model adds.
 
     The model is run once on a small picture first, so that what is loaded once does not count.
+
+    Args:
+        name: of the model, as for :func:`neid_tf.models.build`.
+        filters, depth: its fields.
+        height, width: of its input, in pixels.
     """
     from neid_tf import models
     from neid_tf.benchmarks.timing import compiled
@@ -55,8 +62,13 @@ def forward(name, filters, depth, height, width):
     return {"peak_bytes": memory.added()}
 
 
-def picture(runtime, weights, source, target):
+def picture(runtime: str, weights: str, source: str, target: str) -> dict[str, Any]:
     """Enhance a picture file, as ``neid enhance`` does, in tiles where it is large.
+
+    Args:
+        runtime, weights: as for :func:`loaded`.
+        source: the picture file.
+        target: the file to write.
 
     Returns:
         ``seconds``, and the ``peak_bytes`` that it adds to the process with the runtime loaded.
@@ -73,7 +85,7 @@ def picture(runtime, weights, source, target):
     return {"seconds": time.perf_counter() - started, "peak_bytes": memory.added()}
 
 
-def loaded(runtime, weights, tile=tiles.TILE):
+def loaded(runtime: str, weights: str, tile: int = tiles.TILE) -> Callable:
     """Return the function from pixels to enhanced pixels of a network in a runtime.
 
     Args:

@@ -1,14 +1,23 @@
 """NEID against the U-net that the paper starts from."""
 
+from typing import Any
+
 from neid_tf.benchmarks.fresh_process import in_fresh_process
 from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, spread
 
 
-def against_unet(filters, depth, height, width, runs):
+def against_unet(filters: int, depth: int, height: int, width: int, runs: int) -> dict[str, Any]:
     """Compare ``neid`` with ``unet`` of the same width for the same output size.
 
     ``neid`` is given the half-size picture, as section 2.2 has it. The paper claims less
     computation and memory.
+
+    Args:
+        filters: of the first level of both.
+        depth: levels of both.
+        height: of the output, in pixels.
+        width: likewise.
+        runs: counted turns.
 
     Returns:
         Dictionary with ``seconds``, ``parameters``, ``operations`` and ``peak_bytes`` of both, and

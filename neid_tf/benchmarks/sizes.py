@@ -3,6 +3,7 @@
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ MEGAPIXELS = (0.1, 0.3, 1.0, 3.0, 10.0, 24.0, 50.0, 100.0)
 _ONCE = 10.0  # From here on a picture takes long enough to be measured once.
 
 
-def growth(found, largest, runs):
+def growth(found: dict[str, str], largest: float, runs: int) -> dict[str, list[dict[str, Any]]]:
     """Enhance JPEG files of growing size, each in a process of its own.
 
     Memory is what the process takes at its peak above what it took with the runtime loaded: the
@@ -61,7 +62,9 @@ def _row(megapixels, results):
     }
 
 
-def tiled_against_whole(found, picture=None, tile=None):
+def tiled_against_whole(
+    found: dict[str, str], picture: str | None = None, tile: int | None = None
+) -> dict[str, Any]:
     """Compare what is made of a picture in tiles with what is made of it in one piece.
 
     Args:

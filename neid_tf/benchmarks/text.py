@@ -1,7 +1,9 @@
 """The report of ``neid benchmark`` as text."""
 
+from typing import Any
 
-def table(report):
+
+def table(report: dict[str, Any]) -> str:
     """Return the sections of a report as text, in its order."""
     lines = []
     for name, section in report.items():

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,14 @@ VARIANTS = {
 """How a step can be computed: fields of :class:`neid_tf.training.config.TrainConfig`."""
 
 
-def rates(settings, model, fields, runs, variants=("float32",), steps=16):
+def rates(
+    settings: Any,
+    model: str,
+    fields: dict[str, Any],
+    runs: int,
+    variants: Sequence[str] = ("float32",),
+    steps: int = 16,
+) -> dict[str, Any]:
     """Compare the input pipeline alone, the training step alone, and both together.
 
     The pairs are generated, of LoL's size; the step alone computes on one batch again and again.

@@ -140,7 +140,8 @@ def _connect(gr, events, sources, controls, outputs):
         noted = choice.then(events.note, wish, button, queue=False, **hidden, **private)
         noted.then(**target, **private)
     changes = [control.change for control in controls]
-    noted = gr.on(changes, events.note, wish, button, queue=False, **hidden, **private)
+    latest = {"trigger_mode": "always_last"}  # no change is passed over
+    noted = gr.on(changes, events.note, wish, button, queue=False, **latest, **hidden, **private)
     noted.then(**target, **private)
     names = outputs[2]
     names.input(events.show, [results, names], outputs[:2], queue=False, **hidden, **private)

@@ -33,7 +33,7 @@ class Color:
     curve: int
 
     @classmethod
-    def of(cls, frame):
+    def of(cls, frame: av.VideoFrame) -> Color:
         """Read it off a PyAV frame. The matrix that is not told is guessed as players do."""
         guess = _BT709 if frame.height >= 720 or frame.width >= 1280 else _BT601
         matrix = frame.colorspace if frame.colorspace in MATRICES else guess
@@ -47,7 +47,7 @@ class Color:
         )
 
 
-def lost_properties(frame):
+def lost_properties(frame: av.VideoFrame) -> list[str]:
     """Return what of a PyAV frame the written file, 8 bits and 4:2:0, can't hold; a line each."""
     notes, parts = [], frame.format.components
     bits = max(part.bits for part in parts)
@@ -72,14 +72,14 @@ def _has_fine_colour(layout):
     return has_colour and (layout.chroma_width(16), layout.chroma_height(16)) != (8, 8)
 
 
-def reformatter():
+def reformatter() -> av.video.reformatter.VideoReformatter:
     """Return a converter between pixel formats; each keeps the tables of its conversion."""
     from av.video.reformatter import VideoReformatter
 
     return VideoReformatter()
 
 
-def display_matrix(frame):
+def display_matrix(frame: av.VideoFrame) -> list[int] | None:
     """Return the nine numbers that say how a PyAV frame is to be turned, or None."""
     try:
         for data in frame.side_data:

@@ -167,10 +167,12 @@ class TimeAverage:
         cuts: how often it has begun anew.
     """
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: float) -> None:
         self.seconds, self.cuts, self._last = seconds, 0, None
 
-    def __call__(self, vectors, small, time):
+    def __call__(
+        self, vectors: dict[str, np.ndarray], small: np.ndarray, time: float
+    ) -> dict[str, np.ndarray]:
         """Take in a frame's vectors and return the average.
 
         Args:
@@ -189,14 +191,14 @@ class TimeAverage:
         return vectors
 
 
-def thumbnail(image):
+def thumbnail(image: np.ndarray) -> np.ndarray:
     """Average a frame, H×W×3 in [0, 1], over 16×16 cells, where noise and motion count little."""
     import cv2
 
     return cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
 
 
-def scene_change(before, after):
+def scene_change(before: np.ndarray, after: np.ndarray) -> float:
     """Return how much two thumbnails differ: mean absolute difference over mean brightness.
 
     0 for equal frames. Measured on photographs, bright and down to a twelfth of that with noise:

@@ -1,8 +1,11 @@
 """Reading a video file: its frames, and the packets of sound and text beside them."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import threading
+import typing
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +14,9 @@ from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
 from neid_tf.video.coding import ACCURATE, MATRICES, Color, lost_properties, reformatter
 from neid_tf.video.frames import Frame
+
+if typing.TYPE_CHECKING:
+    import av
 
 _SLACK = 2**20  # pixels
 _MOST_STREAMS = 64  # whose headers are decoded under the limit when a file is opened
@@ -73,18 +79,18 @@ class Reader:
         self.notes += lost_properties(self.first)
 
     @property
-    def seconds(self):
+    def seconds(self) -> Fraction | None:
         """The length that the file announces, or None."""
         if self.stream.duration:
             return self.stream.duration * self.stream.time_base
         return self.container.duration and Fraction(self.container.duration, 10**6)
 
     @property
-    def total(self):
+    def total(self) -> int | None:
         """The number of frames as far as the file tells it, or None."""
         return self.stream.frames or (self.seconds and round(self.seconds * self.rate)) or None
 
-    def items(self):
+    def items(self) -> Iterator[Frame | av.Packet]:
         """Yield each frame as a :class:`Frame`, and the packets of the other streams.
 
         It may run in another thread than :meth:`close`, which ends it.
@@ -161,7 +167,7 @@ class Reader:
                 timed.dts = None if timed.dts is None else timed.dts - start
         return timed
 
-    def close(self):
+    def close(self) -> None:
         """Close the file, once nothing is decoded any more."""
         with self._lock:
             self._closed = True

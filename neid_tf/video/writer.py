@@ -1,7 +1,12 @@
 """Writing a video file: the enhanced frames, and all else as the source has it."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
+import os
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +15,11 @@ from neid_tf.support import files
 from neid_tf.support.errors import reason_of
 from neid_tf.video import sound
 from neid_tf.video.coding import ACCURATE, MATRICES, display_matrix, reformatter
-from neid_tf.video.reader import VideoError, errors_of
+from neid_tf.video.frames import Frame
+from neid_tf.video.reader import Reader, VideoError, errors_of
+
+if typing.TYPE_CHECKING:
+    import av
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
 _STREAM_TAGS = ("language", "title", "handler_name", "creation_time")
@@ -44,7 +53,7 @@ WRITABLE = frozenset(CONTAINERS)
 """The suffixes, lower case, of the files that can be written."""
 
 
-def container_for(path):
+def container_for(path: str | os.PathLike) -> Container:
     """Return the :class:`Container` that a file's suffix stands for, or raise VideoError."""
     suffix = Path(path).suffix.lower()
     if suffix in CONTAINERS:
@@ -80,7 +89,15 @@ class Writer:
         notes: what could not be kept.
     """
 
-    def __init__(self, temporary, path, kind, reader, scale, alone=""):
+    def __init__(
+        self,
+        temporary: Path,
+        path: str | os.PathLike,
+        kind: Container,
+        reader: Reader,
+        scale: int,
+        alone: str = "",
+    ) -> None:
         import av
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
@@ -115,7 +132,7 @@ class Writer:
             raise OthersRefused(self.path, reason) from error
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """Width and height of the frames in the file."""
         return self.stream.width, self.stream.height
 
@@ -205,7 +222,7 @@ class Writer:
         self.output.metadata.update({k: v for k, v in tags if k.lower() not in _FILE_TAGS})
         self.output.set_chapters(container.chapters())
 
-    def write_frame(self, frame, pixels):
+    def write_frame(self, frame: Frame, pixels: np.ndarray) -> None:
         """Encode the enhanced pixels, H×W×3 uint8, of a :class:`Frame`."""
         import av
 
@@ -223,7 +240,7 @@ class Writer:
             self.output.mux(self.stream.encode(picture))
         self.frames += 1
 
-    def write_packet(self, packet):
+    def write_packet(self, packet: av.Packet) -> None:
         """Copy a packet of sound or text, or encode it anew."""
         stream, encodes = self._routes.get(packet.stream.index, (None, False))
         if stream is None:
@@ -248,7 +265,7 @@ class Writer:
             reason = f"{self.kind.format} does not take its data: {reason_of(error)}"
             self.notes.append(f"{kind} stream {index} is not whole: {reason}")
 
-    def finish(self):
+    def finish(self) -> None:
         """Write what the encoders still hold, and the end of the file."""
         with errors_of(self.path, f"ending the {self.kind.format} file fails"):
             self.output.mux(self.stream.encode(None))
@@ -259,14 +276,14 @@ class Writer:
             with self._naming_refusals():
                 self.output.close()
 
-    def close(self):
+    def close(self) -> None:
         """Close the file, finished or not."""
         with contextlib.suppress(Exception):
             self.output.close()
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """As :func:`neid_tf.support.files.whole_file`; errors of writing are VideoErrors."""
     try:
         with files.whole_file(path) as temporary:

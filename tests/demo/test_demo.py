@@ -307,7 +307,7 @@ def address(tmp_path, weights_file):
         pytest.fail(server.communicate()[1])
     yield line.split()[0]
     server.send_signal(signal.SIGTERM)
-    _, errors = server.communicate(timeout=30)
+    _, errors = server.communicate(timeout=120)
     assert server.returncode == 0, errors
     assert "Traceback" not in errors
     assert not list(temporary.iterdir())
@@ -360,7 +360,7 @@ def page(address):
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 
 import cv2
 import numpy as np
 import pytest
 
+from neid_tf import pictures
 from neid_tf.commands import main as program
 from neid_tf.data.sampling import Sampling
 from neid_tf.evaluation import scores
@@ -142,6 +144,29 @@ def test_evaluate(neid, tmp_path, pairs_folder, weights_file):
     assert f"{report['mean']['psnr']:.2f}" in out
 
 
+def test_evaluate_decodes_pictures_when_their_turn_comes(neid, tmp_path, monkeypatch):
+    """Of 16 bits, which are scored as 8: the ceiling is that of other pictures."""
+    for number in range(30):
+        deep = picture(16, 20, number).astype(np.uint16) * 257
+        for side in ("low", "high"):
+            write(tmp_path / "set" / side / f"{number}.png", deep)
+    alive, most, read = set(), [], pictures.read
+
+    def counted(path):
+        found = read(path)
+        alive.add(path)
+        weakref.finalize(found.pixels, alive.discard, path)
+        most.append(len(alive))
+        return found
+
+    monkeypatch.setattr(pictures, "read", counted)
+    report, _ = evaluated(neid, tmp_path, f"--data={tmp_path / 'set'}", "--method=bimef")
+    assert len(report["images"]) == 30
+    assert len(most) == 3 * 60
+    assert max(most) <= 2 * (os.cpu_count() + 5)
+    assert report["controls"]["bicubic_half_and_back"]["psnr"] > 25
+
+
 def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):
     (tmp_path / "names.txt").write_text("2 4")
     options = [f"--only={tmp_path / 'names.txt'}", f"--output={tmp_path / 'r.json'}"]
@@ -252,12 +277,35 @@ def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
     # A run of a version that did not know a parameter yet is not another run.
     del settings["epsilon"]
     (workdir / "settings.json").write_text(json.dumps(settings))
+    code, out, err = neid(*train_arguments(pairs_folder, workdir))
+    assert (code, err) == (0, "")
+    assert f"all 1 epochs are done; weights: {workdir / 'last.npz'}" in out
+    for side in ("low", "high"):
+        (pairs_folder / side / "6.png").unlink()
     code, _, err = neid(*train_arguments(pairs_folder, workdir))
-    assert code == 0, err
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "1 gone ('6')" in err
+    assert neid(*train_arguments(pairs_folder, workdir), "--allow_changed_data")[0] == 0
+
+
+@pytest.mark.parametrize(("text", "missing"), [("1\n7.png\n", "7.png"), ("a pair", "a pair")])
+def test_a_validation_list_that_matches_nothing(neid, tmp_path, pairs_folder, text, missing):
+    names = tmp_path / "names.txt"
+    names.write_text(text)
+    options = [f"--workdir={tmp_path / 'run'}", "--crop=32", f"--validation={names}"]
+    code, _, err = neid("train", f"--data={pairs_folder}", *options)
+    assert code == 1
+    assert f"{names}: 1 problem" in err
+    assert f"no picture is called {missing!r}" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_saved_flags_make_the_same_run(neid, tmp_path, pairs_folder):
-    assert neid(*train_arguments(pairs_folder, tmp_path / "one"))[0] == 0
+    (tmp_path / "my names.txt").write_text("6.png\n")
+    held = f"--validation={tmp_path / 'my names.txt'}"
+    code, out, err = neid(*train_arguments(pairs_folder, tmp_path / "one"), held)
+    assert (code, err) == (0, "")
+    assert "5 pairs to train on, 1 held out: 6" in out
     flagfile = tmp_path / "one" / "flags.txt"
     options = [f"--data={pairs_folder}", f"--workdir={tmp_path / 'two'}"]
     assert neid("train", f"--flagfile={flagfile}", *options)[0] == 0

@@ -1,10 +1,15 @@
 """The ONNX graph of a model: one file for whole pictures and for the tiles of large ones."""
 
+import os
+
 import numpy as np
 
 from neid_tf import models
+from neid_tf.export.check import Comparison, checked_target, compare, trials
 from neid_tf.inference import runtimes
 from neid_tf.models import NEID
+from neid_tf.support.files import write_whole
+from neid_tf.support.libraries import optional_import
 
 OPSET = 15
 """The ONNX operator set: tf2onnx's default, and old enough for most runtimes."""
@@ -15,6 +20,36 @@ _DEFAULTS = {
     runtimes.PICTURE: np.zeros((1, 1, 1, 3)),
 }
 """What stands for an input that is left out; NaN for the context."""
+
+
+def to_onnx(
+    model: NEID, path: str | os.PathLike, overwrite: bool = False, compact: bool = False
+) -> Comparison:
+    """Write an ONNX file that makes ``enhanced`` of ``image``.
+
+    Batch, height and width are free: float32 N×h×w×3 in [0, 1] to N×2h×2w×3 in [0, 1]. For large
+    pictures in tiles there are further inputs, which may be left out, and further outputs:
+    :func:`neid_tf.export.onnx.onnx_bytes` describes them.
+
+    Args:
+        model: a :class:`neid_tf.models.NEID`, part ``inference``.
+        path: the file to write, usually ``.onnx``.
+        overwrite: replace a file that is there.
+        compact: store weights that half precision holds exactly in half precision.
+
+    Returns:
+        A :class:`Comparison`.
+
+    Raises:
+        ValueError: for another model, where the path is taken, the export is wrong, or tf2onnx
+            or onnxruntime is not installed.
+    """
+    path = checked_target(model, path, overwrite)
+    with optional_import("exporting to onnx"):
+        content = onnx_bytes(model, compact)
+        comparison = compare(model, runtimes.Onnx(content), trials())
+    write_whole(path, content)
+    return comparison
 
 
 def onnx_bytes(model: NEID, compact: bool = False) -> bytes:

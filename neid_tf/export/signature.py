@@ -1,6 +1,7 @@
 """The functions of an export: what TensorFlow Serving and LiteRT compute, and of what."""
 
 import functools
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -9,7 +10,7 @@ from neid_tf.data import augment
 from neid_tf.inference import runtimes
 
 
-def variables_holder(model):
+def variables_holder(model: models.NEID) -> tf.Module:
     """Return an object that owns the model's variables, and nothing of Keras."""
     holder = tf.Module()
     whole = models.as_part(model, "refined") if model.config.refinement else model
@@ -17,8 +18,18 @@ def variables_holder(model):
     return holder
 
 
-def float_function(model, shape=(None, None, None)):
-    """Return the function of ``serving_default``, for batches of a shape."""
+def float_function(
+    model: models.NEID, shape: tuple[int | None, int | None, int | None] = (None, None, None)
+) -> Callable:
+    """Return the function of ``serving_default``.
+
+    Args:
+        model: part ``inference``.
+        shape: number, height and width of the pictures of a batch; None for any.
+
+    Returns:
+        A ``tf.function`` from ``image``, float32 in [0, 1], to ``enhanced``, clipped to [0, 1].
+    """
     spec = tf.TensorSpec((*shape, 3), tf.float32, name=runtimes.INPUT)
 
     @tf.function(input_signature=[spec])
@@ -42,7 +53,7 @@ def _refined_function(model):
     return refine
 
 
-def signatures(model):
+def signatures(model: models.NEID) -> dict[str, Callable]:
     """Return the functions of a SavedModel by their names."""
     plain = float_function(model)
     refined = {runtimes.REFINED: _refined_function(model)} if model.config.refinement else {}

@@ -15,6 +15,7 @@ from neid_tf import export, models
 from neid_tf.commands import main as commands
 from neid_tf.data import augment
 from neid_tf.export import onnx as onnx_files
+from neid_tf.export import saved_model, signature
 from neid_tf.inference import runtimes
 from neid_tf.inference.enhance import enhance
 from neid_tf.models import pretrained
@@ -235,7 +236,7 @@ def test_whole_or_not_at_all(write_export, name, needs, tmp_path, monkeypatch):
         write_export(other, path)
     with monkeypatch.context() as patch:
         # A conversion that goes wrong: half as bright.
-        right = export.signature.float_function
+        right = signature.float_function
 
         def wrong(model, *shape):
             halved = keras.Sequential([model, keras.layers.Rescaling(0.5)])
@@ -248,8 +249,8 @@ def test_whole_or_not_at_all(write_export, name, needs, tmp_path, monkeypatch):
             return lambda given: {name: 0.5 * v for name, v in compute(given).items()}, shapes
 
         patch.setattr(onnx_files, "_network_function", wrong_onnx)
-        patch.setattr(export.signature, "float_function", wrong)
-        patch.setattr(export.signature, "signatures", lambda m: {"serving_default": wrong(m)})
+        patch.setattr(signature, "float_function", wrong)
+        patch.setattr(signature, "signatures", lambda m: {"serving_default": wrong(m)})
         with pytest.raises(ValueError, match="off from the Keras model"):
             write_export(other, path, overwrite=True)
     after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
@@ -276,7 +277,7 @@ def test_failed_move_puts_the_old_folder_back(tmp_path):
     path = tmp_path / "model"
     path.mkdir()
     (path / "saved_model.pb").write_bytes(b"old")
-    with pytest.raises(FileNotFoundError), export._new_folder(path):
+    with pytest.raises(FileNotFoundError), saved_model._new_folder(path):
         pass  # Nothing was written, so there is nothing to rename.
     assert (path / "saved_model.pb").read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["model"]

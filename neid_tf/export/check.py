@@ -1,0 +1,102 @@
+"""What every export has to pass: it may be written, and it computes what the Keras model does."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from neid_tf.inference.network import Network
+from neid_tf.support.errors import NeidError
+
+if typing.TYPE_CHECKING:
+    from neid_tf.models import NEID
+
+TOLERANCE = 1.0 / 255.0
+"""How far a float export may be from the Keras model: one level of an 8-bit picture."""
+LEAST_PSNR = 30.0
+"""How near to the float model an int8 export must be, in dB."""
+SHAPES = ((2, 17, 23), (1, 48, 32))
+"""The batches that an export is tried with: number, height and width."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How an export compares with the Keras model, both clipped to [0, 1].
+
+    Attributes:
+        difference: the largest difference of a sample.
+        psnr: in dB; inf where all is equal.
+    """
+
+    difference: float
+    psnr: float
+
+
+def checked_target(
+    model: object, path: str | os.PathLike, overwrite: bool, folder: bool = False
+) -> Path:
+    """Return the path of an export, if it may be written.
+
+    Args:
+        model: what is to be exported.
+        path: the file or folder to write.
+        overwrite: whether one that is there may be replaced.
+        folder: the export is a folder, a SavedModel.
+
+    Raises:
+        NeidError: for a model that can't be exported, or a path that is taken.
+    """
+    path, part = Path(path), getattr(model, "part", None)
+    if part != "inference":
+        raise NeidError(f"a model of part 'inference' is exported, not {part!r}")
+    if keras.backend.backend() != "tensorflow":
+        raise NeidError(f"exporting needs Keras's TensorFlow, not {keras.backend.backend()}")
+    if path.exists() and not overwrite:
+        raise NeidError(f"{path}: is there already, and not to be overwritten")
+    # Replacing a folder removes all that is in it.
+    if path.exists() and not (path / "saved_model.pb" if folder else path).is_file():
+        raise NeidError(f"{path}: is there already, and no {'SavedModel' if folder else 'file'}")
+    return path
+
+
+def trials(shapes: Iterable[tuple[int, int, int]] = SHAPES) -> list[np.ndarray]:
+    """Return float32 batches of noise, most of it dark.
+
+    Args:
+        shapes: number, height and width of the pictures of each batch.
+    """
+    random = np.random.default_rng(0)
+    return [random.random((*shape, 3), np.float32) ** 3 for shape in shapes]
+
+
+def compare(
+    model: NEID, network: Network, batches: Iterable[np.ndarray], quantized: bool = False
+) -> Comparison:
+    """Compare an export with its Keras model, and refuse one that is off.
+
+    Args:
+        model: the Keras model.
+        network: the export in its runtime.
+        batches: float32 N×h×w×3 in [0, 1].
+        quantized: the export computes with 8-bit integers, and is allowed more.
+
+    Raises:
+        NeidError: where the export is farther from the model than :data:`TOLERANCE`, or
+            :data:`LEAST_PSNR` where it is quantized.
+    """
+    errors = [
+        network(batch) - np.clip(np.asarray(model(batch, training=False)), 0.0, 1.0)
+        for batch in batches
+    ]
+    difference = float(max(np.abs(error).max() for error in errors))
+    mean = np.mean([np.square(error, dtype=np.float64).mean() for error in errors])
+    comparison = Comparison(difference, float(-10.0 * np.log10(mean)) if mean else float("inf"))
+    if not (comparison.psnr >= LEAST_PSNR if quantized else difference <= TOLERANCE):
+        raise NeidError(f"the export is off from the Keras model and not kept: {comparison}")
+    return comparison

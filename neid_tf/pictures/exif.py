@@ -5,7 +5,6 @@ Maker notes hold absolute offsets, so no byte of a block moves: entries are chan
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
 from collections.abc import Iterator
@@ -173,13 +172,3 @@ def _small_jpeg(pixels: np.ndarray, room: int) -> tuple[bytes, tuple[int, int]]:
         if file.tell() <= room:
             return file.getvalue(), image.size
     return b"", image.size
-
-
-def text_entries(exif: bytes | None, tags: tuple[int, ...]) -> dict[int, str]:
-    """Return the entries of the main directory that are text, of those tags; none if broken."""
-    if exif:
-        with contextlib.suppress(Exception):
-            block = Image.Exif()
-            block.load(exif)
-            return {tag: str(block[tag]) for tag in tags if tag in block}
-    return {}

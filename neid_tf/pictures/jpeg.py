@@ -16,7 +16,8 @@ LONGEST_SIDE = 65_500
 """The longest side that libjpeg writes, in pixels."""
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_LONGEST_SEGMENT = 65_533
+LONGEST_SEGMENT = 65_000
+"""The longest metadata in one segment, in bytes, with what has to come before it."""
 _APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
 
 
@@ -34,9 +35,11 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
         scans = data.count(b"\xff\xda")
         budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
         found = list(segments(data))
-        samples = samples_of(image)
+        samples, notes = samples_of(image), _notes(found)
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")
-    return Raster(samples, exif, icc, False, _extras(found), notes=_notes(found))
+        if image.mode == "CMYK":
+            icc, notes = None, (*notes, metadata.INKS_CONVERTED)
+    return Raster(samples, exif, icc, False, _extras(found), notes=notes)
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -82,7 +85,20 @@ def _notes(found: list[tuple[int, bytes]]) -> tuple[str, ...]:
         for marker, body in found
     ):
         notes.append("the extended part of its XMP is left out")
+    lost = {marker - _APP0 for marker, body in found if _is_unknown(marker, body)}
+    if lost:
+        notes.append(f"segments left out: {', '.join(f'APP{n}' for n in sorted(lost))}")
     return tuple(notes)
+
+
+def _is_unknown(marker: int, body: bytes) -> bool:
+    """Tell whether a segment is of an application, and none that is kept or told otherwise.
+
+    Adobe's two say how the samples are coded.
+    """
+    first_bytes = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com", b"ICC_PROFILE", b"MPF")
+    known = (*first_bytes, _PHOTOSHOP, b"Adobe", b"Ducky")
+    return _APP0 <= marker <= _APP0 + 15 and not body.startswith(known)
 
 
 def encode_jpeg(raster: Raster) -> bytes:
@@ -97,7 +113,7 @@ def encode_jpeg(raster: Raster) -> bytes:
     image_of(raster.samples).save(
         file,
         "JPEG",
-        exif=exif if exif and len(exif) <= _LONGEST_SEGMENT else b"",
+        exif=exif if exif and len(exif) <= LONGEST_SEGMENT else b"",
         icc_profile=raster.icc,
         quality=raster.quality,
         subsampling=0,
@@ -119,7 +135,7 @@ def _own_segments(extras: Extras) -> bytes:
     return b"".join(
         struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
         for marker, body in bodies
-        if len(body) <= _LONGEST_SEGMENT
+        if len(body) <= LONGEST_SEGMENT
     )
 
 

@@ -11,6 +11,8 @@ from PIL import Image, ImageCms
 
 # A JPEG can hold 255 segments of 65 519 bytes; real profiles are far below half of that.
 MAX_ICC_BYTES = 8 * 2**20
+INKS_CONVERTED = "its inks (CMYK) become sRGB"
+"""What is said of a picture that is converted so."""
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_RESOURCE = 0x0404
 
@@ -35,7 +37,15 @@ def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def matching_icc(icc: bytes | None, gray: bool) -> bytes | None:
-    """Return the ICC profile if it is sound and describes gray (or else RGB) pixels, or None."""
+    """Return an ICC profile if it is sound and of the right colours.
+
+    Args:
+        icc: the profile, or None.
+        gray: whether it has to describe gray pixels, or else RGB.
+
+    Returns:
+        The profile, or None.
+    """
     return icc if _icc_space(icc) == ("GRAY" if gray else "RGB") else None
 
 

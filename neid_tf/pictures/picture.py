@@ -119,6 +119,11 @@ def from_raster(raster: Raster, name: str) -> Picture:
     # Parts of the samples, not copies; but the alpha outlives the colours.
     colours = samples[..., : 1 if gray else 3]
     alpha = samples[..., -1].copy() if samples.shape[-1] in (2, 4) else None
+    icc, notes = metadata.matching_icc(raster.icc, gray), list(raster.notes)
+    if raster.exif and not exif:
+        notes.append("its EXIF block, which is broken, is left out")
+    if raster.icc and not icc:
+        notes.append("its colour profile, which is broken or of other colours, is left out")
     seen = hidden.visible(alpha, valid)
     if seen is not None:
         colours = hidden.fill(colours, seen)
@@ -129,13 +134,13 @@ def from_raster(raster: Raster, name: str) -> Picture:
         gray=gray,
         format=name,
         exif=exif,
-        icc=metadata.matching_icc(raster.icc, gray),
+        icc=icc,
         lossless=raster.lossless,
         extras=_turned_extras(raster.extras, orientation),
         bands=bands,
         valid=valid,
         pages=raster.pages,
-        notes=raster.notes,
+        notes=tuple(notes),
     )
 
 

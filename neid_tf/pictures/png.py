@@ -50,15 +50,15 @@ def decode_png(data: bytes, max_pixels: int) -> Raster:
     """
     size = size_of(data)
     budget.check_size(*size, max_pixels)
-    image, others = [], []
+    image, others, still = [], [], False
     for name, body in chunks_of(data):
+        still |= name == b"IDAT" and not any(other == b"fcTL" for other, _ in others)
         (image if name in _IMAGE_CHUNKS else others).append((name, body))
     budget.check_bytes(_unfolded(image[0][1]), max_pixels)
-    described = _described(others)
     frames = sum(name == b"fcTL" for name, _ in others)
-    return dataclasses.replace(
-        Raster(samples_of(image), **described), pages=max(frames, 1), notes=_notes(others, frames)
-    )
+    raster = Raster(samples_of(image), **_described(others))
+    notes = _notes(others, frames, still)
+    return dataclasses.replace(raster, pages=max(frames, 1), notes=notes)
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -124,11 +124,17 @@ def _pieces(name: bytes, body: bytes) -> tuple[bytes, bytes, bytes]:
 # Metadata
 
 
-def _notes(others: list[tuple[bytes, bytes]], frames: int) -> tuple[str, ...]:
+def _notes(others: list[tuple[bytes, bytes]], frames: int, still: bool) -> tuple[str, ...]:
+    notes = []
+    if frames and still:
+        notes.append("its still picture, which is no frame of its animation, is left out")
+    known = (*_FRAME_CHUNKS, *_COLOUR_CHUNKS, *TEXT_CHUNKS, b"iCCP", b"eXIf", b"pHYs")
+    if lost := sorted({name.decode("latin-1") for name, _ in others if name not in known}):
+        notes.append(f"chunks left out: {', '.join(map(repr, lost))}")
     announced = [struct.unpack_from(">I", body)[0] for name, body in others if name == b"acTL"]
     if frames and announced and announced[0] != frames:
-        return (f"it announces {announced[0]} frames and holds {frames}",)
-    return ()
+        notes.append(f"it announces {announced[0]} frames and holds {frames}")
+    return tuple(notes)
 
 
 def _described(others: list[tuple[bytes, bytes]]) -> dict:

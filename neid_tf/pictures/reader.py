@@ -95,10 +95,11 @@ def decode_all(
     """
     with errors_named(path, PictureError):
         name = format_of_content(data)
-    one = FORMATS[name].decode_all is None
-    if one or decode(path, data, max_pixels).pages == 1:
-        yield decode(path, data, max_pixels)
+    main = decode(path, data, max_pixels)
+    if main.pages == 1 or FORMATS[name].decode_all is None:
+        yield main
         return
+    del main
     rasters = FORMATS[name].decode_all(data, max_pixels)
     while True:
         with errors_named(path, PictureError), library_warnings_silenced:

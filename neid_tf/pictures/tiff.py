@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from neid_tf.pictures import budget, geo, webp, xmp
+from neid_tf.pictures import budget, geo, metadata, webp, xmp
 from neid_tf.pictures.exif import ORIENTATION
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
@@ -144,6 +144,8 @@ def _decoded(
     if looks_like_colours(page):
         notes = (*notes, f"{page.samplesperpixel} bands of no declared colour: "
                  "the first three are taken as red, green and blue")  # fmt: skip
+    if tifffile.PHOTOMETRIC(page.photometric).name == "SEPARATED":
+        icc, notes = None, (*notes, metadata.INKS_CONVERTED)
     tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
     extras = Extras(
         xmp=xmp.sound(_bytes(page, XMP)),
@@ -256,6 +258,11 @@ def _exif_from_tags(page: tifffile.TiffPage, data: bytes, orientation: int) -> b
 
 
 def sub_directory(exif: Image.Exif, tag: int) -> dict:
-    """Return the entries of a directory of an EXIF block that can be written elsewhere."""
+    """Return the entries of a directory of an EXIF block that can be written elsewhere.
+
+    Args:
+        exif: the block.
+        tag: of the directory, one of :data:`SUB_DIRECTORIES`.
+    """
     entries = exif.get_ifd(tag)
     return {name: value for name, value in entries.items() if name != _INTEROPERABILITY}

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from neid_tf.pictures.formats import FORMATS, WRITTEN_INSTEAD
+from neid_tf.pictures.jpeg import LONGEST_SEGMENT
 from neid_tf.pictures.picture import Picture, PictureError, to_raster
 from neid_tf.pictures.png import TEXT_CHUNKS
 from neid_tf.pictures.quiet import library_warnings_silenced
@@ -176,7 +177,15 @@ def check_target(
 
 
 def holds_all(path: str | os.PathLike[str], picture: Picture) -> bool:
-    """Return whether a file of this name can hold all pages or frames of a picture's file."""
+    """Return whether a file can hold all pages or frames of a picture's file.
+
+    Args:
+        path: the file to write.
+        picture: one of them.
+
+    Raises:
+        PictureError: if the suffix is of no format that is written.
+    """
     with errors_named(path, PictureError):
         target = FORMATS[_format_of_suffix(path, picture.format)]
     return picture.pages == 1 or target.several == FORMATS[picture.format].several != ""
@@ -211,6 +220,10 @@ def left_out(
     if picture.bands is not None and not format.bands:
         lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")
     lost = [kind for kind in _held(picture) if kind not in format.keeps]
+    if name == "JPEG":
+        extras = picture.extras
+        parts = (picture.exif, extras.xmp, extras.iptc, *extras.comments)
+        lost += ["what is over 64 kB"] * any(len(part or b"") > LONGEST_SEGMENT for part in parts)
     if lost and metadata == "keep":
         lines.append(f"{', '.join(lost)} left out: {name} holds none")
     return tuple(lines)

@@ -316,3 +316,31 @@ def test_text_of_a_tiff_keeps_its_bytes(tmp_path):
 def test_png_signature_is_said_once():
     assert formats.png.SIGNATURE == PNG_START
     assert pictures.METADATA == ("keep", "none")
+
+
+def test_what_is_not_kept_is_told(tmp_path):
+    notes = read_bytes(tmp_path, png_with((b"bKGD", bytes(6)), (b"vpAg", bytes(9)))).notes
+    assert notes == ("chunks left out: 'bKGD', 'vpAg'",)
+    plain = saved(Image.fromarray(smooth()), "JPEG")
+    segment = b"\xff\xeb" + struct.pack(">H", 12) + b"JP credits"
+    assert read_bytes(tmp_path, plain[:2] + segment + plain[2:]).notes == (
+        "segments left out: APP11",
+    )
+    assert read_bytes(tmp_path, plain).notes == ()
+    broken = saved(Image.fromarray(smooth()), "PNG", exif=b"Exif\0\0junk", icc_profile=b"junk" * 50)
+    assert [note.split(",")[0] for note in read_bytes(tmp_path, broken).notes] == [
+        "its EXIF block",
+        "its colour profile",
+    ]
+    inks = saved(Image.fromarray(smooth()).convert("CMYK"), "JPEG")
+    assert read_bytes(tmp_path, inks).notes == (metadata.INKS_CONVERTED,)
+    long = Picture(smooth(), extras=Extras(comments=(b"c" * 70_000,)))
+    assert "over 64 kB" in left_out("a.jpg", long)[0]
+    write(tmp_path / "a.jpg", long)
+    assert read(tmp_path / "a.jpg").extras.comments == ()
+
+
+def test_a_still_picture_beside_an_animation_is_told(tmp_path):
+    frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(3)]
+    data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=True)
+    assert "still picture" in read_bytes(tmp_path, data).notes[0]

@@ -201,9 +201,9 @@ def runtimes():
     return _RUNTIMES.value or list(dict.fromkeys([auto, "tensorflow"]))
 
 
-def traces(model):
-    """Return how often TensorFlow traced a Keras model; None for another runtime's."""
-    function = getattr(model, "predict_function", None)
+def traces(network):
+    """Return how often TensorFlow traced a network's Keras model; None for another runtime's."""
+    function = getattr(getattr(network, "model", None), "predict_function", None)
     return function and function.experimental_get_tracing_count()
 
 

@@ -45,6 +45,7 @@ def load_pretrained(name: str | os.PathLike = DEFAULT) -> NEID:
     """
     with optional_import("a Keras model"):
         from neid_tf import models
+        from neid_tf.models import neid  # noqa: F401 (it is what needs Keras)
 
     with WeightsFile(_locate(name)) as file:
         file.check_size()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from neid_tf.inference.inputs import enhanced_alike
 from neid_tf.inference.network import Context, Network, NetworkError, as_network
 from neid_tf.pixels.resample import bands, double, halve, pad_to_even
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
@@ -17,11 +19,13 @@ MAX_STRENGTH = 8.0
 """The largest strength: 7 stops more light than the model gives."""
 
 
-def enhance(image: np.ndarray, model: object, scale: int = 1, strength: float = 1.0) -> np.ndarray:
+def enhance(image: Any, model: object, scale: int = 1, strength: float = 1.0) -> Any:
     """Brighten a picture and restore its details.
 
     Args:
-        image: H×W×3 RGB, uint8, uint16 or float in [0, 1], of any size from 1×1 up.
+        image: H×W×3 RGB, uint8, uint16 or float in [0, 1], of any size from 1×1 up; or a path, a
+            Pillow picture, or gray or with alpha: see
+            :func:`neid_tf.inference.inputs.enhanced_alike`.
         model: a model from :func:`neid_tf.load_pretrained`, or what else
             :func:`neid_tf.inference.network.as_network` takes: a network of any runtime, or a
             callable from float32 N×h×w×3 in [0, 1] to N×2h×2w×3.
@@ -31,14 +35,15 @@ def enhance(image: np.ndarray, model: object, scale: int = 1, strength: float = 
             from 1 to 8 more light. The mean brightness grows with it.
 
     Returns:
-        H×W×3, or 2H×2W×3 for ``scale=2``, of the input's type.
+        H×W×3, or 2H×2W×3 for ``scale=2``, of the input's type; a Pillow picture for one, gray for
+        gray, with alpha where there was one.
 
     Raises:
-        ValueError: for another shape or type, a scale other than 1 and 2, or a strength outside
-            of 0 to 8.
+        ValueError: for what is no picture, a scale other than 1 and 2, or a strength outside of
+            0 to 8.
         NetworkError: where the network fails, or gives values that are no numbers.
     """
-    return Enhancement(model, scale, strength)(image)
+    return enhanced_alike(image, Enhancement(model, scale, strength))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,7 +102,7 @@ def test_unet_keeps_the_size():
 )
 def test_bad_arguments(image, options, message):
     with pytest.raises(ValueError, match=message):
-        enhance(image, double, **options)
+        Enhancement(double, **options)(image)
 
 
 @pytest.mark.parametrize("name", ["le", "neid", "neid_tone"])

@@ -1,0 +1,104 @@
+"""What people have as a picture, turned into the pixels that are enhanced, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from neid_tf.pixels.samples import WHITE, to_gray
+from neid_tf.support.errors import NeidError
+
+TAKEN = (
+    "a path, a Pillow picture, or an array H×W, H×W×1 (gray), H×W×2 (gray, alpha), H×W×3 (RGB) or "
+    "H×W×4 (RGBA) of uint8, uint16 or floats in [0, 1]"
+)
+
+
+def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+    """Apply a function of RGB pixels to a picture of any kind.
+
+    Args:
+        image: what :data:`TAKEN` says.
+        function: from H×W×3 RGB to pixels of the same type, of that size or a multiple.
+
+    Returns:
+        A picture of the kind that was given: gray stays gray, and alpha is kept, at the new
+        size. A path gives an array, H×W×3, or H×W×4 where the file has alpha. A Pillow picture of
+        another mode (palette, CMYK) gives RGB or RGBA.
+
+    Raises:
+        NeidError: for anything else.
+        PictureError: for a file that is no picture.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        from neid_tf import pictures
+
+        picture = pictures.read(image)
+        return _joined(picture.with_pixels(function(picture.pixels)), gray=False)
+    if _is_pillow(image):
+        from PIL import Image
+
+        return Image.fromarray(_array_alike(_pillow_samples(image), function))
+    if isinstance(image, (bytes, list, tuple)) or not hasattr(image, "__array__"):
+        raise NeidError(f"a picture is {TAKEN}, not {_told(image)}")
+    return _array_alike(np.asarray(image), function)
+
+
+def _array_alike(samples, function):
+    """Apply a function of RGB pixels to an array of any channels."""
+    if samples.ndim == 3 and samples.shape[2] == 3:
+        return function(_checked(samples))
+    from neid_tf.pictures.picture import from_raster
+    from neid_tf.pictures.raster import Raster
+
+    samples = _checked(samples)
+    dtype = samples.dtype
+    if dtype.kind == "f":
+        samples = samples.astype(np.float32)
+    flat = samples.ndim == 2
+    picture = from_raster(Raster(samples[..., None] if flat else samples), "PNG")
+    made = _joined(picture.with_pixels(function(picture.pixels)), picture.gray)
+    return (made[..., 0] if flat else made).astype(dtype, copy=False)
+
+
+def _checked(samples):
+    """Return an array that can be a picture, or refuse it."""
+    channels = samples.shape[2] if samples.ndim == 3 else 1
+    sound = samples.ndim in (2, 3) and channels in (1, 2, 3, 4) and samples.size
+    if not sound or samples.dtype.name not in WHITE:
+        raise NeidError(f"a picture is {TAKEN}, not {_told(samples)}")
+    if samples.dtype.kind == "f" and not (samples.min() >= 0.0 and samples.max() <= 1.0):
+        ends = f"[{samples.min():g}, {samples.max():g}]"
+        raise NeidError(f"floats must lie in [0, 1], not {ends}: divide them by what white is")
+    return samples
+
+
+def _joined(picture, gray):
+    """Return the pixels of a picture with its alpha, as one array H×W×C."""
+    pixels = to_gray(picture.pixels) if gray else picture.pixels
+    if picture.alpha is None:
+        return pixels
+    return np.concatenate([pixels, picture.alpha[..., None]], axis=-1)
+
+
+def _is_pillow(image):
+    return any(kind.__module__ == "PIL.Image" for kind in type(image).__mro__)
+
+
+def _pillow_samples(image):
+    if image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
+        return np.asarray(image)
+    transparent = image.mode in ("PA", "RGBa", "La") or "transparency" in image.info
+    if image.mode == "1":
+        return np.asarray(image.convert("L"))
+    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
+
+
+def _told(image):
+    """Return in a few words what was given."""
+    if hasattr(image, "shape") and hasattr(image, "dtype"):
+        return f"an array of shape {tuple(image.shape)} and type {image.dtype}"
+    return f"a {type(image).__name__}"

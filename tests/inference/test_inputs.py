@@ -1,0 +1,112 @@
+"""What people have as a picture: paths, Pillow's, gray, alpha, floats."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from neid_tf import enhance
+from tests.conftest import darkened, picture, write
+
+
+def double(batch):
+    """A model that repeats each pixel, a little brighter."""
+    return np.sqrt(np.asarray(batch)).repeat(2, axis=1).repeat(2, axis=2)
+
+
+def rgb(height=14, width=18):
+    return darkened(picture(height, width))
+
+
+def gray():
+    return np.ascontiguousarray(rgb()[..., 0])
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_paths(tmp_path, scale):
+    path = write(tmp_path / "a.png", rgb())
+    expected = enhance(rgb(), double, scale=scale)
+    for given in (path, str(path)):
+        np.testing.assert_array_equal(enhance(given, double, scale=scale), expected)
+    with pytest.raises(ValueError, match=r"b\.png"):
+        enhance(Path(tmp_path / "b.png"), double)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16"])
+def test_pillow_pictures(mode, scale):
+    if mode == "I;16":
+        image = Image.fromarray(gray().astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(rgb()).convert(mode)
+    made = enhance(image, double, scale=scale)
+    assert isinstance(made, Image.Image)
+    assert made.size == (18 * scale, 14 * scale)
+    assert made.mode == {"P": "RGB", "CMYK": "RGB", "1": "L"}.get(mode, mode)
+    if mode == "RGB":
+        np.testing.assert_array_equal(np.asarray(made), enhance(rgb(), double, scale=scale))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "float16"])
+@pytest.mark.parametrize("channels", [0, 1, 2, 3, 4])
+def test_arrays_of_any_channels_and_type(channels, dtype):
+    white = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
+    colours = rgb() if channels in (3, 4) else gray()[..., None]
+    alpha = np.full((14, 18, 1), 255, np.uint8) if channels in (2, 4) else colours[..., :0]
+    samples = np.concatenate([colours, alpha], -1) / 255
+    samples = (np.rint(samples * white) if white > 1 else samples).astype(dtype)
+    samples = samples[..., 0] if channels == 0 else samples
+    made = enhance(samples, double, scale=2)
+    assert made.dtype == dtype
+    assert made.shape == (28, 36, *samples.shape[2:])
+    reference = enhance(np.repeat(gray()[..., None], 3, -1) if channels < 3 else rgb(), double, 2)
+    light = made[..., None] if channels == 0 else made[..., : 1 if channels < 3 else 3]
+    reference = reference[..., :1] if channels < 3 else reference
+    np.testing.assert_allclose(light / white, reference / 255, atol=1.5 / 255)
+    if channels in (2, 4):
+        assert (made[..., -1] == white).all()
+
+
+def test_what_is_under_alpha_0_decides_nothing():
+    samples = np.concatenate([rgb(), np.full((14, 18, 1), 255, np.uint8)], -1)
+    samples[:, :9, 3] = 0
+    other = samples.copy()
+    other[:, :9, :3] = 255
+    made = [enhance(array, lambda b: double(b) * b.mean() * 5) for array in (samples, other)]
+    np.testing.assert_array_equal(made[0][:, 9:], made[1][:, 9:])
+
+
+def test_tensors_are_arrays():
+    np.testing.assert_array_equal(enhance(tf.constant(rgb()), double), enhance(rgb(), double))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        None,
+        7,
+        b"bytes",
+        [[0, 1], [2, 3]],
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.int64),
+        np.zeros((4, 4, 3), bool),
+        np.zeros(3, np.uint8),
+    ],
+)
+def test_anything_else_is_told_what_is_taken(image):
+    with pytest.raises(
+        ValueError, match=r"a picture is a path, a Pillow picture, or an array .*not"
+    ):
+        enhance(image, double)
+
+
+@pytest.mark.parametrize("top", [255.0, 1.01, np.nan])
+def test_floats_beyond_white_are_refused(top):
+    pixels = np.full((4, 5, 3), 0.5)
+    pixels[0, 0, 0] = top
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        enhance(pixels, double)

@@ -24,7 +24,9 @@ def visible(alpha: np.ndarray | None, valid: np.ndarray | None) -> np.ndarray | 
 
 
 def fill(samples: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Give each pixel that is not seen the colours of the nearest that is.
+    """Give each pixel that is not seen the colours of the nearest in its row that is.
+
+    A row in which nothing is seen becomes as the nearest row in which something is.
 
     Args:
         samples: H×W×C, any type; written to where that is possible.
@@ -38,24 +40,23 @@ def fill(samples: np.ndarray, seen: np.ndarray) -> np.ndarray:
     if not seen.any():
         samples[:] = 0
         return samples
-    hidden = ~seen
-    labels, places = _nearest(seen, hidden)
     for rows in bands(*seen.shape):
-        rows_below, columns = np.divmod(places[labels[rows][hidden[rows]]], seen.shape[1])
-        samples[rows][hidden[rows]] = samples[rows_below, columns]
+        places = _nearest(seen[rows])
+        hidden = ~seen[rows]
+        row, _ = np.nonzero(hidden)
+        samples[rows][hidden] = samples[rows][row, places[hidden]]
+    some = seen.any(axis=1)
+    for row, place in zip(np.flatnonzero(~some), _nearest(some[None])[0][~some], strict=True):
+        samples[row] = samples[place]
     return samples
 
 
-def _nearest(seen: np.ndarray, hidden: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return H×W labels, and the place (row × W + column) of a nearest pixel seen by label."""
-    import cv2
-
-    # Labels number the pixels of value 0: every label is one pixel that is seen.
-    labels = cv2.distanceTransformWithLabels(
-        hidden.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )[1]
-    places, width = np.zeros(labels.max() + 1, np.int32), seen.shape[1]
-    for rows in bands(*seen.shape):
-        place = np.flatnonzero(seen[rows]) + rows.start * width
-        places[labels[rows][seen[rows]]] = place
-    return labels, places
+def _nearest(seen: np.ndarray) -> np.ndarray:
+    """Return for each pixel the column of the nearest in its row that is seen; 0 if none is."""
+    width = seen.shape[1]
+    column = np.arange(width, dtype=np.int32)
+    left = np.maximum.accumulate(np.where(seen, column, -width), axis=1)
+    right = np.where(seen, column, 2 * width)[:, ::-1]
+    right = np.minimum.accumulate(right, axis=1)[:, ::-1]
+    nearest = np.where(column - left <= right - column, left, right)
+    return np.clip(nearest, 0, width - 1)

@@ -29,6 +29,8 @@ _MEASURE = (
     "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
 )
 
+_COMMAND = "python -m experiments.performance.memory"
+
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["6", "24"], "Sizes of the pictures, in megapixels.")
 _WEIGHTS = flags.DEFINE_string("weights", "neid_s", "The weights, which change the constant part.")
@@ -63,7 +65,7 @@ def main(_) -> None:
                 make(path, size, dtype, alpha)
                 peaks[kind].append(peak(path, _WEIGHTS.value))
     report = {"weights": _WEIGHTS.value, "megapixels": sizes, "peak_bytes": peaks}
-    report |= {"environment": environment(), "command": " ".join(sys.argv)}
+    report |= {"environment": environment(), "command": " ".join((_COMMAND, *sys.argv[1:]))}
     write_whole(_OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
 
 

@@ -4,10 +4,14 @@ import sys
 
 from absl import app, flags
 
+from neid_tf.support.errors import NeidError
+
 
 def run(main):
     """Run a program's main with its flags parsed; a user's mistake is told in one line."""
     try:
         app.run(main)
-    except (flags.Error, ValueError, OSError) as error:
-        sys.exit(f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error))
+    except (flags.Error, NeidError) as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

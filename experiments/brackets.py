@@ -11,6 +11,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.data.pairs import find_pictures
+from neid_tf.support.errors import NeidError
 
 NORMAL = 118.0
 """The mean brightness, of 255, that a well-exposed frame is nearest to."""
@@ -36,7 +37,7 @@ def scenes(folder: Path, held_out: bool) -> dict:
     found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     chosen = {path.name: path for path in found if (path.name in held) == held_out}
     if not chosen:
-        raise ValueError(f"{folder}: no scene that is {'held out' if held_out else 'trained on'}")
+        raise NeidError(f"{folder}: no scene that is {'held out' if held_out else 'trained on'}")
     return chosen
 
 

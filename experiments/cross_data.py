@@ -42,6 +42,7 @@ from neid_tf.pixels.resample import halve
 from neid_tf.pixels.samples import luminance
 from neid_tf.support import files
 from neid_tf.support.environment import environment
+from neid_tf.support.errors import NeidError
 
 _SHEET = common.define_path("sheet", None, "Folder for the pictures, each beside its input.")
 _ONLY = flags.DEFINE_list("sets", None, "The sets to score, with commas; else all that are there.")
@@ -207,7 +208,7 @@ def record(data: Path, method: Method, only: list | None = None) -> dict:
     found = sets(Path(data), method)
     missing = sorted(set(only or ()) - set(found))
     if missing or not found:
-        raise ValueError(f"{data}: no set {missing[0]!r}" if missing else f"{data}: no data set")
+        raise NeidError(f"{data}: no set {missing[0]!r}" if missing else f"{data}: no data set")
     return {name: score() for name, score in found.items() if not only or name in only}
 
 

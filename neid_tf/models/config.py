@@ -65,7 +65,7 @@ class ModelConfig:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
 
         if self.refinement and not (self.tone and self.tone_kind == "grid"):
-            raise ValueError("refinement needs tone=True and tone_kind='grid'")
+            raise NeidError("refinement needs tone=True and tone_kind='grid'")
 
     @property
     def least_parameters(self) -> int:

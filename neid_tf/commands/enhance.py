@@ -127,9 +127,11 @@ def main(inputs: list[str]) -> int:
     if on_cluster:
         return _on_ray(inputs, output)
     plan = planning.plan(inputs, output, _SUFFIX.value)
+    _existing()
+    _tile()
     tally = Tally(output, plan)
     if plan.jobs:
-        _tile()
+        methods.check(common.METHOD.value, common.WEIGHTS.value, int(_SCALE.value), _RUNTIME.value)
         _enhance_all(plan, tally)
     return tally.close()
 

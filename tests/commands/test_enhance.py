@@ -227,7 +227,7 @@ def test_a_report_of_names_that_are_no_text(neid, folder):
     write(folder / "a.png", darkened(picture(100, 120)))
     (folder / f"{name}.png").write_bytes((folder / "a.png").read_bytes())
     code, _, err = neid("evaluate", "--data=in", "--output=r.json", QUICK)
-    assert (code, err) == (0, "")
+    assert code == 0, err
     report = json.loads(Path("r.json").read_text("utf-8"))
     assert {image["name"] for image in report["images"]} == {"a", name}
 
@@ -238,6 +238,14 @@ def test_a_video_among_pictures_that_the_method_cannot_do(neid, folder):
     out, err = enhanced(neid, "in", "--output=out", code=1)
     assert out == ["2 written to out, 1 failed"]
     assert err == ["neid: in/b.mp4: videos need --method=neid, not bimef"]
+
+
+def test_wrong_usage_is_told_before_anything_is_done(neid, folder):
+    (folder / "0.mp4").write_bytes(b"video")
+    for flags in (["--method=lime", "--scale=2"], ["--method=magic"], ["--tile=9"]):
+        code, out, err = neid("enhance", "in", "--output=out", *flags)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert not os.path.exists("out")
 
 
 def test_a_fault_of_one_picture_with_debug(neid, folder, monkeypatch, capfd):

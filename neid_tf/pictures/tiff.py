@@ -96,9 +96,10 @@ def _pages(file: tifffile.TiffFile, data: bytes) -> tuple[list[tifffile.TiffPage
     if not whole:
         raise FormatError("it holds only reduced copies of its picture")
     if reduced := sum(page.subfiletype & _REDUCED for page in (*pages, *below)):
-        notes.append(f"{reduced} reduced copies (previews, overviews) of it are left out")
+        copies = "copy" if reduced == 1 else "copies"
+        notes.append(f"{reduced} reduced {copies} of it (preview, overview) left out")
     if masks := sum(bool(page.subfiletype & _MASK) for page in (*pages, *below)):
-        notes.append(f"{masks} masks of it are left out")
+        notes.append(f"{masks} mask{'s' if masks > 1 else ''} of it left out")
     return whole, tuple(notes)
 
 

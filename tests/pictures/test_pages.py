@@ -94,7 +94,7 @@ def test_a_reduced_page_is_never_the_picture(first):
     picture = pictures.decode("a", pages_of(samples, subfiletype=kinds))
     np.testing.assert_array_equal(picture.pixels, full)
     assert picture.pages == 1
-    assert "1 reduced copies" in picture.notes[0]
+    assert "1 reduced copy of it" in picture.notes[0]
 
 
 def with_sub_page(full, **options):

@@ -22,27 +22,6 @@ from neid_tf.training.config import TrainConfig
 from tests.conftest import darkened, picture, write
 
 
-@pytest.fixture
-def neid(capfd):
-    """Run ``neid`` in this process, with the flags as they were before."""
-    from absl import flags
-
-    def run(*arguments):
-        saved = flags.FLAGS.flag_values_dict() if flags.FLAGS.is_parsed() else None
-        capfd.readouterr()
-        code = program.main(["neid", *map(str, arguments)])
-        if flags.FLAGS.is_parsed():
-            flags.FLAGS.unparse_flags()
-            for name in list(flags.FLAGS):
-                flags.FLAGS[name].unparse()
-        del saved
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
-
 def test_enhance_one_file(neid, tmp_path, weights_file):
     source = write(tmp_path / "dark.png", darkened(picture(21, 30)))
     target = tmp_path / "new" / "bright.png"

@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> None:
     _check_outputs_alone()
     function = None if _OUTPUTS.value else _function()
     rows = _chosen(root)
+    terminal.report_passed_over(root, pair_files.passed_over(root))
     scored = rows if function else _made_elsewhere(rows, _OUTPUTS.value)
     found = report.evaluate(scored, function, save=_SAVE.value)
     found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}

@@ -1,6 +1,7 @@
 """What the program says, and how it ends: streams of any encoding, names of any bytes, signals."""
 
 import codecs
+import collections
 import contextlib
 import faulthandler
 import os
@@ -8,7 +9,8 @@ import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 _ASCII = {"×": "x", "÷": "/", "…": "...", "–": "-", "—": "-", "→": "->", "²": "2", "’": "'"}
 _LEFT_TO_RIGHT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -90,6 +92,20 @@ def report(message: str) -> None:
 
     with contextlib.suppress(BrokenPipeError):
         tqdm.write(f"neid: {printable(message)}", file=sys.stderr)
+
+
+def report_passed_over(root: str, files: Collection[Path]) -> None:
+    """Say in one line which kinds of files of a folder are left out; nothing where there are none.
+
+    Args:
+        root: the folder.
+        files: those that are left out.
+    """
+    if files:
+        from neid_tf.jobs.found import kind_of, listing
+
+        counted = listing(collections.Counter(map(kind_of, files)))
+        report(f"{root}: {len(files)} file{'s' * (len(files) > 1)} left out: {counted}")
 
 
 def flush() -> None:

@@ -55,6 +55,7 @@ def main(arguments: list[str]) -> None:
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
     config, (name, fields) = config_from_flags(), model_from_flags()
     decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
+    terminal.report_passed_over(root, pairs.passed_over(root))
     training, validation = held_out.hold_out(decoded, _VALIDATION.value)
     terminal.show(_told(training, validation))
     left_out = ("data", "workdir", "flagfile", "allow_changed_data")

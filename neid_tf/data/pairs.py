@@ -107,12 +107,23 @@ def _stems(folder: Path, problems: list[str]) -> dict[str, Path]:
         return {}
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in pictures.SUFFIXES:
+        if not _is_picture(path):
             continue
         if path.stem in found:
             problems.append(f"{path}: {found[path.stem].name} has the same stem")
         found[path.stem] = path
     return found
+
+
+def passed_over(root: Path | str) -> list[Path]:
+    """Return the files that are no pictures in a data set, or in a folder of pictures."""
+    sides = [side for side in (Path(root) / "low", Path(root) / "high") if side.is_dir()]
+    files = [path for side in sides or [Path(root)] for path in side.iterdir()]
+    return [file for file in files if file.is_file() and not _is_picture(file)]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in pictures.SUFFIXES and not path.name.startswith(".")
 
 
 def _natural(stem: str) -> tuple[int, int, str]:

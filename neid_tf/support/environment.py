@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from neid_tf.support.keras_start import native_stderr_held_back
 from neid_tf.support.version import __version__
 
 LIBRARIES = {
@@ -54,7 +55,8 @@ def _gpus() -> list[str]:
     """Return the names of the graphics cards, without starting them."""
     import tensorflow as tf
 
-    devices = tf.config.list_physical_devices("GPU")
+    with native_stderr_held_back():
+        devices = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(device) for device in devices]
     return [detail.get("device_name", "unknown") for detail in details]
 

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from types import ModuleType
 
 
@@ -18,7 +19,7 @@ def import_keras(start: bool = True) -> ModuleType:
         start: whether the backend computes something at once. Where several workers train as
             one they have to join first: TensorFlow refuses to once it has computed anything.
     """
-    with _native_stderr_held_back():
+    with native_stderr_held_back():
         import keras
 
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -28,7 +29,8 @@ def import_keras(start: bool = True) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _native_stderr_held_back():
+def native_stderr_held_back() -> Iterator[None]:
+    """Keep back what native code writes to stderr; it is shown if an error ends the block."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -146,6 +146,16 @@ def test_evaluate_decodes_pictures_when_their_turn_comes(neid, tmp_path, monkeyp
     assert report["controls"]["bicubic_half_and_back"]["psnr"] > 25
 
 
+def test_evaluate_counts_what_is_no_picture(neid, tmp_path, pairs_folder):
+    for name in ("low/Thumbs.db", "low/a.txt", "high/.DS_Store", "high/b.txt"):
+        (pairs_folder / name).write_bytes(b"x")
+    options = [f"--data={pairs_folder}", f"--output={tmp_path / 'r.json'}", "--method=bimef"]
+    code, _, err = neid("evaluate", *options)
+    assert code == 0
+    assert len(err.splitlines()) == 1, err
+    assert f"{pairs_folder}: 4 files left out: 2 .txt, 1 .db, 1 hidden" in err
+
+
 def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):
     (tmp_path / "names.txt").write_text("2 4")
     options = [f"--only={tmp_path / 'names.txt'}", f"--output={tmp_path / 'r.json'}"]

@@ -29,7 +29,7 @@ def described_from(site):
     """Return the commit that a copy of the package in a folder tells."""
     target = site / "neid_tf" / "support"
     target.mkdir(parents=True, exist_ok=True)
-    for path in (FILE, FILE.with_name("version.py")):
+    for path in (FILE, FILE.with_name("version.py"), FILE.with_name("keras_start.py")):
         shutil.copy(path, target)
     for folder in (target, target.parent):
         (folder / "__init__.py").touch()

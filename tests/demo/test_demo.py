@@ -403,7 +403,7 @@ def test_page_in_a_browser(page, tmp_path):
         page.locator("#download").click()
     assert download.value.suggested_filename == "dark_neid.png"
     download.value.save_as(tmp_path / "saved.png")
-    expected = enhance(dark, lambda x: np.zeros((1, 100, 160, 3)), 2, 0.0)
+    expected = enhance(dark, lambda x: np.zeros((1, 100, 160, 3), np.float32), 2, 0.0)
     np.testing.assert_array_equal(pixels(tmp_path / "saved.png"), expected)
 
     (tmp_path / "text.png").write_text("no picture")

@@ -1,8 +1,9 @@
-"""Feeds mutated picture files to the reader, and looks for what must not happen.
+"""Feeds mutated files to what reads them, and looks for what must not happen.
 
     python -m tests.fuzz [--files=2000] [--seed=0] [--keep=FOLDER]
 
-Each file is read, all its pages too, and written again. It may be refused, in one line. It must not
+Pictures are read, all their pages too, and written again; weights and lists of names are read. A
+file may be refused, in one line. It must not
 crash the interpreter, raise anything else, hang, or take more memory or time than the pixels that
 are allowed. The same seed gives the same files. What is found is printed, and kept in the folder.
 """
@@ -15,8 +16,10 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +52,10 @@ VALUES = (
 )
 
 
+KINDS = (*sorted(seeds.SOUND), *sorted(seeds.OTHERS))
+"""The kinds of files that are mutated, one after the other."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Finding:
     """Something that must not happen.
@@ -67,9 +74,8 @@ class Finding:
 def mutated(number: int, seed: int) -> tuple[str, bytes]:
     """Return the kind and the content of a file: a sound one with one to four mutations."""
     rng = np.random.default_rng([seed, number])
-    names = sorted(seeds.SOUND)
-    name = names[number % len(names)]
-    data = bytearray(seeds.SOUND[name])
+    name = KINDS[number % len(KINDS)]
+    data = bytearray((seeds.SOUND | seeds.OTHERS)[name])
     for _ in range(int(rng.integers(1, 5))):
         _MUTATIONS[rng.integers(len(_MUTATIONS))](data, rng)
     if data[:8] == b"\x89PNG\r\n\x1a\n" and rng.random() < 0.7:
@@ -154,13 +160,14 @@ def _with_checksums(data: bytearray) -> bytearray:
     return data
 
 
-def problem_of(data: bytes) -> str:
-    """Read a file, all of it, and write it again; return what must not happen, or nothing."""
+def problem_of(data: bytes, kind: str = "") -> str:
+    """Do all that can be done with a file of a kind; return what must not happen, or nothing."""
     resident = _resident("VmRSS")
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     started = time.process_time()
-    problem = _done(data)
+    done = {"weights": _read_weights, "list of names": _read_names}.get(kind, _done)
+    problem = done(data)
     seconds, peak = time.process_time() - started, _resident("VmHWM") - resident
     if not problem and seconds > MOST_SECONDS:
         problem = f"took {seconds:.1f} s"
@@ -197,6 +204,39 @@ def _done(data: bytes) -> str:
     return ""
 
 
+def _read_weights(data: bytes) -> str:
+    from neid_tf.models.weights_file import WeightsFile
+
+    def read(path: Path) -> None:
+        with WeightsFile(path) as file:
+            file.check_size()
+            file.arrays(seeds.WEIGHTS)
+
+    return _refused_in_a_line(data, read)
+
+
+def _read_names(data: bytes) -> str:
+    from neid_tf.data.held_out import names_in
+
+    return _refused_in_a_line(data, lambda path: names_in(str(path), seeds.NAMES))
+
+
+def _refused_in_a_line(data: bytes, read: Callable[[Path], object]) -> str:
+    from neid_tf.support.errors import NeidError
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        path.write_bytes(data)
+        try:
+            read(path)
+        except NeidError as error:
+            lines = str(error).splitlines()
+            return "" if all(map(str.isprintable, lines)) else f"not printable: {error!r}"
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
 def _resident(field: str) -> int:
     """Return a field of this process's memory in bytes; 0 where the system does not tell."""
     with contextlib.suppress(OSError):
@@ -211,7 +251,8 @@ def serve(first: int, last: int, seed: int) -> None:
     problem_of(next(iter(seeds.SOUND.values())))  # Libraries that are loaded do not count.
     for number in range(first, last):
         print(f"{number}", flush=True)
-        if problem := problem_of(mutated(number, seed)[1]):
+        kind, data = mutated(number, seed)
+        if problem := problem_of(data, kind):
             print(f"{number} {' '.join(problem.split())}", flush=True)
 
 

@@ -10,6 +10,8 @@ import contextlib
 import io
 import json
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -30,7 +32,8 @@ _LARGEST_HEADER = 2**22  # Bytes.
 _LARGEST_GROWTH, _SMALL = 64, 2**24  # Weights hardly shrink when packed; zeros do so, and bombs.
 _DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError),
-    *(OverflowError, zipfile.BadZipFile, zlib.error),
+    *(OverflowError, SyntaxError, struct.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error),
 )
 
 

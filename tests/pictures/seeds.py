@@ -2,12 +2,15 @@
 
 import io
 import struct
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image
 
+from neid_tf.models import weights_file
 from neid_tf.pictures import Picture, encode
 from neid_tf.pictures.raster import Extras
 from tests.pictures.picture_files import PNG_START, chunk, noise, saved, smooth
@@ -98,6 +101,24 @@ def full(suffix: str, *fields: object) -> bytes:
     return encode(f"a{suffix}", Picture(smooth(), *fields, exif=exif(), extras=extras))
 
 
+def weights() -> bytes:
+    """A weights file of two small arrays."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.npz"
+        header = {"name": "le", "part": "whole", "config": {"filters": 4, "depth": 2}, "card": {}}
+        weights_file.write(path, {name: np.ones(s) for name, s in WEIGHTS.items()}, header)
+        return path.read_bytes()
+
+
+WEIGHTS = {"conv/kernel": (3, 3, 16, 16), "conv/bias": (4,)}
+"""The names and shapes of the arrays in the weights file."""
+NAMES = ("1", "2", "a picture", "ü")
+"""The pictures that the list of names may name."""
+OTHERS = {
+    "weights": weights(),
+    "list of names": "1.png  # the first\na picture\n2 1\n\nü\n".encode(),
+}
+"""Files that are no pictures."""
 SOUND = {
     "jpeg": full(".jpg"),
     "progressive jpeg": saved(Image.fromarray(smooth()), "JPEG", progressive=True, exif=exif()),

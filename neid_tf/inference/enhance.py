@@ -128,7 +128,12 @@ class Enhancement:
         return self.model.run_with_context(batch, context)
 
     def finish(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """Return the enhanced picture: the model's output cut, clipped, weakened, rounded."""
+        """Return the enhanced picture: the model's output cut, clipped, weakened, rounded.
+
+        Args:
+            image: the picture, as for :func:`enhance`.
+            output: 1×h×w×3, what the network made of it, at least as large as the result.
+        """
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
         self._finish_into(enhanced, image, output[0, :height, :width])
@@ -150,6 +155,11 @@ class Enhancement:
 
 def check_settings(network: Network, scale: int, strength: float) -> None:
     """Check what a network is asked for.
+
+    Args:
+        network: what is to run.
+        scale: 1 or 2, as for :func:`enhance`.
+        strength: as for :func:`enhance`.
 
     Raises:
         ValueError: for a scale other than 1 and 2, or one that the network can't do; for a strength
@@ -174,7 +184,12 @@ def check_finite(output: np.ndarray) -> None:
 
 
 def halves(network: Network, scale: int) -> bool:
-    """Tell whether a picture is halved before a network that doubles it (section 3.2)."""
+    """Tell whether a picture is halved before a network that doubles it (section 3.2).
+
+    Args:
+        network: what is to run.
+        scale: how many times larger the result is to be than the picture.
+    """
     return scale == 1 and network.scale == 2
 
 
@@ -189,7 +204,12 @@ class Steps(typing.Protocol):
         """Return what :meth:`compute` is given beside the picture."""
 
     def compute(self, image: np.ndarray, prepared: object) -> np.ndarray:
-        """Return the enhanced picture."""
+        """Return the enhanced picture.
+
+        Args:
+            image: the pixels.
+            prepared: what :meth:`prepare` made of them.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +234,7 @@ def in_steps(function: Callable) -> Steps:
     return function if isinstance(function, Steps) else _Whole(function)
 
 
-def adjust(pixels, output, strength):
+def adjust(pixels: np.ndarray | None, output: np.ndarray, strength: float) -> np.ndarray:
     """Blend a picture with its enhanced version, or brighten it further.
 
     Args:

@@ -20,8 +20,19 @@ FASTEST = ("onnx", "tensorflow")
 """The runtimes that run the package's weights, on a CPU the fastest first (``neid benchmark``)."""
 
 
-def check(method, weights, scale=1, runtime="tensorflow"):
-    """Raise what :func:`load` would for a bad method, scale or weights, without loading any."""
+def check(method: str, weights: str, scale: int = 1, runtime: str = "tensorflow") -> None:
+    """Raise what :func:`load` would for a bad method, scale or weights, without loading any.
+
+    Args:
+        method: one of :data:`METHODS`.
+        weights: as for :func:`load_network`.
+        scale: 1 or 2; the classical methods know 1 only.
+        runtime: as for :func:`load_network`.
+
+    Raises:
+        UsageError: for an unknown method, or a scale that it does not do.
+        WeightsError: where the weights can't be read.
+    """
     if method not in METHODS:
         raise UsageError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
     if method != "neid":
@@ -36,7 +47,15 @@ def check(method, weights, scale=1, runtime="tensorflow"):
         pretrained.card(weights)
 
 
-def load(method, weights, scale=1, strength=1.0, tile=None, runtime="tensorflow", threads=None):
+def load(
+    method: str,
+    weights: str,
+    scale: int = 1,
+    strength: float = 1.0,
+    tile: int | None = None,
+    runtime: str = "tensorflow",
+    threads: int | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
     Args:
@@ -111,7 +130,7 @@ def load_network(weights: str, runtime: str = "tensorflow", threads: int | None 
     return runtimes.load(pretrained.onnx_file(weights), runtime, threads)
 
 
-def choose_runtime(weights):
+def choose_runtime(weights: str) -> str:
     """Return the fastest installed runtime for weights: an export's own; else see ``--runtime``."""
     from neid_tf.inference import runtimes
     from neid_tf.models import pretrained
@@ -151,8 +170,17 @@ def _keras_model(weights):
 
 
 @functools.cache
-def load_for_video(method, weights, runtime="tensorflow"):
-    """Return the model that videos are enhanced with."""
+def load_for_video(method: str, weights: str, runtime: str = "tensorflow") -> Network:
+    """Return the network that videos are enhanced with.
+
+    Args:
+        method: ``neid``.
+        weights: as for :func:`load_network`.
+        runtime: as for :func:`load_network`.
+
+    Raises:
+        UsageError: for another method.
+    """
     if method != "neid":
         raise UsageError(f"videos need --method=neid, not {method}")
     return load_network(weights, runtime)

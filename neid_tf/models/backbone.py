@@ -10,6 +10,8 @@ import hashlib
 import importlib.resources
 import io
 import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -120,7 +122,7 @@ class Standardized(layers.Layer):
         return input_shape
 
 
-def features(thumbnail):
+def features(thumbnail: Any) -> tuple[Any, Any]:
     """Describe pictures by 861 numbers: what they show, and how bright they are.
 
     Args:
@@ -133,7 +135,7 @@ def features(thumbnail):
     return features_and_maps(thumbnail)[:2]
 
 
-def features_and_maps(thumbnail):
+def features_and_maps(thumbnail: Any) -> tuple[Any, Any, Any]:
     """Return what :func:`features` returns, and the maps that it averages over the picture.
 
     Args:
@@ -149,7 +151,9 @@ def features_and_maps(thumbnail):
     return result, log_gain, maps
 
 
-def statistics(arrays, pictures):
+def statistics(
+    arrays: Mapping[str, np.ndarray], pictures: Iterable[np.ndarray]
+) -> dict[str, np.ndarray]:
     """Measure the features of pictures, for ``data/make_backbone.py``.
 
     Args:

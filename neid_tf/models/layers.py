@@ -1,12 +1,14 @@
 """Layers of the network, written with ``keras.ops`` so that every Keras backend runs them."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
 _package = "neid_tf"
 
 
-def area_resize(images, size, boxes=None):
+def area_resize(images: Any, size: int, boxes: Any = None) -> Any:
     """Average every picture over a ``size × size`` grid of equal cells.
 
     Two products with a matrix of cell-to-pixel overlaps, so it needs nothing but

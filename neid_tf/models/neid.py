@@ -80,6 +80,11 @@ class NEID(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> "NEID":
-        """Make a model with fresh weights."""
+        """Make a model with fresh weights.
+
+        Args:
+            config: what :meth:`get_config` returned.
+            custom_objects: not needed; Keras gives it.
+        """
         del custom_objects
         return cls(**config)

@@ -79,7 +79,7 @@ def _filled(file):
     return model
 
 
-def onnx_file(name: str = DEFAULT):
+def onnx_file(name: str = DEFAULT) -> Path:
     """Return the path of the ONNX file of packaged weights.
 
     Raises:

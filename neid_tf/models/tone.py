@@ -5,6 +5,8 @@ in the picture decides that. So a small network looks at the whole picture, made
 gives the parameters of a curve. Beyond the paper; ``ModelConfig.tone`` turns it on.
 """
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
@@ -86,7 +88,9 @@ class MeanOfHalves(layers.Layer):
         return (None if batch is None else batch // 2, size)
 
 
-def tone_parameters(thumbnail, hidden=128, dropout=0.3, mirrored=False):
+def tone_parameters(
+    thumbnail: Any, hidden: int = 128, dropout: float = 0.3, mirrored: bool = False
+) -> Any:
     """Read the 15 parameters of :class:`ToneCurve` off a thumbnail.
 
     Frozen features say what the picture shows (:mod:`neid_tf.models.backbone`); two dense layers

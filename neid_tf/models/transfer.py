@@ -69,6 +69,10 @@ def named_variables(model: keras.Model) -> dict:
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy the weights of every layer of ``target`` from ``source``'s layer of that name.
 
+    Args:
+        source: the model that the weights are taken from.
+        target: the model that is changed.
+
     Raises:
         ValueError: where ``source`` has no such layer, or one of another shape.
     """

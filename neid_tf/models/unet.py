@@ -1,12 +1,30 @@
 """The U-net of section 2.1: encoder, decoder, and their blocks."""
 
-from keras import layers
+from collections.abc import Callable, Sequence
+
+import keras
+from keras import KerasTensor, layers
 
 from neid_tf.models.layers import CropLike
 
+Initializer = Callable[[], keras.initializers.Initializer]
+"""Makes a fresh initialiser, so that no two kernels begin alike."""
 
-def double_convolution(features, filters, initializer, name):
-    """Apply two 3×3 convolutions, each with a ReLU (section 2.1)."""
+
+def double_convolution(
+    features: KerasTensor, filters: int, initializer: Initializer, name: str
+) -> KerasTensor:
+    """Apply two 3×3 convolutions, each with a ReLU (section 2.1).
+
+    Args:
+        features: N×h×w×C.
+        filters: channels of the result.
+        initializer: makes the initialiser of a kernel.
+        name: what the names of the layers begin with.
+
+    Returns:
+        N×h×w×filters.
+    """
     for index in (1, 2):
         features = layers.Conv2D(
             filters,
@@ -19,11 +37,24 @@ def double_convolution(features, filters, initializer, name):
     return features
 
 
-def encoder(features, filters, depth, initializer, name="encoder"):
+def encoder(
+    features: KerasTensor,
+    filters: int,
+    depth: int,
+    initializer: Initializer,
+    name: str = "encoder",
+) -> tuple[KerasTensor, list[KerasTensor]]:
     """Build the contracting path (section 2.1).
 
     Each of the ``depth`` levels is two 3×3 convolutions and a 2×2 max-pool; the width
     doubles from level to level. Pooling rounds odd sizes up, so any size goes through.
+
+    Args:
+        features: the picture, or what is made of it, N×h×w×C.
+        filters: channels of the first level.
+        depth: how many levels there are.
+        initializer: makes the initialiser of a kernel.
+        name: what the names of the layers begin with.
 
     Returns:
         The features of the bottleneck (``filters · 2**depth`` channels) and the list of
@@ -40,11 +71,24 @@ def encoder(features, filters, depth, initializer, name="encoder"):
     return bottleneck, skips
 
 
-def decoder(features, skips, filters, initializer, name="decoder"):
+def decoder(
+    features: KerasTensor,
+    skips: Sequence[KerasTensor],
+    filters: int,
+    initializer: Initializer,
+    name: str = "decoder",
+) -> KerasTensor:
     """Build the expansive path (section 2.1).
 
     Each step enlarges the features, applies a 2×2 convolution, joins the skip connection
     and applies two 3×3 convolutions.
+
+    Args:
+        features: of the bottleneck.
+        skips: the skip connections of :func:`encoder`, the largest first.
+        filters: channels of the first level.
+        initializer: makes the initialiser of a kernel.
+        name: what the names of the layers begin with.
 
     Returns:
         Features of the size of ``skips[0]`` with ``filters`` channels.

@@ -10,8 +10,10 @@ import contextlib
 import io
 import json
 import math
+import os
 import struct
 import tokenize
+import typing
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,6 +23,9 @@ import numpy as np
 from neid_tf.models.config import ModelConfig
 from neid_tf.support import files
 from neid_tf.support.errors import FileError
+
+if typing.TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 FORMAT = 2
 """Arrays are stored by ``layer/variable``; in format 1, by their place, as ``w0``, ``w1``, ...."""
@@ -41,7 +46,7 @@ class WeightsError(FileError):
     """A weights file that is missing, damaged or not one of ours; the message names it."""
 
 
-def write(path, arrays: Mapping[str, np.ndarray], header: Mapping) -> None:
+def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], header: Mapping) -> None:
     """Write a weights file, whole or not at all.
 
     Args:
@@ -65,7 +70,7 @@ class WeightsFile:
     """An open weights file whose header is sound.
 
     Args:
-        path: the file.
+        path: the file, a ``Path`` or what else can be opened as one.
 
     Attributes:
         header: ``format``, ``name``, ``part``, ``config`` (fields of :class:`ModelConfig`) and
@@ -73,7 +78,7 @@ class WeightsFile:
         config: the :class:`ModelConfig`.
     """
 
-    def __init__(self, path) -> None:
+    def __init__(self, path: Traversable) -> None:
         self.path = path
         with damage_named(path), contextlib.ExitStack() as stack:
             self._file = stack.enter_context(path.open("rb"))
@@ -205,7 +210,7 @@ def _checked(header):
 
 
 @contextlib.contextmanager
-def damage_named(path) -> Iterator[None]:
+def damage_named(path: str | os.PathLike) -> Iterator[None]:
     """Turn what a damaged file leads to into a :class:`WeightsError` that names it."""
     try:
         yield

@@ -10,7 +10,7 @@ from neid_tf import models
 from neid_tf.data.batches import training_batches
 from neid_tf.data.pairs import Pairs
 from neid_tf.models import pretrained
-from neid_tf.training import callbacks, devices, lock
+from neid_tf.training import callbacks, checkpoints, devices, lock
 from neid_tf.training.config import TrainConfig
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
@@ -51,6 +51,8 @@ def train(
     """
     workdir = Path(workdir)
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
+        if config.init and not checkpoints.exist(workdir):
+            pretrained.card(config.init)  # What can't be read is named before anything is made.
         run = Run(workdir, config, model_name, model_fields, command)
         run.check_data(pairs, validation, allow_changed_data)
         strategy = devices.start(config)

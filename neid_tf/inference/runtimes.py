@@ -170,12 +170,7 @@ class Onnx(_Exported):
         return self._session.run([OUTPUT], {INPUT: batch} | given)[0]
 
     def _read(self, batch):
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        # Reading goes no further than the encoder.
-        options.only_execute_path_to_fetches = True
-        values = self._session.run(list(self.context), {INPUT: batch}, options)
+        values = self._session.run(list(self.context), {INPUT: batch})
         return dict(zip(self.context, values, strict=True))
 
 

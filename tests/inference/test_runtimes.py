@@ -1,18 +1,22 @@
 """Running exports: without TensorFlow and Keras, and with errors that name the file."""
 
+import importlib
 import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
+import neid_tf
 from neid_tf import export
+from neid_tf.commands import main
 from neid_tf.inference import runtimes, tiles
 from neid_tf.inference.enhance import enhance
 from neid_tf.inference.network import NetworkError
 from neid_tf.support.libraries import MissingLibraryError, install_command
-from tests.conftest import darkened, picture
+from tests.conftest import darkened, picture, write
 from tests.export.test_export import EXACT, expected, lively
 
 
@@ -179,6 +183,25 @@ def test_an_onnx_file_of_unsound_weights_makes_no_black_picture(tmp_path):
     runner = runtimes.load(onnx_model(tmp_path / "m.onnx", *steps))
     with pytest.raises(NetworkError, match="not finite"):
         enhance(np.zeros((8, 9, 3), np.uint8), runner)
+
+
+def test_unsound_weights_fail_a_picture_by_its_name(tmp_path, capsys):
+    steps = [("Div", ["image", "zero"], {}), ("Clip", ["step0"], {})]
+    model = onnx_model(tmp_path / "unsound.onnx", *steps)
+    write(tmp_path / "dark.png", darkened(picture(9, 12)) // 255)
+    arguments = ["neid", "enhance", str(tmp_path / "dark.png"), f"--weights={model}"]
+    with flagsaver.flagsaver():
+        code = main.main([*arguments, f"--output={tmp_path / 'bright.png'}"])
+    assert code == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "not finite" in line]
+    assert "dark.png" in line
+    assert not (tmp_path / "bright.png").exists()
+
+
+def test_the_module_is_no_function():
+    assert callable(neid_tf.enhance)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("neid_tf.enhance")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""Dark, night and coloured versions of well-lit pictures, by a camera's inverse.
+
+Pictures are float32 H×W×3 in [0, 1]; every function draws from a NumPy generator.
+"""
+
+import cv2
+import numpy as np
+
+EXTENSIONS = {
+    "JPEG": (".jpg", cv2.IMWRITE_JPEG_QUALITY),
+    "WEBP": (".webp", cv2.IMWRITE_WEBP_QUALITY),
+}
+
+
+def _plane(height, width):
+    """Return vertical and horizontal coordinates from -1 to 1."""
+    return np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+
+
+def darken(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the picture with 1.5 to 5.5 stops less light, noise and a wrong white balance."""
+    curve = random.uniform(1.9, 2.4)
+    light = picture**curve * 2.0 ** -random.uniform(1.5, 5.5)
+    light = light * np.exp(random.normal(0.0, 0.07, 3))
+    if random.random() < 0.35:
+        angle, (y, x) = random.uniform(0, 2 * np.pi), _plane(*picture.shape[:2])
+        ramp = np.cos(angle) * y + np.sin(angle) * x
+        light = light * 2.0 ** (random.uniform(0, 2) * ramp)[..., None]
+    well = 2.0 ** random.uniform(11, 15)
+    electrons = random.poisson(np.clip(light, 0, 1) * well)
+    electrons = electrons + random.normal(0, random.uniform(1, 5), light.shape)
+    return (np.clip(electrons / well, 0, 1) ** (1 / curve)).astype(np.float32)
+
+
+def lit_part(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a soft mask, H×W×1: one side of a line, some spots, or what is bright."""
+    draw, (y, x) = random.random(), _plane(*picture.shape[:2])
+    if draw < 0.35:
+        angle = random.uniform(0, 2 * np.pi)
+        place = np.cos(angle) * y + np.sin(angle) * x - random.uniform(-0.4, 0.4)
+        mask = _sigmoid(place * np.exp(random.uniform(np.log(3), np.log(40))))
+    elif draw < 0.7:
+        mask = np.zeros(y.shape)
+        for _ in range(random.integers(1, 5)):
+            (top, left), sizes = random.uniform(-0.9, 0.9, 2), random.uniform(0.15, 0.6, 2)
+            distance = ((y - top) / sizes[0]) ** 2 + ((x - left) / sizes[1]) ** 2
+            mask = np.maximum(mask, np.exp(-(distance ** random.choice([1, 2, 4]))))
+    else:
+        largest = picture.max(axis=-1)
+        threshold = np.quantile(largest, random.uniform(0.3, 0.7))
+        mask = _sigmoid((largest - threshold) * random.uniform(15, 60))
+    return mask[..., None].astype(np.float32)
+
+
+def _sigmoid(values):
+    return 1.0 / (1.0 + np.exp(-np.clip(values, -30, 30)))
+
+
+def night(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a picture that is lit in part, darkened or not, and what is to be made of it.
+
+    What has no light is to stay black, though noise and a black level lift it a little.
+    """
+    mask, curve = lit_part(picture, random), random.uniform(1.9, 2.4)
+    target = picture * mask ** (1 / curve)
+    share = 2.0 ** -random.uniform(0, 4.5) if random.random() < 0.65 else 1.0
+    light = target.astype(np.float64) ** curve * share * np.exp(random.normal(0, 0.05, 3))
+    level = random.uniform(0, 2.2) / 255 * np.exp(random.normal(0, 0.35, 3))
+    level = level * (random.random() < 0.75)
+    low = np.sqrt((np.clip(light, 0, 1) ** (1 / curve)) ** 2 + level**2)
+    low = low + random.normal(0, random.uniform(0.1, 0.9) / 255, low.shape)
+    return np.clip(low, 0, 1).astype(np.float32), target.astype(np.float32)
+
+
+def coloured_light(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the picture under a lamp, mostly a warm one, on all of it or on a part."""
+    warm = np.array([1.0, random.uniform(0.4, 0.85), random.uniform(0.06, 0.5)])
+    colour = warm if random.random() < 0.7 else random.uniform(0.2, 1, 3)
+    gain = (colour / colour.max()) ** (1 / 2.2)
+    if random.random() < 0.5:
+        gain = 1 + lit_part(picture, random) * (gain - 1)
+    return (picture * gain).astype(np.float32)
+
+
+def compress(pixels: np.ndarray, codec: str, quality: int) -> np.ndarray:
+    """Return uint8 pixels as they come out of a codec, ``JPEG`` or ``WEBP``."""
+    extension, flag = EXTENSIONS[codec]
+    bgr = np.ascontiguousarray(pixels[..., ::-1])
+    stored = cv2.imencode(extension, bgr, [flag, int(quality)])[1]
+    return np.ascontiguousarray(cv2.imdecode(stored, cv2.IMREAD_COLOR)[..., ::-1])

@@ -1,0 +1,103 @@
+"""The training for real pictures: what it draws, how it turns, and one tiny run of each part."""
+
+import numpy as np
+import pytest
+
+from experiments.real_pictures import pool, synthesis, train_streams, train_tone
+from neid_tf import pictures
+from neid_tf.models import grid
+
+
+def picture(seed, brightness=1.0, size=(64, 96)):
+    pixels = np.random.default_rng(seed).random((*size, 3)) * 200.0 * brightness
+    return pixels.astype(np.uint8)
+
+
+def put(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write(path, pictures.Picture(pixels))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for name in ("12", "7", "8"):
+        put(root / f"our485/low/{name}.png", picture(int(name), 0.1))
+        put(root / f"our485/high/{name}.png", picture(int(name)))
+    for scene in ("025", "001"):
+        for index, brightness in enumerate((0.1, 0.3, 1.2)):
+            put(root / f"sice/{scene}/{index + 1}.png", picture(9, brightness, (64, 64)))
+    return pool.collect(root, synthetic=4)
+
+
+def test_held_out_pictures_are_not_trained_on(samples):
+    assert len(samples["lol"]) == 2
+    assert len(samples["dark"]) == 2
+    assert all(len(sample.high) == 2 for sample in samples["dark"])
+    assert set(samples) == {"lol", "dark", "same", "dimmed", "night"}
+
+
+def test_what_is_to_come_back_is_its_own_reference(samples):
+    assert all((sample.low == sample.high[0]).all() for sample in samples["same"])
+
+
+def test_what_has_no_light_is_to_be_black():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        low, high = synthesis.night(np.full((32, 32, 3), 0.8, np.float32), random)
+        assert high.max() <= 0.81
+        assert np.isfinite(low).all()
+        assert high[low.max(axis=-1) < 0.5 / 255].max(initial=0.0) < 0.1
+
+
+def test_darkened_pictures_are_darker():
+    random = np.random.default_rng(0)
+    bright = np.full((24, 24, 3), 0.7, np.float32)
+    assert all(synthesis.darken(bright, random).mean() < 0.6 for _ in range(10))
+
+
+def test_compression_keeps_the_channels_in_order():
+    pixels = np.zeros((16, 16, 3), np.uint8) + np.uint8([200, 100, 20])
+    for codec in synthesis.EXTENSIONS:
+        back = synthesis.compress(pixels, codec, 95)
+        assert np.abs(back.astype(int) - pixels).max() < 12
+
+
+@pytest.mark.parametrize("draws", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+def test_the_tone_turns_with_the_crop(draws):
+    random = np.random.default_rng(1)
+    image = random.random((16, 16, 3), np.float32)
+    values = random.normal(0, 0.5, grid.PARAMETERS).astype(np.float32)
+    box = np.float32([0.1, 0.3, 0.5, 0.4])
+
+    def toned(record, pixels):
+        given = [pixels[None], record["tone_parameters"][None]]
+        gain = grid.GridGain()([*given, record["box"][None]])
+        return np.asarray(grid.GridTone()([given[0], gain, given[1]]))[0]
+
+    straight = train_streams.turned({"image": image}, box, values, (0, 0, 0))
+    turned = train_streams.turned({"image": image}, box, values, draws)
+    expected = train_streams._turned(toned(straight, image), draws)
+    np.testing.assert_allclose(toned(turned, turned["image"]), expected, atol=1e-5)
+
+
+def test_a_batch_of_thumbnails(samples):
+    low, high, view, mirrored = train_tone.Batches(samples, 6, 1, seed=0)[0]
+    assert low.shape == high.shape == (6, 160, 160, 3)
+    assert view.shape == (6, 4)
+    assert mirrored.shape == (6,)
+    assert (view[:, :2] + view[:, 2:]).max() <= 1.0 + 1e-6
+
+
+def test_tiny_training_of_the_streams(samples):
+    pytest.importorskip("tensorflow")
+    from neid_tf import models
+
+    network = models.build("neid_grid", filters=4, refinement=4)
+    read = lambda thumbnails: np.zeros((len(thumbnails), grid.PARAMETERS), np.float32)  # noqa: E731
+    batches = train_streams.Batches(samples, read, (2, 64, 2), seed=0)
+    before = network.get_layer("refine_head").get_weights()[0].copy()
+    tone = network.get_layer("tone_head").get_weights()[0].copy()
+    train_streams.train(network, batches, 1e-3)
+    assert np.abs(network.get_layer("refine_head").get_weights()[0] - before).max() > 0.0
+    np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)

@@ -71,7 +71,7 @@ def _scores(mean):
 
 def _weights():
     """Return the table of the package's weights: scores on held-out scenes, work and time."""
-    heads = ("", "PSNR, dB", "SSIM", "SSIM of luminance", "10⁹ operations", "ms", "MB")
+    heads = ("", "PSNR, dB", "SSIM", "SSIM of luminance", "10⁹ operations", "MB")
     rows, controls = [heads], {}
     for name in pretrained.names():
         score = RECORDS / "quality" / f"{name}.json"
@@ -79,23 +79,18 @@ def _weights():
             continue
         report = json.loads(score.read_text("utf-8"))
         controls = report["controls"]
-        rows.append((f"`{name}`", *_scores(report["mean"]), *_cost(name), _megabytes(name)))
+        rows.append((f"`{name}`", *_scores(report["mean"]), _operations(report), _megabytes(name)))
     for name, label in (
         ("input", "the input as it is"),
         ("bicubic_half_and_back", "the reference halved and enlarged"),
     ):
-        rows.append((label, *_scores(controls[name]), "", "", ""))
+        rows.append((label, *_scores(controls[name]), "", ""))
     return _table(*rows)
 
 
-def _cost(name):
-    """Return the operations and the milliseconds of a forward pass, 600×400 out."""
-    path = f"performance/{'benchmark' if name == 'neid' else name}.json"
-    if not (RECORDS / path).exists():
-        return "", ""
-    runtimes = _record(path)["runtimes"]
-    seconds, rate = runtimes["seconds"]["onnx"], runtimes["gigaflops"]["onnx"]
-    return f"{rate['median'] * seconds['median']:.1f}", f"{1e3 * seconds['median']:.0f}"
+def _operations(report):
+    """Return the 10⁹ operations of a picture of 600×400 pixels."""
+    return f"{report['card']['operations_per_600x400_picture'] / 1e9:.1f}"
 
 
 def _megabytes(name):

@@ -16,10 +16,10 @@ from pathlib import Path
 from absl import flags
 
 from experiments import run
-from neid_tf import export
+from neid_tf import export, models
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.commands import common
-from neid_tf.data import held_out
+from neid_tf.data import augment, held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report as reports
 from neid_tf.inference import methods
@@ -47,8 +47,8 @@ def package(data, weights, name, scored=""):
         "training": training,
         "command": training["command"],
         "validation": report["mean"] | {"pictures": len(held), "list": "lol_validation.txt"},
-        "parameters": model.count_params(),
-        "operations_per_600x400_picture": count_operations(model, 200, 300),
+        "parameters": _complete(model).count_params(),
+        "operations_per_600x400_picture": operations(model),
     }
     if scored:
         before = pretrained.card(scored)
@@ -68,6 +68,23 @@ def package(data, weights, name, scored=""):
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     files.write_whole(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
     return report
+
+
+def _complete(model):
+    """Return the part of a network that makes a picture of its own size."""
+    return models.as_part(model, "refined" if model.config.refinement else "inference")
+
+
+def operations(model):
+    """Count the operations of a picture of 600×400 pixels that is halved first."""
+    if not model.config.refinement:
+        return count_operations(model, 200, 300)
+    refined = _complete(model)
+
+    def enhance(picture, training):
+        return refined({"image": augment.halve(picture), "picture": picture}, training=training)
+
+    return count_operations(enhance, 400, 600)
 
 
 def package_onnx(name):

@@ -120,8 +120,8 @@ def loss(y_true, y_pred):
     ops = keras.ops
     chroma = [p - ops.mean(p, axis=-1, keepdims=True) for p in (y_true, y_pred)]
     off = ops.mean(ops.sqrt(ops.square(chroma[0] - chroma[1]) + 1e-6), axis=(1, 2, 3))
-    total = losses.log_mse(y_true, y_pred) + 2.0 * losses.aligned(y_true, y_pred)
-    return total + 0.6 * losses.structure(y_true, y_pred) + 0.5 * off
+    total = losses.log_mse(y_true, y_pred) + 2.0 * losses.exposure_aligned(y_true, y_pred)
+    return total + 0.6 * losses.one_minus_ssim(y_true, y_pred) + 0.5 * off
 
 
 class Streams:

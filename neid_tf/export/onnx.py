@@ -173,7 +173,9 @@ def _refine_if_given(network, refiner):
         "If",
         ["picture_is_given"],
         [runtimes.OUTPUT],
-        then_branch=helper.make_graph(refiner.node, "refined", [], refiner.output),
+        then_branch=helper.make_graph(
+            refiner.node, "refined", [], refiner.output, refiner.initializer
+        ),
         else_branch=helper.make_graph([kept], "light", [], [end]),
     )
     asked = [
@@ -181,7 +183,7 @@ def _refine_if_given(network, refiner):
         helper.make_node("Greater", ["picture_size", "size_of_none"], ["picture_is_given"]),
     ]
     size = np.array(_DEFAULTS[runtimes.PICTURE].size, np.int64)
-    network.initializer.extend([*refiner.initializer, _tensor(size, "size_of_none")])
+    network.initializer.append(_tensor(size, "size_of_none"))
     network.node.extend([*asked, choice])
     outputs = [value for value in network.output if value.name not in names]
     del network.output[:]

@@ -72,19 +72,23 @@ class Preset:
             return file.seek(0, 2) / 1e6
 
 
-_LICENCE = "Apache-2.0; LoL's pictures are for research by their authors' terms"
-_LOL = "LoL (485 pairs of rooms), over EfficientNet-lite0's ImageNet features"
+_LICENCE = (
+    "Apache-2.0; LoL's pictures are for research by their authors' terms, SICE's for academic use "
+    "(CC BY-NC 4.0)"
+)
+_REAL = (
+    "LoL (485 pairs of rooms) and SICE (exposure brackets of 199 places, mostly outdoors), over "
+    "EfficientNet-lite0's ImageNet features"
+)
 
 
-def _toned(name: str, summary: str, **fields: Any) -> Preset:
-    fields = {"depth": 2} | fields
-    return Preset(name, "neid_tone", fields, summary, f"{name}.npz", _LICENCE, _LOL)
+def _for_real_pictures(name: str, summary: str, **fields: Any) -> Preset:
+    return Preset(name, "neid_grid", fields, summary, f"{name}.npz", _LICENCE, _REAL)
 
 
 PRESETS = (
-    _toned("neid", "the default: the best result", filters=64, fusion="all"),
-    _toned("neid_m", "less than a third of the time, nearly as good", filters=32),
-    _toned("neid_s", "the fastest", filters=16),
+    _for_real_pictures("neid", "the default: the best result, indoors and out", filters=32),
+    _for_real_pictures("neid_s", "the fastest", filters=16, refinement=16, mirrored=False),
 )
 
 

@@ -40,9 +40,9 @@ def test_weights_help_prints_the_table(capsys):
 
 
 def test_an_unknown_name_names_the_nearest():
-    with pytest.raises(pretrained.WeightsError, match="did you mean neid_m") as caught:
-        neid_tf.load_pretrained("neid-m")
-    assert str(caught.value).startswith("neid-m: neither a weights file")
+    with pytest.raises(pretrained.WeightsError, match="did you mean neid_s") as caught:
+        neid_tf.load_pretrained("neid-s")
+    assert str(caught.value).startswith("neid-s: neither a weights file")
     with pytest.raises(pretrained.WeightsError) as caught:
         neid_tf.load_pretrained("quite_another")
     assert "mean" not in str(caught.value)

@@ -138,7 +138,7 @@ def test_tensorboard(first_run):
 
 @pytest.mark.parametrize("model", ["unet", "le", "le_dr", "neid"])
 def test_every_architecture_learns(loaded, tmp_path, model):
-    fields = {"initializer": "he_normal", "depth": 1}
+    fields = {"initializer": "he_normal"}
     settings = config(epochs=8, learning_rate=3e-3)
     run(settings, loaded, tmp_path / "run", model, **fields)
     rows = history(tmp_path / "run")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from experiments import cross_data
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
 from neid_tf.pictures import formats
@@ -141,6 +142,7 @@ def _memory():
 
 TABLES = {
     "commands": _commands,
+    "cross_data": cross_data.table,
     "formats": _formats,
     "growth": _growth,
     "memory": _memory,

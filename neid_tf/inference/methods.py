@@ -119,9 +119,9 @@ def load_network(weights: str, runtime: str = "tensorflow", threads: int | None 
     if runtime == "tensorflow":
         return _keras_model(weights)
     from neid_tf.inference import runtimes
-    from neid_tf.models import pretrained
+    from neid_tf.models import presets, pretrained
 
-    if weights not in pretrained.names():
+    if presets.current(weights) not in pretrained.names():
         return runtimes.load(weights, runtime, threads)
     if runtime != "onnx":
         raise UsageError(
@@ -133,9 +133,9 @@ def load_network(weights: str, runtime: str = "tensorflow", threads: int | None 
 def choose_runtime(weights: str) -> str:
     """Return the fastest installed runtime for weights: an export's own; else see ``--runtime``."""
     from neid_tf.inference import runtimes
-    from neid_tf.models import pretrained
+    from neid_tf.models import presets, pretrained
 
-    if weights in pretrained.names():
+    if presets.current(weights) in pretrained.names():
         order = FASTEST[::-1] if shutil.which("nvidia-smi") else FASTEST
         return next((name for name in order if _is_installed(name)), FASTEST[0])
     if Path(weights).is_dir() or Path(weights).suffix in filter(None, runtimes.SUFFIXES.values()):
@@ -149,10 +149,10 @@ def reference_runtime(weights: str) -> str:
     Args:
         weights: name or path of weights, or the path of an export.
     """
-    from neid_tf.models import pretrained
+    from neid_tf.models import presets, pretrained
 
     has_keras = _is_installed("tensorflow") and _is_installed("keras")
-    if has_keras and weights in pretrained.names():
+    if has_keras and presets.current(weights) in pretrained.names():
         return "tensorflow"
     return choose_runtime(weights)
 

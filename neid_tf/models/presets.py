@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import functools
 import importlib.resources
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,6 +91,15 @@ PRESETS = (
     _for_real_pictures("neid", "the default: the best result, indoors and out", filters=32),
     _for_real_pictures("neid_s", "the fastest", filters=16, refinement=16, mirrored=False),
 )
+
+
+FORMER = {"neid_m": "neid"}
+"""Names from before, and the presets that took their place."""
+
+
+def current(name: str | os.PathLike) -> str | os.PathLike:
+    """Return the preset's name that stands for a name from before; else the name itself."""
+    return FORMER.get(name, name)
 
 
 def presets() -> tuple[Preset, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf.models.presets import FOLDER, nearest, presets
+from neid_tf.models.presets import FOLDER, current, nearest, presets
 from neid_tf.models.weights_file import WeightsError, WeightsFile, damage_named, write
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import optional_import
@@ -85,6 +85,7 @@ def onnx_file(name: str = DEFAULT) -> Path:
     Raises:
         WeightsError: where there is none of this name.
     """
+    name = current(name)
     path = FOLDER / f"{name}.onnx"
     if name not in names() or not path.is_file():
         raise WeightsError(name, "not a name of the package that has an ONNX file")
@@ -102,6 +103,7 @@ def card(name: str | os.PathLike = DEFAULT) -> dict:
 
 
 def _locate(name):
+    name = current(name)
     if name in names():
         return FOLDER / next(p.weights for p in presets() if p.name == name)
     path = Path(name)

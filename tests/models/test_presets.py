@@ -6,6 +6,7 @@ import pytest
 
 import neid_tf
 from neid_tf.commands import main
+from neid_tf.inference import methods
 from neid_tf.models import VARIANTS, model_config, presets, pretrained
 from neid_tf.models.weights_file import WeightsFile
 
@@ -46,3 +47,10 @@ def test_an_unknown_name_names_the_nearest():
     with pytest.raises(pretrained.WeightsError) as caught:
         neid_tf.load_pretrained("quite_another")
     assert "mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", presets.FORMER)
+def test_names_from_before_go_on_working(name):
+    assert pretrained.card(name) == pretrained.card(presets.FORMER[name])
+    assert pretrained.onnx_file(name) == pretrained.onnx_file(presets.FORMER[name])
+    assert methods.choose_runtime(name) == methods.choose_runtime(presets.FORMER[name])

@@ -139,3 +139,12 @@ def test_a_saved_model_refines(model, tmp_path):
     network, image = runtimes.load(tmp_path / "saved"), dark(21, 30)
     assert network.refines
     assert apart(neid_tf.enhance(image, model), neid_tf.enhance(image, network)) <= 1
+
+
+@pytest.mark.parametrize("name", pretrained.names())
+def test_black_stays_black_with_the_packaged_weights(name):
+    packaged = pretrained.load_pretrained(name)
+    assert neid_tf.enhance(np.zeros((48, 64, 3), np.uint8), packaged).max() <= 6
+    lit = np.zeros((120, 160, 3), np.uint8)
+    lit[40:80, 60:100] = 180
+    assert neid_tf.enhance(lit, packaged)[:30].max() <= 12

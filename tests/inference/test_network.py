@@ -40,7 +40,7 @@ def test_a_function_of_scale_1():
 def test_parts_are_views_on_the_same_weights(small_model):
     network = KerasNetwork(small_model)
     ours = {id(variable) for variable in small_model.variables}
-    for model in (network.model, network._context_model, network._tile_model):
+    for model in (network.model, network._part("context"), network._part("tile")):
         assert {id(variable) for variable in model.weights} <= ours
 
 

@@ -1,7 +1,8 @@
 """Train the streams and the refinement on crops, under a tone that stays as it is.
 
-    python -m experiments.real_pictures.train_streams --data=DIR --init=tone.npz --output=all.npz
-        [--streams=WEIGHTS] [--filters=32] [--steps=N] [--rate=R] [--seed=N]
+    python -m experiments.real_pictures.train_streams --data=DIR --from_weights=tone.npz
+        --output=all.npz [--from_streams=WEIGHTS] [--channels=32] [--training_steps=N]
+        [--highest_rate=R] [--draws_seed=N]
 
 See :mod:`experiments.real_pictures`.
 """
@@ -23,10 +24,10 @@ from neid_tf.support.environment import environment
 from neid_tf.training import losses
 from neid_tf.training.devices import precision
 
-_STREAMS = flags.DEFINE_string("streams", "", "Weights that the streams start from.")
-_FILTERS = flags.DEFINE_integer("filters", 32, "Channels of the streams and the refinement.")
-_MIRRORED = flags.DEFINE_bool("mirrored", True, "Read the tone off the mirror image as well.")
-_CROP = flags.DEFINE_integer("crop", 128, "Side of the crops, in pixels of the reference.")
+_STREAMS = flags.DEFINE_string("from_streams", "", "Weights that the streams start from.")
+_FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams and the refinement.")
+_MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
+_CROP = flags.DEFINE_integer("crop_side", 128, "Side of the crops, in pixels of the reference.")
 _ALIGN = 32
 SHARES = {"lol": 0.4, "dark": 0.27, "lit": 0.08, "same": 0.13, "dimmed": 0.1, "night": 0.09}
 COMPRESSED, JPEG_AT_FULL_SIZE = 0.2, 0.2

@@ -1,7 +1,8 @@
 """Train the grid of gains on thumbnails of whole pictures.
 
-    python -m experiments.real_pictures.train_tone --data=DIR --output=tone.npz [--init=WEIGHTS]
-        [--steps=N] [--rate=R] [--all_pairs] [--seed=N]
+    python -m experiments.real_pictures.train_tone --data=DIR --output=tone.npz
+        [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--all_pairs]
+        [--draws_seed=N]
 
 See :mod:`experiments.real_pictures`.
 """
@@ -19,12 +20,12 @@ from neid_tf.models import grid, pretrained
 from neid_tf.models.layers import area_resize
 from neid_tf.support.environment import environment
 
-_INIT = flags.DEFINE_string("init", "", "Weights to start from; fresh ones if left out.")
-_STEPS = flags.DEFINE_integer("steps", 2400, "Training steps.", lower_bound=1)
-_RATE = flags.DEFINE_float("rate", 1e-3, "Learning rate at its highest.", lower_bound=0.0)
-_BATCH = flags.DEFINE_integer("batch_size", 16, "Pictures in a batch.", lower_bound=1)
+_INIT = flags.DEFINE_string("from_weights", "", "Weights to start from; fresh ones if left out.")
+_STEPS = flags.DEFINE_integer("training_steps", 2400, "Training steps.", lower_bound=1)
+_RATE = flags.DEFINE_float("highest_rate", 1e-3, "Learning rate at its highest.", lower_bound=0.0)
+_BATCH = flags.DEFINE_integer("pictures_a_batch", 16, "Pictures in a batch.", lower_bound=1)
 _ALL = flags.DEFINE_bool("all_pairs", False, "Train on LoL's held-out pictures too.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of weights and draws.")
+_SEED = flags.DEFINE_integer("draws_seed", 0, "Seed of weights and draws.")
 SHARES = {"lol": 0.44, "dark": 0.3, "lit": 0.08, "same": 0.07, "dimmed": 0.04, "night": 0.07}
 MINIATURE, SIDE, WARMUP = 160, 64, 200
 

@@ -1,5 +1,6 @@
 """Small generated pictures that all tests share."""
 
+import importlib
 import os
 import socket
 
@@ -8,6 +9,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import cv2
 import numpy as np
 import pytest
+
+from neid_tf.commands import main as program
+
+# Flags that are defined while a test has saved them are gone, for good, once it restores them.
+for command in program.COMMANDS:
+    importlib.import_module(f"neid_tf.commands.{command}")
 
 
 def picture(height, width, seed=0):

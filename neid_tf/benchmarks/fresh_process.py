@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,9 @@ import numpy as np
 from neid_tf.benchmarks.costs import Memory
 from neid_tf.inference import runtimes, tiles
 from neid_tf.inference.enhance import Enhancement
-from neid_tf.jobs import plan as folders
+from neid_tf.jobs import pipeline
+from neid_tf.jobs.plan import Job
+from neid_tf.jobs.transfer import Transfer
 from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError
 
@@ -78,8 +79,8 @@ def picture(runtime: str, weights: str, source: str, target: str) -> dict[str, A
     for size in [(64, 64), (80, 96), (64, 2 * tiles.TILE + 64), (80, 2 * tiles.TILE + 96)]:
         function(np.zeros((*size, 3), np.uint8))
     memory, started = Memory(), time.perf_counter()
-    job = folders.Job(Path(source), Path(target))
-    [(_, error)] = folders.enhance_pictures([job], function, overwrite=True)
+    job = Job(source, target)
+    [(_, error, _)] = pipeline.enhance_files([job], function, Transfer(existing="overwrite"))
     if error:
         raise error
     return {"seconds": time.perf_counter() - started, "peak_bytes": memory.added()}

@@ -37,13 +37,23 @@ class Remembering(Network):
     def __init__(self, model: object) -> None:
         self.network, self._last = as_network(model), None
         self.scale, self.refines = self.network.scale, self.network.refines
+        self.context = self.network.context
+
+    def whole_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the pieces of one picture are given, as the network reads it."""
+        return self.network.whole_context(batch)
+
+    def _read(self, batch):
+        return self.network.read_context(batch)
 
     def _run(self, batch, context, box, picture):
         last = self._last
-        if last is None or not np.array_equal(last[0], batch):
+        # What is read off a picture is a function of it and of the scale: empty or not.
+        if last is None or not np.array_equal(last[0], batch) or last[1] != bool(context):
             self._last = None
-            last = self._last = batch, self.network(batch, picture)
-        return last[1]
+            made = self.network.run_with_context(batch, context, box, picture)
+            last = self._last = batch, bool(context), made
+        return last[2]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ def environment() -> dict[str, Any]:
         import keras
 
         described |= {"keras": keras.__version__, "backend": keras.backend.backend()}
-    if "tensorflow" in sys.modules:
+    if sys.modules.get("tensorflow") is not None:
         described["gpus"] = _gpus()
     return described | {"neid_tf": __version__, "commit": _commit()}
 

@@ -19,8 +19,9 @@ from neid_tf.benchmarks import (
     training,
 )
 from neid_tf.data.sampling import Sampling
+from neid_tf.support.errors import NeidError
 from neid_tf.training.config import TrainConfig
-from tests.commands.test_commands import neid  # noqa: F401  a fixture
+from tests.commands.conftest import neid  # noqa: F401  a fixture
 from tests.conftest import darkened, picture, write
 
 
@@ -58,7 +59,7 @@ def test_neid_costs_less_than_unet():
 
 
 def test_a_failed_measurement_gives_its_reason():
-    with pytest.raises(RuntimeError, match=r"measuring picture .*none\.npz: neither"):
+    with pytest.raises(NeidError, match=r"measuring picture .*none\.npz: neither"):
         fresh_process.in_fresh_process("picture", "tensorflow", "none.npz", "a.jpg", "b.jpg")
 
 

@@ -17,7 +17,7 @@ from neid_tf.evaluation import report
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.models import pretrained
 from neid_tf.support.fields import unflatten
-from neid_tf.training import TrainConfig, Trainer, callbacks
+from neid_tf.training import TrainConfig, Trainer, callbacks, devices
 from neid_tf.training import train as training
 from tests.conftest import write_pairs
 
@@ -252,8 +252,8 @@ def test_xla_computes_the_same(loaded):
 
 
 def test_half_precision_is_float16_with_a_gpu_alone(monkeypatch):
-    for devices, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
-        monkeypatch.setattr(keras.distribution, "list_devices", lambda devices=devices: devices)
+    for names, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda names=names: names)
         assert devices.policy(True) == policy
         assert devices.policy(False) == "float32"
 

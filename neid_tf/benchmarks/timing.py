@@ -44,7 +44,12 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
-    """Return the spread of the ratios of two lists, taken turn by turn."""
+    """Return the spread of the ratios of two lists, taken turn by turn.
+
+    Args:
+        numerator: seconds, one a turn.
+        denominator: as many.
+    """
     return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
@@ -56,12 +61,20 @@ def compiled(model: keras.Model) -> Callable:
 
 
 def batch(height: int, width: int) -> np.ndarray:
-    """Return a dark batch of one picture of noise, 1×h×w×3 float32."""
+    """Return a dark batch of one picture of noise, 1×h×w×3 float32.
+
+    Args:
+        height, width: in pixels.
+    """
     return np.random.default_rng(0).random((1, height, width, 3), np.float32) ** 3
 
 
 def scene(height: int, width: int) -> np.ndarray:
-    """Return a dark picture, uint8 H×W×3, with areas, edges and noise, made of repeated parts."""
+    """Return a dark picture, uint8 H×W×3, with areas, edges and noise, made of repeated parts.
+
+    Args:
+        height, width: in pixels.
+    """
     import cv2
 
     rng = np.random.default_rng(0)

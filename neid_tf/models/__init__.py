@@ -2,8 +2,12 @@
 
 import dataclasses
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from neid_tf.models.config import ARCHITECTURES, VARIANTS, ModelConfig, model_config
+
+if TYPE_CHECKING:
+    from neid_tf.models.neid import NEID
 
 _HOMES = {
     "NEID": "neid",
@@ -18,7 +22,7 @@ _HOMES = {
 """The modules, all with Keras, of the names that are imported when they are asked for."""
 
 
-def build(name="neid", **fields):
+def build(name: str = "neid", **fields: Any) -> "NEID":
     """Build a named model with fresh weights.
 
     Args:

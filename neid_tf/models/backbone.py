@@ -56,14 +56,14 @@ class AutoExposure(layers.Layer):
     Returns the pictures and log g, N×1 and at least 0.
     """
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
         inside = ops.clip(images, 1.0 / 255.0, 254.0 / 255.0)
         logits = ops.mean(ops.log(inside / (1.0 - inside)), axis=(1, 2, 3), keepdims=True)
         log_gain = ops.maximum(float(np.log(_GRAY / (1.0 - _GRAY))) - logits, 0.0)
         gain = ops.exp(log_gain)
         return gain * images / (1.0 - images + gain * images), log_gain[:, :, 0, 0]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape, (input_shape[0], 1)
 
 
@@ -71,10 +71,10 @@ class AutoExposure(layers.Layer):
 class LogOfPicture(layers.Layer):
     """The logarithm of pictures in [0, 1], with black at the darkest level of 8 bits."""
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.log(images + 1.0 / 255.0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
 
@@ -85,10 +85,10 @@ class Centred(layers.Layer):
     ``layers.Rescaling`` does the same, but only where TensorFlow is installed.
     """
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return images * (255.0 / 128.0) - 127.0 / 128.0
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
 
@@ -96,11 +96,11 @@ class Centred(layers.Layer):
 class MeanAndDeviation(layers.Layer):
     """Mean and standard deviation of every channel: N×h×w×C to N×2C."""
 
-    def call(self, features):
+    def call(self, features: keras.KerasTensor) -> keras.KerasTensor:
         parts = [ops.mean(features, axis=(1, 2)), ops.std(features, axis=(1, 2))]
         return ops.concatenate(parts, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], 2 * input_shape[-1])
 
 
@@ -108,17 +108,17 @@ class MeanAndDeviation(layers.Layer):
 class Standardized(layers.Layer):
     """Subtract a stored mean from each feature and divide it by a stored deviation."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         size = input_shape[-1:]
         self.mean = self.add_weight(name="mean", shape=size, trainable=False)
         self.deviation = self.add_weight(
             name="deviation", shape=size, initializer="ones", trainable=False
         )
 
-    def call(self, features):
+    def call(self, features: keras.KerasTensor) -> keras.KerasTensor:
         return (features - self.mean) / self.deviation
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
 

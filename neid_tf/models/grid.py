@@ -25,8 +25,16 @@ BOX = 4
 """Top, left, height and width of a piece, as shares of the whole picture."""
 
 
-def odds_curve(pixels, gain):
-    """Brighten values in [0, 1] by ``gain`` where they are dark; black and white stay."""
+def odds_curve(pixels: keras.KerasTensor, gain: keras.KerasTensor) -> keras.KerasTensor:
+    """Brighten values where they are dark; black and white stay.
+
+    Args:
+        pixels: values in [0, 1], of any shape.
+        gain: above 0, of a shape that broadcasts to theirs; 1 leaves them as they are.
+
+    Returns:
+        Values in [0, 1] of the shape of ``pixels``.
+    """
     return gain * pixels / (1.0 + (gain - 1.0) * pixels)
 
 
@@ -44,7 +52,7 @@ class GridGain(layers.Layer):
     part of the whole picture they show. Gives N×h×w.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, parameters, boxes = inputs
         parameters = ops.cast(parameters, images.dtype)
         height, width = ops.shape(images)[1], ops.shape(images)[2]
@@ -60,7 +68,7 @@ class GridGain(layers.Layer):
         near = ops.relu(1.0 - ops.abs(guide[..., None] - knots))
         return log_exposure + ops.sum(levels * near, axis=-1)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0][:-1]
 
 
@@ -68,10 +76,10 @@ class GridGain(layers.Layer):
 class EnlargedGain(layers.Layer):
     """Enlarge planes N×h×w to N×2h×2w, bilinearly."""
 
-    def call(self, planes):
+    def call(self, planes: keras.KerasTensor) -> keras.KerasTensor:
         return BilinearUpsampling.enlarge(BilinearUpsampling.enlarge(planes, axis=1), axis=2)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, *sides = input_shape
         return (batch, *(None if side is None else 2 * side for side in sides))
 
@@ -88,7 +96,7 @@ class GridTone(layers.Layer):
     Inputs are pictures N×h×w×3 in [0, 1], their log gains N×h×w, and the parameters.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, log_gain, parameters = inputs
         parameters = ops.cast(parameters, images.dtype)
         gain, balanced = ops.exp(log_gain), white_balanced(images, parameters)
@@ -107,12 +115,18 @@ class GridTone(layers.Layer):
         ]
         return ops.stack(mixed, axis=-1)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0]
 
 
-def white_balanced(images, parameters):
+def white_balanced(
+    images: keras.KerasTensor, parameters: keras.KerasTensor
+) -> list[keras.KerasTensor]:
     """Multiply the odds of each channel by the exponential of its parameter.
+
+    Args:
+        images: N×h×w×3 in [0, 1].
+        parameters: of the tone, one row a picture; the first three are the channels'.
 
     Returns three planes, N×h×w each: runtimes are several times as fast with numbers that lie side
     by side as with three that alternate.
@@ -137,8 +151,22 @@ def _matrices(parameters):
     return matrices[:, 0], matrices[:, 1] - matrices[:, 0]
 
 
-def hat_weights(length, start, extent, dtype, cells=SIDE):
-    """Return N×length×cells: how much of every cell each pixel of a row or column takes."""
+def hat_weights(
+    length: int | keras.KerasTensor,
+    start: keras.KerasTensor,
+    extent: keras.KerasTensor,
+    dtype: str,
+    cells: int = SIDE,
+) -> keras.KerasTensor:
+    """Return N×length×cells: how much of every cell each pixel of a row or column takes.
+
+    Args:
+        length: pixels of the row or column.
+        start: N×1, where it begins in the whole picture, as a share of it.
+        extent: N×1, which share of the whole picture it covers.
+        dtype: of the weights.
+        cells: of the grid along that side.
+    """
     centre = (ops.arange(length, dtype="float32") + 0.5) / ops.cast(length, "float32")
     place = ops.cast(start, "float32") + ops.cast(extent, "float32") * centre[None]
     place = ops.clip(place * cells - 0.5, 0.0, cells - 1.0)
@@ -153,13 +181,13 @@ class MeanOfMirrored(layers.Layer):
     The rows are ordered as :class:`neid_tf.models.tone.WithMirrored` puts them.
     """
 
-    def call(self, parameters):
+    def call(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         straight, mirrored = ops.split(parameters, 2, axis=0)
         grid = ops.reshape(mirrored[:, GLOBAL:], (-1, SIDE, SIDE, BINS))[:, :, ::-1]
         grid = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
         return 0.5 * (straight + ops.concatenate([mirrored[:, :GLOBAL], grid], axis=-1))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, size = input_shape
         return (None if batch is None else batch // 2, size)
 
@@ -171,18 +199,24 @@ class JoinedTone(layers.Layer):
     The last 8 of the numbers are a curve of the whole picture, added to that of every cell.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         numbers, grid, log_exposure = inputs
         count = GLOBAL - 1
         grid = grid + numbers[:, None, None, count:]
         flat = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
         return ops.concatenate([0.3 * numbers[:, :count], log_exposure, flat], axis=-1)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return (input_shapes[0][0], PARAMETERS)
 
 
-def grid_parameters(thumbnail, hidden=128, filters=48, dropout=0.3, mirrored=False):
+def grid_parameters(
+    thumbnail: keras.KerasTensor,
+    hidden: int = 128,
+    filters: int = 48,
+    dropout: float = 0.3,
+    mirrored: bool = False,
+) -> keras.KerasTensor:
     """Read the parameters of the tone off a thumbnail.
 
     Frozen features say what the picture shows, as a whole and in every place
@@ -248,12 +282,12 @@ def _local(thumbnail, log_gain, maps, features, filters, dropout):
 class AutoExposed(layers.Layer):
     """The cells of the grid at a medium exposure: their mean and largest, N×16×16×6."""
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, log_gain = inputs
         exposed = odds_curve(images, ops.exp(log_gain)[:, None, None, :])
         side = images.shape[1] // SIDE
         cells = ops.reshape(exposed, (-1, SIDE, side, SIDE, side, 3))
         return ops.concatenate([ops.mean(cells, axis=(2, 4)), ops.max(cells, axis=(2, 4))], axis=-1)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return (input_shapes[0][0], SIDE, SIDE, 6)

@@ -53,11 +53,11 @@ class CropLike(layers.Layer):
     is at most one row and one column too large for its skip connection.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         features, skip = inputs
         return features[:, : ops.shape(skip)[1], : ops.shape(skip)[2], :]
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         features, skip = input_shapes
         return (*skip[:-1], features[-1])
 
@@ -86,18 +86,18 @@ class SubPixelUpsampling(layers.Layer):
             name="convolution",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple) -> None:
         self.convolution.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         return ops.depth_to_space(self.convolution(inputs), self.scale)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, _ = input_shape
         enlarged = [None if side is None else side * self.scale for side in (height, width)]
         return (batch, *enlarged, self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {
             "filters": self.filters,
             "scale": self.scale,
@@ -113,12 +113,17 @@ class BilinearUpsampling(layers.Layer):
     and width that are not known yet.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         return self.enlarge(self.enlarge(inputs, axis=1), axis=2)
 
     @staticmethod
-    def enlarge(images, axis):
-        """Enlarge along one axis, 1 or 2."""
+    def enlarge(images: keras.KerasTensor, axis: int) -> keras.KerasTensor:
+        """Enlarge along one axis.
+
+        Args:
+            images: N×h×w×C.
+            axis: 1 for the rows, 2 for the columns.
+        """
 
         def part(start, stop):
             return images[:, start:stop] if axis == 1 else images[:, :, start:stop]
@@ -130,7 +135,7 @@ class BilinearUpsampling(layers.Layer):
         shape[axis] = shape[axis] * 2
         return ops.reshape(ops.stack(pair, axis=axis + 1), shape)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         enlarged = [None if side is None else 2 * side for side in (height, width)]
         return (batch, *enlarged, channels)
@@ -144,11 +149,11 @@ class FeatureFusing(layers.Layer):
     channel for DR (N×C); LE's weight is the rest to one.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         light, detail, weights = inputs
         return light + weights[:, None, None, :] * (detail - light)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0]
 
 
@@ -160,13 +165,13 @@ class Thumbnail(layers.Layer):
         super().__init__(**kwargs)
         self.size = size
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return area_resize(images, self.size)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], self.size, self.size, input_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"size": self.size}
 
 
@@ -174,10 +179,10 @@ class Thumbnail(layers.Layer):
 class Clipped(layers.Layer):
     """Pictures clipped to [0, 1], so that 0 to 255 by mistake gives white, and no overflow."""
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.clip(images, 0.0, 1.0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return input_shape
 
 
@@ -188,9 +193,9 @@ class WholePicture(layers.Layer):
     A box is ``top, left, height, width``, each as a share of the whole picture.
     """
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         whole = ops.cast([[0.0, 0.0, 1.0, 1.0]], self.compute_dtype)
         return ops.tile(whole, (ops.shape(images)[0], 1))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], 4)

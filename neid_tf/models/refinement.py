@@ -18,10 +18,10 @@ SHARES = 12
 class SpaceToDepth(layers.Layer):
     """Put each 2×2 pixels behind each other, the inverse of ``depth_to_space``."""
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.space_to_depth(images, 2)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         halved = [None if side is None else side // 2 for side in (height, width)]
         return (batch, *halved, 4 * channels)
@@ -36,19 +36,26 @@ class Blend(layers.Layer):
     picture's share, and the correction. Gives N×2h×2w×3.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         enhanced, difference, numbers = inputs
         shares = ops.sigmoid(numbers[..., :SHARES])
         blended = enhanced + shares * difference + numbers[..., SHARES:]
         return ops.depth_to_space(blended, 2)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         batch, height, width, _ = input_shapes[0]
         enlarged = [None if side is None else 2 * side for side in (height, width)]
         return (batch, *enlarged, 3)
 
 
-def refine(features, enhanced, toned, filters, convolutions=2, name="refine"):
+def refine(
+    features: keras.KerasTensor,
+    enhanced: keras.KerasTensor,
+    toned: keras.KerasTensor,
+    filters: int,
+    convolutions: int = 2,
+    name: str = "refine",
+) -> keras.KerasTensor:
     """Build the block.
 
     Args:

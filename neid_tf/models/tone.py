@@ -34,7 +34,7 @@ class ToneCurve(layers.Layer):
     an exponent of 1 and no mixing.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, parameters = inputs
         parameters = parameters[:, None, :]
         gain = ops.exp(parameters[..., 0:3] + _NEUTRAL)
@@ -50,7 +50,7 @@ class ToneCurve(layers.Layer):
         matrix = ops.reshape(parameters[:, 0, 6:], (-1, 3, 3)) * 0.3
         return matrix - ops.mean(matrix, axis=1, keepdims=True)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0]
 
 
@@ -58,12 +58,12 @@ class ToneCurve(layers.Layer):
 class ToneAround(layers.Layer):
     """Add a gain of ``log_gain`` (N×1) to parameters (N×15) that are relative to it."""
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         parameters, log_gain = inputs
         gains = parameters[:, :3] + (log_gain - _NEUTRAL)
         return ops.concatenate([gains, parameters[:, 3:]], axis=-1)
 
-    def compute_output_shape(self, input_shapes):
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0]
 
 
@@ -71,10 +71,10 @@ class ToneAround(layers.Layer):
 class WithMirrored(layers.Layer):
     """Put the mirror images of N pictures behind them: N×h×w×C to 2N×h×w×C."""
 
-    def call(self, images):
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.concatenate([images, images[:, :, ::-1]], axis=0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch = input_shape[0]
         return (None if batch is None else 2 * batch, *input_shape[1:])
 
@@ -83,10 +83,10 @@ class WithMirrored(layers.Layer):
 class MeanOfHalves(layers.Layer):
     """Average the first half of the rows with the second, as :class:`WithMirrored` orders them."""
 
-    def call(self, vectors):
+    def call(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
         return ops.mean(ops.reshape(vectors, (2, -1, vectors.shape[-1])), axis=0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, size = input_shape
         return (None if batch is None else batch // 2, size)
 

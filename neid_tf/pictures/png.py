@@ -107,7 +107,12 @@ def chunks_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def png_chunk(name: bytes, body: bytes) -> bytes:
-    """Return one PNG chunk: length, four-letter name, body, checksum."""
+    """Return one PNG chunk: length, name, body, checksum.
+
+    Args:
+        name: four letters.
+        body: what the chunk holds.
+    """
     return b"".join(_pieces(name, body))
 
 

@@ -56,7 +56,13 @@ def encode(
     metadata: str = "keep",
     jpeg_quality: int = JPEG_QUALITY,
 ) -> bytes:
-    """Make the content of a picture file of that name; :func:`write` says more."""
+    """Make the content of a picture file of that name.
+
+    Args:
+        path: gives the format, by its suffix, or else that of the picture.
+        picture: what to encode.
+        metadata, jpeg_quality: as for :func:`write`.
+    """
     with errors_named(path, PictureError), library_warnings_silenced:
         name = _format_of_suffix(path, picture.format)
         raster = to_raster(picture, FORMATS[name], metadata == "keep")

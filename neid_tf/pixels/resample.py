@@ -105,7 +105,11 @@ def _doubled(pixels: np.ndarray, axis: int) -> np.ndarray:
 
 
 def bands(height: int, width: int) -> list[slice]:
-    """Return slices of rows, of about 32,000 pixels each: what is made of them stays small."""
+    """Return slices of rows, of about 32,000 pixels each: what is made of them stays small.
+
+    Args:
+        height, width: of the picture, in pixels.
+    """
     step = max(32768 // width, 1)
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 

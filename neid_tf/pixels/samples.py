@@ -53,7 +53,12 @@ def quantise(
 
 
 def to_float(samples: np.ndarray, dtype: np.dtype | type = np.float32) -> np.ndarray:
-    """Return samples of any type as floats in [0, 1], white as 1; floats are only cast."""
+    """Return samples as floats in [0, 1], white as 1.
+
+    Args:
+        samples: of any shape, uint8, uint16 or float; floats are only cast.
+        dtype: the type of the floats.
+    """
     if samples.dtype.kind == "f":
         return samples.astype(dtype, copy=False)
     return samples.astype(dtype) / np.dtype(dtype).type(white(samples.dtype))
@@ -62,7 +67,13 @@ def to_float(samples: np.ndarray, dtype: np.dtype | type = np.float32) -> np.nda
 def from_float(
     pixels: np.ndarray, dtype: np.dtype | type, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return floats, 1 for white, as samples of a type; what is beyond [0, 1] is clipped."""
+    """Return floats as samples of a type; what is beyond [0, 1] is clipped.
+
+    Args:
+        pixels: of any shape, 1 for white.
+        dtype: of the samples: uint8, uint16 or a float type.
+        out: an array to write to; None for a new one.
+    """
     top = white(dtype)
     return quantise(pixels if top == 1 else pixels * top, dtype, out)
 

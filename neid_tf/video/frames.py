@@ -85,7 +85,11 @@ class Enhancer:
         return self.average.cuts if self.average else 0
 
     def batch_size(self, width: int, height: int) -> int:
-        """Return how many frames of this size, in pixels, go through the model at once."""
+        """Return how many frames of a size go through the model at once.
+
+        Args:
+            width, height: of a frame, in pixels.
+        """
         return max(1, min(_BATCH, _BATCH_PIXELS // max(self._inputs(width, height), 1)))
 
     def _inputs(self, width, height):
@@ -204,6 +208,9 @@ def scene_change(before: np.ndarray, after: np.ndarray) -> float:
     0 for equal frames. Measured on photographs, bright and down to a twelfth of that with noise:
     noise stays below 0.05, a pan by 5 % of the width below 0.3, and of two unlike photographs
     19 in 20 are above 0.25, half above 0.4. A lamp switched on counts as a new scene too.
+
+    Args:
+        before, after: h×w×3 in [0, 1], of one size.
     """
     brightness = (np.mean(before) + np.mean(after)) / 2.0
     return float(np.mean(np.abs(before - after)) / (brightness + 1.0 / 255.0))

@@ -223,7 +223,12 @@ class Writer:
         self.output.set_chapters(container.chapters())
 
     def write_frame(self, frame: Frame, pixels: np.ndarray) -> None:
-        """Encode the enhanced pixels, H×W×3 uint8, of a :class:`Frame`."""
+        """Encode the enhanced pixels of a frame.
+
+        Args:
+            frame: which frame they are of.
+            pixels: H×W×3 uint8.
+        """
         import av
 
         width, height = self.size

@@ -1,5 +1,6 @@
 """Small generated pictures that all tests share."""
 
+import contextlib
 import importlib
 import os
 import socket
@@ -43,6 +44,34 @@ def free_ports(count):
     for s in sockets:
         s.close()
     return ports
+
+
+@contextlib.contextmanager
+def flags_restored():
+    """Leave absl's flags as they were before any were parsed."""
+    from absl import flags
+
+    try:
+        yield
+    finally:
+        flags.FLAGS.unparse_flags()
+        for name in list(flags.FLAGS):
+            flags.FLAGS[name].unparse()
+
+
+@pytest.fixture
+def neid(capfd):
+    """Run ``neid`` in this process, with the flags as they were before: code, stdout, stderr."""
+
+    def run(*arguments):
+        capfd.readouterr()
+        with flags_restored():
+            code = program.main(["neid", *map(str, arguments)])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import neid  # noqa: F401  a fixture
 from tests.conftest import darkened, picture, write
 
 documents = pytest.importorskip("experiments.documents")
@@ -76,7 +75,7 @@ def place(tmp_path, monkeypatch, pairs_folder):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_examples_of_a_page_run(page, place, neid):  # noqa: F811
+def test_the_examples_of_a_page_run(page, place, neid):
     for line in examples(page):
         for flag, library in EXTRAS.items():
             if flag in line:

@@ -14,6 +14,7 @@ from experiments import ablation, chart, gradients, table1, table2
 from neid_tf.commands import train
 from neid_tf.models import model_config
 from neid_tf.support.fields import flatten
+from tests.conftest import flags_restored
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -21,13 +22,9 @@ HOME = Path(__file__).resolve().parent.parent
 def flags_of(*arguments):
     """Return the training configuration and the model that flags stand for."""
     flags.FLAGS(["train", *arguments])
-    try:
+    with flags_restored():
         config, (name, fields) = train.config_from_flags(), train.model_from_flags()
         return config, model_config(name, **fields)
-    finally:
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
 
 
 @pytest.fixture
@@ -63,12 +60,8 @@ def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
     arguments = ["train", f"--data={pairs_folder}", f"--workdir={workdir}", "--model=le_dr"]
     arguments += ["--filters=4", "--depth=1", "--crop=32", "--epochs=2", "--seed=1"]
     arguments += ["--initializer=he_normal", "--validation=lol"]
-    try:
+    with flags_restored():
         assert main.run("train", [*arguments, "--validate_every=1"]) == 0
-    finally:
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
     assert table2.record(tmp_path / "runs", pairs_folder, records) == ["le_dr-1"]
     report = table2.load(records)["le_dr"][0]
     assert [image["name"] for image in report["images"]] == ["5", "6"]

@@ -112,7 +112,7 @@ class Network(abc.ABC):
         Args:
             batch: as for a call, of one picture.
             picture: as for a call.
-            context: what :meth:`read_context` returned; None for what is read off the batch.
+            context: what :meth:`whole_context` returned; None for what is read off the batch.
 
         Yields:
             The rows and columns of the output that a piece fills, two slices, and the piece.

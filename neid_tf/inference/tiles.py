@@ -47,16 +47,7 @@ class Tiled(Network):
         picture: np.ndarray | None = None,
         context: Context | None = None,
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        """Enhance one picture as a call does; yield it tile by tile.
-
-        Args:
-            batch: as for a call, of one picture.
-            picture: as for a call.
-            context: what :meth:`whole_context` returned; None for what is read off the batch.
-
-        Yields:
-            The rows and columns of the output that a piece fills, two slices, and the piece.
-        """
+        """Enhance one picture as a call does; yield it tile by tile: see :meth:`Network.pieces`."""
         _, height, width, _ = batch.shape
         if max(height, width) <= self.tile:
             yield from self.network.pieces(batch, picture, context)

@@ -21,7 +21,6 @@ from neid_tf.benchmarks import (
 from neid_tf.data.sampling import Sampling
 from neid_tf.support.errors import NeidError
 from neid_tf.training.config import TrainConfig
-from tests.commands.conftest import neid  # noqa: F401  a fixture
 from tests.conftest import darkened, picture, write
 
 
@@ -131,7 +130,7 @@ def test_training_rates():
     assert keras.mixed_precision.dtype_policy().name == "float32"
 
 
-def test_command_writes_its_report(neid, tmp_path, weights_file):  # noqa: F811
+def test_command_writes_its_report(neid, tmp_path, weights_file):
     code, out, err = neid(
         "benchmark",
         *[f"--output={tmp_path / 'b.json'}", f"--weights={weights_file}", "--runs=1"],
@@ -150,7 +149,7 @@ def test_command_writes_its_report(neid, tmp_path, weights_file):  # noqa: F811
     "arguments",
     [["--sections=speed"], ["--step_variants=int4"], ["--sections=unet", "--plot=x.png"]],
 )
-def test_command_used_wrongly(neid, arguments):  # noqa: F811
+def test_command_used_wrongly(neid, arguments):
     code, out, err = neid("benchmark", *arguments)
     assert (code, out) == (2, "")
     assert arguments[-1].partition("=")[0] in err

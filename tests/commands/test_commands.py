@@ -19,7 +19,7 @@ from neid_tf.pixels.samples import luminance
 from neid_tf.support.fields import leaf_fields
 from neid_tf.training import losses, objective
 from neid_tf.training.config import TrainConfig
-from tests.conftest import darkened, picture, write
+from tests.conftest import darkened, flags_restored, picture, write
 
 
 def test_enhance_one_file(neid, tmp_path, weights_file):
@@ -326,12 +326,8 @@ def test_the_papers_flagfile_is_the_papers_run(neid):
 
     path = os.path.join(os.path.dirname(__file__), "..", "..", "experiments", "paper.flags")
     flags.FLAGS(["train", f"--flagfile={path}"])
-    try:
+    with flags_restored():
         config, (model, fields) = train.config_from_flags(), train.model_from_flags()
-    finally:
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
     defaults = TrainConfig()
     assert config == defaults
     assert config.sampling == Sampling(batch_size=8, crop=256)

@@ -5,34 +5,15 @@ import numpy as np
 import pytest
 
 from neid_tf import pictures
-from neid_tf.commands import main as program
 from neid_tf.evaluation import panels
 from neid_tf.evaluation.crops import Crop, choose_crops
 from neid_tf.evaluation.panels import CELL, COLOURS, FRAME, GAP, LABEL_HEIGHT, Panel
 from neid_tf.evaluation.scores import score
-from tests.conftest import darkened, picture, write
+from tests.conftest import darkened, flags_restored, picture, write
 
 LABEL_TOP = GAP // 2
 PICTURE_TOP = LABEL_TOP + LABEL_HEIGHT
 GRAY = np.full((40, 80, 3), 90, np.uint8)
-
-
-@pytest.fixture
-def neid(capfd):
-    """Run ``neid`` in this process, and leave no flags behind."""
-    from absl import flags
-
-    def run(*arguments):
-        capfd.readouterr()
-        code = program.main(["neid", *map(str, arguments)])
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
 
 
 def halves():
@@ -266,12 +247,8 @@ def figures_main(output, *arguments):
     from experiments import figures
 
     flags.FLAGS(["figures", f"--output={output}", *map(str, arguments)])
-    try:
+    with flags_restored():
         figures.main([])
-    finally:
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
 
 
 def test_the_papers_figures(tmp_path, monkeypatch, weights_file):

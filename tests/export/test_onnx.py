@@ -43,7 +43,7 @@ def test_tiles_are_those_of_the_keras_model(name, fields):
     np.testing.assert_allclose(made, reference, atol=EXACT)
 
 
-def test_tiles_told_the_context_make_the_whole_picture(runner, toned):
+def test_tiles_given_the_context_make_the_whole_picture(runner, toned):
     batch = large()
     tiled = tiles.Tiled(runner, tile=96)
     tiled.whole_context = lambda _: runner.read_context(batch)
@@ -53,7 +53,7 @@ def test_tiles_told_the_context_make_the_whole_picture(runner, toned):
     assert np.abs(tiled(batch) - expected(toned, batch)).max() > 10 * EXACT
 
 
-def test_context_is_read_and_told(runner, toned):
+def test_context_is_read_and_given(runner, toned):
     batch = np.concatenate([large(40, 50), large(40, 50)[:, ::-1] / 2])
     read = runner.read_context(batch)
     reference = models.context_model(toned)(batch)
@@ -62,8 +62,8 @@ def test_context_is_read_and_told(runner, toned):
         np.testing.assert_allclose(vector, reference[name], atol=EXACT)
     swapped = {name: vector[::-1] for name, vector in read.items()}
     tile = models.tile_model(toned)({"image": batch} | swapped)
-    told = runner.run_with_context(batch, swapped)
-    np.testing.assert_allclose(told, np.clip(tile, 0.0, 1.0), atol=EXACT)
+    given = runner.run_with_context(batch, swapped)
+    np.testing.assert_allclose(given, np.clip(tile, 0.0, 1.0), atol=EXACT)
     np.testing.assert_array_equal(runner.run_with_context(batch, {}), runner(batch))
 
 

@@ -19,7 +19,7 @@ from neid_tf.jobs import cluster
 from neid_tf.jobs.plan import plan
 from neid_tf.jobs.storage import storage_of
 from neid_tf.support.errors import UsageError
-from tests.conftest import darkened, picture, write
+from tests.conftest import darkened, flags_restored, picture, write
 
 # Ray reads these when it is imported. The token is this cluster's own.
 os.environ |= {
@@ -65,14 +65,8 @@ def finish(process):
 
 def here(*arguments):
     """Run ``neid enhance`` in this process; return its exit code."""
-    from absl import flags
-
-    try:
+    with flags_restored():
         return main.main(["neid", "enhance", *map(str, arguments)])
-    finally:
-        flags.FLAGS.unparse_flags()
-        for name in list(flags.FLAGS):
-            flags.FLAGS[name].unparse()
 
 
 def on_ray(nodes, *arguments):
@@ -100,12 +94,12 @@ def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_fi
     alone, together = tmp_path / "alone", tmp_path / "together"
     # One thread here as in a worker: with more, TensorFlow sums in another order.
     one = start(mixed, f"--output={alone}", *options, TF_NUM_INTRAOP_THREADS="1")
-    code, _, told = finish(one)
+    code, _, said = finish(one)
     assert code == 1
     options.append("--ray_cpus=1")
     code, out, err = on_ray(nodes, f"{mixed}/**", f"--output={together}", *options)
     assert code == 1
-    assert err == told
+    assert err == said
     assert out == f"10 written to {together}, 1 failed"
     written = files(together)
     [line] = written.pop("failures.jsonl").decode().splitlines()

@@ -100,10 +100,10 @@ def test_training_part_takes_the_thumbnail_from_outside():
     half, training = batch(), models.as_part(model, "training")
     x = np.concatenate([half, half[:, :, ::-1]], axis=2)  # its own mirror image
     thumbnail = np.asarray(model.get_layer("thumbnail")(x))
-    told = training({"image": x, "thumbnail": thumbnail})
-    np.testing.assert_allclose(told["le"], model(x)["le"], atol=1e-5)
+    given = training({"image": x, "thumbnail": thumbnail})
+    np.testing.assert_allclose(given["le"], model(x)["le"], atol=1e-5)
     other = training({"image": x, "thumbnail": thumbnail[::-1]})
-    assert np.abs(np.asarray(other["tone"]) - np.asarray(told["tone"])).max() > 1e-3
+    assert np.abs(np.asarray(other["tone"]) - np.asarray(given["tone"])).max() > 1e-3
 
 
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():

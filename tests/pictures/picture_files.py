@@ -40,3 +40,14 @@ def chunk(name, body, checksum=None):
     """A PNG chunk, written independently of the library's."""
     checksum = zlib.crc32(name + body) if checksum is None else checksum
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+IEND = chunk(b"IEND", b"")
+
+
+def png(rows, depth, kind, width, extra=b"", packed=None, height=None, end=IEND):
+    """A PNG file from its raw rows; `packed` replaces the compressed data."""
+    size = (width, len(rows) if height is None else height)
+    packed = zlib.compress(b"".join(b"\0" + row for row in rows)) if packed is None else packed
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0))
+    return PNG_START + header + extra + chunk(b"IDAT", packed) + end

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from neid_tf.pictures import PictureError, read
-from tests.pictures.picture_files import PNG_START, chunk, noise, saved, smooth
+from tests.pictures.picture_files import IEND, PNG_START, chunk, noise, png, saved, smooth
 
 
 def saved_tiff(samples, **options):
@@ -20,17 +20,6 @@ def saved_tiff(samples, **options):
     file = io.BytesIO()
     tifffile.imwrite(file, samples, metadata=None, **options)
     return file.getvalue()
-
-
-IEND = chunk(b"IEND", b"")
-
-
-def png(rows, depth, kind, width, extra=b"", packed=None, height=None, end=IEND):
-    """A PNG file from its raw rows; `packed` replaces the compressed data."""
-    size = (width, len(rows) if height is None else height)
-    packed = zlib.compress(b"".join(b"\0" + row for row in rows)) if packed is None else packed
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0))
-    return PNG_START + header + extra + chunk(b"IDAT", packed) + end
 
 
 def replaced(data, old, new):

@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -10,17 +9,7 @@ from PIL import Image
 
 from neid_tf.pictures import Picture, bmp, read, write
 from neid_tf.pictures.raster import Raster
-from tests.pictures.picture_files import PNG_START, chunk, noise, saved, shown, smooth
-
-IEND = chunk(b"IEND", b"")
-
-
-def png(rows, depth, kind, width, extra=b"", packed=None, height=None, end=IEND):
-    """A PNG file from its raw rows; `packed` replaces the compressed data."""
-    size = (width, len(rows) if height is None else height)
-    packed = zlib.compress(b"".join(b"\0" + row for row in rows)) if packed is None else packed
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0))
-    return PNG_START + header + extra + chunk(b"IDAT", packed) + end
+from tests.pictures.picture_files import chunk, noise, png, saved, shown, smooth
 
 
 def read_bytes(tmp_path, data, name="picture.bin"):

@@ -27,6 +27,8 @@ def samples(tmp_path_factory):
     for scene in ("025", "001"):
         for index, brightness in enumerate((0.1, 0.3, 1.2)):
             put(root / f"sice/{scene}/{index + 1}.png", picture(9, brightness, (64, 64)))
+    for name in ("a", "b"):
+        put(root / f"photographs/{name}.png", picture(len(name), 0.5, (64, 64)))
     return pool.collect(root, synthetic=4)
 
 
@@ -34,11 +36,13 @@ def test_held_out_pictures_are_not_trained_on(samples):
     assert len(samples["lol"]) == 2
     assert len(samples["dark"]) == 2
     assert all(len(sample.high) == 2 for sample in samples["dark"])
-    assert set(samples) == {"lol", "dark", "same", "dimmed", "night"}
+    synthetic = {"dimmed", "night", "dull", "key", "flat"}
+    assert set(samples) == {"lol", "dark", "same", "photo"} | synthetic
 
 
 def test_what_is_to_come_back_is_its_own_reference(samples):
-    assert all((sample.low == sample.high[0]).all() for sample in samples["same"])
+    for kind in ("same", "photo", "key", "flat"):
+        assert all((sample.low == sample.high[0]).all() for sample in samples[kind])
 
 
 def test_what_has_no_light_is_to_be_black():
@@ -54,6 +58,29 @@ def test_darkened_pictures_are_darker():
     random = np.random.default_rng(0)
     bright = np.full((24, 24, 3), 0.7, np.float32)
     assert all(synthesis.darken(bright, random).mean() < 0.6 for _ in range(10))
+
+
+def test_another_key_keeps_hues_and_white():
+    made = synthesis.keyed(np.float32([[[1.0, 0.5, 0.25], [0.5, 0.25, 0.125]]]), 2.0)
+    np.testing.assert_allclose(made[0], [[1.0, 0.5, 0.25], [0.25, 0.125, 0.0625]], rtol=1e-5)
+
+
+def test_dull_pictures_have_less_chroma_and_light():
+    random, vivid = np.random.default_rng(0), np.float32([[[0.9, 0.5, 0.1]] * 8] * 8)
+    pairs = [synthesis.dull(vivid, random) for _ in range(40)]
+    chroma = lambda picture: float((picture.max(axis=-1) - picture.min(axis=-1)).mean())  # noqa: E731
+    assert np.mean([chroma(low) / chroma(high) for low, high in pairs]) < 0.9
+    assert np.mean([low.mean() / high.mean() for low, high in pairs]) < 0.95
+
+
+def test_photographs_may_be_left_out(tmp_path):
+    put(tmp_path / "our485/low/12.png", picture(1, 0.1))
+    put(tmp_path / "our485/high/12.png", picture(1))
+    for index, brightness in enumerate((0.1, 1.2)):
+        put(tmp_path / f"sice/001/{index + 1}.png", picture(9, brightness, (64, 64)))
+    found = pool.collect(tmp_path, synthetic=1)
+    assert "photo" not in found
+    assert len(found["dull"]) == len(found["key"]) == 1
 
 
 def test_compression_keeps_the_channels_in_order():
@@ -89,7 +116,7 @@ def test_a_batch_of_thumbnails(samples):
     assert (view[:, :2] + view[:, 2:]).max() <= 1.0 + 1e-6
 
 
-def test_tiny_training_of_the_streams(samples):
+def test_tiny_training_of_the_streams(samples, monkeypatch):
     pytest.importorskip("tensorflow")
     from neid_tf import models
 
@@ -98,6 +125,13 @@ def test_tiny_training_of_the_streams(samples):
     batches = train_streams.Batches(samples, read, (2, 64, 2), seed=0)
     before = network.get_layer("refine_head").get_weights()[0].copy()
     tone = network.get_layer("tone_head").get_weights()[0].copy()
-    train_streams.train(network, batches, 1e-3)
+    monkeypatch.setattr(train_streams, "SAVE_EVERY", 1)
+    saved = []
+    head = network.get_layer("refine_head")
+    save = lambda: saved.append(head.get_weights()[0])  # noqa: E731
+    train_streams.train(network, batches, 1e-3, save)
+    assert len(saved) == 2
+    np.testing.assert_array_equal(saved[-1], head.get_weights()[0])
+    assert np.abs(saved[0] - before).max() > 0.0
     assert np.abs(network.get_layer("refine_head").get_weights()[0] - before).max() > 0.0
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)

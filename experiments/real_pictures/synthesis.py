@@ -82,6 +82,40 @@ def coloured_light(picture: np.ndarray, random: np.random.Generator) -> np.ndarr
     return (picture * gain).astype(np.float32)
 
 
+def keyed(picture: np.ndarray, exponent: float) -> np.ndarray:
+    """Return the picture in another key: its largest channels to a power, hues kept."""
+    largest = np.maximum(picture.max(axis=-1, keepdims=True), 1e-4)
+    return (picture * largest ** (exponent - 1.0)).astype(np.float32)
+
+
+def dull(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a picture as a camera gives it, and as somebody who edits it would leave it.
+
+    What is left is bright or dark on purpose; the camera's picture has less chroma, mostly less
+    light, and at times a veil.
+    """
+    if random.random() < 0.65:
+        picture = keyed(picture, np.exp(random.uniform(-0.35, 0.9)))
+    gray = picture.mean(axis=-1, keepdims=True)
+    pale = gray + (picture - gray) * random.uniform(0.4, 1.0)
+    if random.random() < 0.3:
+        veil = random.uniform(0.0, 0.08)
+        pale = veil + (1.0 - veil) * pale
+    light = np.clip(pale, 0, 1) ** 2.2 * 2.0 ** -random.uniform(-0.2, 1.3)
+    light = light * np.exp(random.normal(0.0, 0.05, 3))
+    return (np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.float32), picture
+
+
+def flat(size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    """Return a wall of one colour or gray, H×W×3, at times brighter on one side."""
+    colour = random.uniform(0.12, 1.0, 3) if random.random() < 0.5 else random.uniform(0.12, 1.0)
+    angle, (y, x) = random.uniform(0, 2 * np.pi), _plane(*size)
+    slope = random.uniform(0.0, 0.3) * (random.random() < 0.5)
+    wall = colour * (1.0 + slope * (np.cos(angle) * y + np.sin(angle) * x)[..., None])
+    wall = wall + random.normal(0.0, random.uniform(0.0, 0.03), (*size, 3))
+    return np.clip(wall, 0, 1).astype(np.float32)
+
+
 def compress(pixels: np.ndarray, codec: str, quality: int) -> np.ndarray:
     """Return uint8 pixels as they come out of a codec, ``JPEG`` or ``WEBP``."""
     extension, flag = EXTENSIONS[codec]

@@ -7,6 +7,8 @@
 See :mod:`experiments.real_pictures`.
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from absl import flags
@@ -29,8 +31,10 @@ _FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams and the
 _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
 _CROP = flags.DEFINE_integer("crop_side", 128, "Side of the crops, in pixels of the reference.")
 _ALIGN = 32
-SHARES = {"lol": 0.4, "dark": 0.27, "lit": 0.08, "same": 0.13, "dimmed": 0.1, "night": 0.09}
-COMPRESSED, JPEG_AT_FULL_SIZE = 0.2, 0.2
+SHARES = {"lol": 0.4, "dark": 0.26, "lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07}
+SHARES |= {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01}
+COMPRESSED, JPEG_AT_FULL_SIZE = 0.25, 0.2
+SAVE_EVERY = 500
 
 
 class Batches(keras.utils.PyDataset):
@@ -73,7 +77,7 @@ class Batches(keras.utils.PyDataset):
 
     def _halved(self, kind, low):
         """Return a crop at full size and halved, one of them compressed at times."""
-        if kind not in ("same", "lit", "night") and self.random.random() < COMPRESSED:
+        if kind in ("lol", "dark", "dimmed") and self.random.random() < COMPRESSED:
             small = np.rint(halve(low, 255) * 255).astype(np.uint8)
             small = np.float32(self._compressed(small, 18)) / 255
             return {"image": small, "picture": np.float32(low) / 255, "sent": np.float32(1)}
@@ -143,8 +147,15 @@ class Streams:
         return decoded["le"], refiner(given | decoded | {"gain": gain})
 
 
-def train(network, batches: Batches, rate: float) -> None:
-    """Train a network's streams; it has its weights' moving average then."""
+def train(network: keras.Model, batches: Batches, rate: float, save: Callable) -> None:
+    """Train a network's streams.
+
+    Args:
+        network: built in half precision; in the end it has its weights' moving average.
+        batches: what it learns from, one epoch.
+        rate: the learning rate at its highest.
+        save: called in the end and at times before, while the network has the average.
+    """
     import tensorflow as tf
 
     streams, schedule = Streams(network), keras.optimizers.schedules.CosineDecay(rate, len(batches))
@@ -169,7 +180,14 @@ def train(network, batches: Batches, rate: float) -> None:
         total = step({key: tf.constant(value) for key, value in batches[index].items()})
         if (index + 1) % 100 == 0:
             print(f"step {index + 1}: loss {float(total):.4f}", flush=True)
+        if (index + 1) % SAVE_EVERY == 0 and index + 1 < len(batches):
+            present = [variable.numpy() for variable in streams.variables]
+            optimizer.finalize_variable_values(streams.variables)
+            save()
+            for variable, value in zip(streams.variables, present, strict=True):
+                variable.assign(value)
     optimizer.finalize_variable_values(streams.variables)
+    save()
 
 
 def main(arguments: list) -> None:
@@ -188,9 +206,9 @@ def main(arguments: list) -> None:
     models.load_matching(network, reader)
     samples = collect(common.required(common.DATA), _ALL.value)
     batches = Batches(samples, reader.predict_on_batch, (8, _CROP.value, _STEPS.value), _SEED.value)
-    train(network, batches, _RATE.value)
     card = {"command": " ".join(common.command_line("train_streams")), "environment": environment()}
-    pretrained.save(models.as_part(network, "refined"), common.required(common.OUTPUT), card)
+    refined, output = models.as_part(network, "refined"), common.required(common.OUTPUT)
+    train(network, batches, _RATE.value, lambda: pretrained.save(refined, output, card))
 
 
 if __name__ == "__main__":

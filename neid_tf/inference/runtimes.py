@@ -28,6 +28,8 @@ REFINED = "refined"
 """The signature of a SavedModel that puts details back."""
 BOX, PICTURE = "box", "picture"
 """The names of further inputs, which may be left out: see :class:`Network`."""
+CONTEXT_ONLY = "context_only"
+"""In ONNX files, the name of the input that leaves out all but the context; old files lack it."""
 _LARGEST_STEP = 1024
 
 # Its warnings are about what is meant to be: inputs that have a default.
@@ -154,6 +156,7 @@ class Onnx(_Exported):
         self._inputs = {_context_name(name): name for name in names if _context_name(name)}
         self.context = tuple(self._inputs)
         self._takes_box, self.refines = BOX in names, PICTURE in names
+        self._context_only = {name: np.array(True) for name in names if name == CONTEXT_ONLY}
         self.step = _step_of(self._session.get_modelmeta().custom_metadata_map)
         self.scale = self._measured_scale()
 
@@ -170,7 +173,7 @@ class Onnx(_Exported):
         return self._session.run([OUTPUT], {INPUT: batch} | given)[0]
 
     def _read(self, batch):
-        values = self._session.run(list(self.context), {INPUT: batch})
+        values = self._session.run(list(self.context), {INPUT: batch} | self._context_only)
         return dict(zip(self.context, values, strict=True))
 
 

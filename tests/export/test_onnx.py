@@ -1,6 +1,8 @@
 """The ONNX file of a model does large pictures in tiles, and may hold weights in half precision."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +67,56 @@ def test_context_is_read_and_given(runner, toned):
     given = runner.run_with_context(batch, swapped)
     np.testing.assert_allclose(given, np.clip(tile, 0.0, 1.0), atol=EXACT)
     np.testing.assert_array_equal(runner.run_with_context(batch, {}), runner(batch))
+
+
+def nodes_run(content, folder, wanted, **given):
+    """Return the names of the nodes that ONNX Runtime computes for some outputs."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+    made = session.run(wanted, given)
+    events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    return made, {event["name"] for event in events if event.get("cat") == "Node"}
+
+
+READING = [("neid", {}), ("neid_tone", {"fusion": "all"}), ("neid_grid", {"refinement": 4})]
+
+
+@pytest.mark.parametrize(("name", "fields"), READING)
+def test_reading_the_context_runs_the_encoder_alone(name, fields, tmp_path):
+    model = lively(name, **fields)
+    content, batch = onnx_files.onnx_bytes(model), large(40, 50)
+    names = [*runtimes.Onnx(content).context, "enhanced"]
+    pictures = {"image": batch} | ({"picture": large(80, 100)} if fields.get("refinement") else {})
+    whole, for_whole = nodes_run(content, tmp_path, names, **pictures)
+    read, for_read = nodes_run(content, tmp_path, names, context_only=np.array(True), **pictures)
+    np.testing.assert_equal(read[:-1], whole[:-1])
+    assert (whole[-1].shape, read[-1].shape) == ((1, 80, 100, 3), (0, 0, 0, 3))
+    after = ["le_decoder1", "le_head"] + (["refine_conv1"] if fields.get("refinement") else [])
+    for part in ("encoder1", *after):
+        assert any(part in node for node in for_whole), part
+        assert any(part in node for node in for_read) == (part == "encoder1"), part
+
+
+@pytest.mark.parametrize(("name", "fields"), READING)
+def test_a_file_from_before_gives_the_same(name, fields, monkeypatch):
+    """Its graph computes all for any output."""
+    model = lively(name, **fields)
+    new = runtimes.Onnx(onnx_files.onnx_bytes(model))
+    monkeypatch.setattr(onnx_files.onnx_graph, "skip_unless_enhancing", lambda *_: None)
+    old = runtimes.Onnx(onnx_files.onnx_bytes(model))
+    inputs = [[v.name for v in r._session.get_overridable_initializers()] for r in (old, new)]
+    assert set(inputs[1]) - set(inputs[0]) == {"context_only"}
+    batch, picture = large(40, 50), large(80, 100) if new.refines else None
+    np.testing.assert_equal(old.read_context(batch), new.read_context(batch))
+    np.testing.assert_array_equal(old(batch, picture), new(batch, picture))
+    context = new.read_context(batch[:, ::-1] / 2)
+    made = [run.run_with_context(batch, context, None, picture) for run in (old, new)]
+    np.testing.assert_array_equal(*made)
+    tiled = [tiles.Tiled(run, tile=32)(batch) for run in (old, new)]
+    np.testing.assert_array_equal(*tiled)
 
 
 def test_frames_of_a_video_are_averaged_as_with_the_keras_model(runner, toned):

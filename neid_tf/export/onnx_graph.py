@@ -1,0 +1,199 @@
+"""Surgery on ONNX graphs: what is computed only where it is asked for, and how weights are kept."""
+
+from __future__ import annotations
+
+import typing
+
+import numpy as np
+
+from neid_tf.inference import runtimes
+
+if typing.TYPE_CHECKING:
+    from onnx import GraphProto, TensorProto
+
+NO_PICTURE = np.zeros((1, 1, 1, 3), np.float32)
+"""What stands for ``picture`` where it is left out."""
+_LEAST_HALVED = 256
+
+
+def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
+    """Put the refinement behind the network, where ``picture`` is given.
+
+    Args:
+        network: graph with what is refined among its outputs.
+        refiner: graph from that, by the same names, and ``picture`` to ``enhanced``.
+    """
+    from onnx import compose, helper
+
+    names = {value.name for value in refiner.input}
+    picture = next(value for value in refiner.input if value.name == runtimes.PICTURE)
+    light = next(value for value in network.output if value.name == runtimes.OUTPUT)
+    refiner = compose.add_prefix_graph(refiner, "refiner/")
+    for node in refiner.node:
+        own = [(name, name.removeprefix("refiner/")) for name in node.input]
+        node.input[:] = [outer if outer in names else name for name, outer in own]
+    for node in network.node:
+        node.output[:] = ["light" if n == runtimes.OUTPUT else n for n in node.output]
+    kept = helper.make_node("Identity", ["light"], ["light_kept"])
+    end = helper.make_tensor_value_info(
+        "light_kept", light.type.tensor_type.elem_type, ["", "", "", 3]
+    )
+    choice = helper.make_node(
+        "If",
+        ["picture_is_given"],
+        [runtimes.OUTPUT],
+        then_branch=helper.make_graph(
+            refiner.node, "refined", [], refiner.output, refiner.initializer
+        ),
+        else_branch=helper.make_graph([kept], "light", [], [end]),
+    )
+    asked = [
+        helper.make_node("Size", [runtimes.PICTURE], ["picture_size"]),
+        helper.make_node("Greater", ["picture_size", "size_of_none"], ["picture_is_given"]),
+    ]
+    network.initializer.append(constant(np.array(NO_PICTURE.size), "size_of_none"))
+    network.node.extend([*asked, choice])
+    outputs = [value for value in network.output if value.name not in names]
+    del network.output[:]
+    network.output.extend(outputs)
+    network.input.append(picture)
+
+
+def read_unless_given(network: GraphProto, tone: GraphProto, names: list[str]) -> None:
+    """Put the reading of the tone before the network, where what is given is not computed.
+
+    Args:
+        network: graph with the tone among its inputs. They become ``given_NAME``, and outputs.
+        tone: graph from ``image`` to the tone.
+        names: of what the tone is made of.
+    """
+    from onnx import TensorProto, compose, helper
+
+    kept = {value.name: value for value in network.input if value.name in names}
+    others = [value for value in network.input if value.name not in kept]
+    tone = compose.add_prefix_graph(tone, "tone/")
+    for node in tone.node:
+        node.input[:] = [
+            runtimes.INPUT if name == f"tone/{runtimes.INPUT}" else name for name in node.input
+        ]
+    given = {name: f"{runtimes.GIVEN}{name}" for name in names}
+    copies = [helper.make_node("Identity", [given[n]], [f"given/{n}"]) for n in names]
+    ends = [
+        helper.make_tensor_value_info(f"given/{n}", TensorProto.FLOAT, _sizes(kept[n]))
+        for n in names
+    ]
+    choice = helper.make_node(
+        "If",
+        ["tone_is_missing"],
+        names,
+        then_branch=helper.make_graph(tone.node, "read", [], tone.output, tone.initializer),
+        else_branch=helper.make_graph(copies, "given", [], ends),
+    )
+    asked = [
+        helper.make_node("IsNaN", [given[names[0]]], ["tone_nan"]),
+        helper.make_node("Cast", ["tone_nan"], ["tone_nan_number"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["tone_nan_number"], ["tone_nan_any"], keepdims=0),
+        helper.make_node("Cast", ["tone_nan_any"], ["tone_is_missing"], to=TensorProto.BOOL),
+    ]
+    nodes, outputs = [*asked, choice, *network.node], [*network.output, *kept.values()]
+    inputs = [
+        helper.make_tensor_value_info(given[n], TensorProto.FLOAT, _sizes(kept[n])) for n in names
+    ]
+    for field, values in (("node", nodes), ("output", outputs)):
+        del getattr(network, field)[:]
+        getattr(network, field).extend(values)
+    del network.input[:]
+    network.input.extend([others[0], *inputs, *others[1:]])
+
+
+def skip_unless_enhancing(network: GraphProto, context: list[str]) -> None:
+    """Leave out what only ``enhanced`` needs, where ``context_only`` is given as true.
+
+    ``enhanced`` is empty then. Runtimes compute all outputs, whichever are asked for.
+
+    Args:
+        network: graph with ``enhanced`` and the context among its outputs.
+        context: names of the context.
+    """
+    from onnx import TensorProto, helper
+
+    end = next(value for value in network.output if value.name == runtimes.OUTPUT)
+    for node in network.node:
+        node.output[:] = ["made" if name == end.name else name for name in node.output]
+    reading = _leading_to(network.node, set(context))
+    made = {name for node in reading for name in node.output}
+    others = [node for node in network.node if made.isdisjoint(node.output)]
+    needed = set().union(*map(_read_by, reading))
+    weights = [tensor for tensor in network.initializer if tensor.name not in needed]
+    kept = [tensor for tensor in network.initializer if tensor.name in needed]
+    nothing = constant(np.zeros((0, 0, 0, 3), np.float32), "nothing")
+    choice = helper.make_node(
+        "If",
+        [runtimes.CONTEXT_ONLY],
+        [end.name],
+        then_branch=helper.make_graph([], "context_only", [], [_picture("nothing")], [nothing]),
+        else_branch=helper.make_graph(others, "enhancing", [], [_picture("made")], weights),
+    )
+    for field, values in (("node", [*reading, choice]), ("initializer", kept)):
+        del getattr(network, field)[:]
+        getattr(network, field).extend(values)
+    flag = helper.make_tensor_value_info(runtimes.CONTEXT_ONLY, TensorProto.BOOL, [])
+    network.input.append(flag)
+
+
+def _leading_to(nodes, wanted):
+    """Return the nodes that values are made by, in their order."""
+    found = []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            found.append(node)
+            wanted = wanted | _read_by(node)
+    return found[::-1]
+
+
+def _read_by(node):
+    """Return the names that a node reads, and the graphs in it."""
+    inner = [a.g.node for a in node.attribute if a.HasField("g")]
+    return set(node.input).union(*(_read_by(n) for nodes in inner for n in nodes))
+
+
+def _picture(name):
+    """Return the description of a batch of pictures of any size."""
+    from onnx import TensorProto, helper
+
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["", "", "", 3])
+
+
+def _sizes(value):
+    """Return the axes of an input of a graph, with a name for one that is not known."""
+    return [axis.dim_value or "batch" for axis in value.type.tensor_type.shape.dim]
+
+
+def constant(array: np.ndarray, name: str) -> TensorProto:
+    """Return an array as ONNX keeps it, under a name."""
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(array, name)
+
+
+def store_in_half_precision(graph: GraphProto) -> None:
+    """Halve the large initializers where that is exact; runtimes cast them back as they load."""
+    from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                store_in_half_precision(attribute.g)
+    casts = []
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < _LEAST_HALVED:
+            continue
+        half = array.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), array):
+            name, stored = tensor.name, f"{tensor.name}_half"
+            tensor.CopyFrom(constant(half, stored))
+            casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)

@@ -94,7 +94,7 @@ def dull(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, 
     What is left is bright or dark on purpose; the camera's picture has less chroma, mostly less
     light, and at times a veil.
     """
-    if random.random() < 0.65:
+    if random.random() < 0.25:
         picture = keyed(picture, np.exp(random.uniform(-0.35, 0.9)))
     gray = picture.mean(axis=-1, keepdims=True)
     pale = gray + (picture - gray) * random.uniform(0.4, 1.0)

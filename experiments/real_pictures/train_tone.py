@@ -26,8 +26,8 @@ _RATE = flags.DEFINE_float("highest_rate", 1e-3, "Learning rate at its highest."
 _BATCH = flags.DEFINE_integer("pictures_a_batch", 16, "Pictures in a batch.", lower_bound=1)
 _ALL = flags.DEFINE_bool("all_pairs", False, "Train on LoL's held-out pictures too.")
 _SEED = flags.DEFINE_integer("draws_seed", 0, "Seed of weights and draws.")
-SHARES = {"lol": 0.38, "dark": 0.24, "lit": 0.07, "same": 0.04, "dimmed": 0.03, "night": 0.06}
-SHARES |= {"photo": 0.05, "dull": 0.09, "key": 0.03, "flat": 0.01}
+SHARES = {"lol": 0.4, "dark": 0.26, "lit": 0.06, "same": 0.07, "dimmed": 0.03, "night": 0.05}
+SHARES |= {"photo": 0.05, "dull": 0.06, "key": 0.02, "flat": 0.01}
 MINIATURE, SIDE, WARMUP = 160, 64, 200
 
 

@@ -135,3 +135,23 @@ def test_tiny_training_of_the_streams(samples, monkeypatch):
     assert np.abs(saved[0] - before).max() > 0.0
     assert np.abs(network.get_layer("refine_head").get_weights()[0] - before).max() > 0.0
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)
+
+
+def test_tone_and_streams_may_come_from_different_weights(tmp_path):
+    from neid_tf import models
+    from neid_tf.models import pretrained
+
+    fields = {"filters": 4, "refinement": 4, "mirrored": False}
+    paths = [str(tmp_path / f"{name}.npz") for name in ("tone", "streams")]
+    nets = [models.build("neid_grid", **fields) for _ in paths]
+    for net, path in zip(nets, paths, strict=True):
+        pretrained.save(models.as_part(net, "refined"), path, {})
+    network = models.build("neid_grid", **fields)
+    reader = train_streams.load(network, *paths)
+    for name, model, source in (
+        ("tone_grid", reader, nets[0]),
+        ("tone_grid", network, nets[0]),
+        ("le_head", network, nets[1]),
+    ):
+        expected = source.get_layer(name).get_weights()[0]
+        np.testing.assert_allclose(model.get_layer(name).get_weights()[0], expected, atol=1e-4)

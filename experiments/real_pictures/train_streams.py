@@ -1,8 +1,8 @@
 """Train the streams and the refinement on crops, under a tone that stays as it is.
 
     python -m experiments.real_pictures.train_streams --data=DIR --from_weights=tone.npz
-        --output=all.npz [--from_streams=WEIGHTS] [--channels=32] [--training_steps=N]
-        [--highest_rate=R] [--draws_seed=N]
+        --output=all.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
+        [--training_steps=N] [--highest_rate=R] [--draws_seed=N]
 
 See :mod:`experiments.real_pictures`.
 """
@@ -27,7 +27,8 @@ from neid_tf.training import losses
 from neid_tf.training.devices import precision
 
 _STREAMS = flags.DEFINE_string("from_streams", "", "Weights that the streams start from.")
-_FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams and the refinement.")
+_FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams.")
+_REFINED = flags.DEFINE_integer("refined_channels", 32, "Channels of the refinement.")
 _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
 _CROP = flags.DEFINE_integer("crop_side", 128, "Side of the crops, in pixels of the reference.")
 _ALIGN = 32
@@ -190,20 +191,34 @@ def train(network: keras.Model, batches: Batches, rate: float, save: Callable) -
     save()
 
 
+def load(network: keras.Model, tone: str, streams: str) -> keras.Model:
+    """Give a network the tone of some weights and the streams of others.
+
+    Returns:
+        A model from thumbnails N×128×128×3 to the parameters of that tone, read off one side.
+    """
+    thumbnail = keras.Input((128, 128, 3))
+    reader = keras.Model(thumbnail, grid.grid_parameters(thumbnail))
+    models.load_matching(pretrained.load_pretrained(streams), network)
+    models.load_matching(pretrained.load_pretrained(tone), reader)
+    models.load_matching(reader, network)  # whatever tone the streams learned under
+    return reader
+
+
 def main(arguments: list) -> None:
     """Train and write the weights of the whole network."""
     del arguments
     from experiments.real_pictures.train_tone import _ALL, _INIT, _RATE, _SEED, _STEPS
 
     keras.utils.set_random_seed(_SEED.value)
-    fields = {"filters": _FILTERS.value, "refinement": _FILTERS.value, "mirrored": _MIRRORED.value}
+    fields = {
+        "filters": _FILTERS.value,
+        "refinement": _REFINED.value,
+        "mirrored": _MIRRORED.value,
+    }
     with precision(True):
         network = models.build("neid_grid", **fields)
-    for source in filter(None, (_INIT.value, _STREAMS.value)):
-        models.load_matching(pretrained.load_pretrained(source), network)
-    thumbnail = keras.Input((128, 128, 3))
-    reader = keras.Model(thumbnail, grid.grid_parameters(thumbnail))
-    models.load_matching(network, reader)
+    reader = load(network, _INIT.value, _STREAMS.value or _INIT.value)
     samples = collect(common.required(common.DATA), _ALL.value)
     batches = Batches(samples, reader.predict_on_batch, (8, _CROP.value, _STEPS.value), _SEED.value)
     card = {"command": " ".join(common.command_line("train_streams")), "environment": environment()}

@@ -50,7 +50,7 @@ def metadata():
             "neid_tf.evaluation": ["*.txt"],
         },
         "python_requires": ">=3.10,<3.14",
-        "entry_points": {"console_scripts": ["neid = neid_tf.commands.main:script"]},
+        "entry_points": {"console_scripts": ["neid = neid_tf.commands.start:script"]},
     }
 
 

@@ -3,7 +3,7 @@
 import importlib
 import typing
 
-from neid_tf.models.registration import register_with_keras
+from neid_tf.support.registration import register_with_keras
 from neid_tf.support.version import __version__
 
 if typing.TYPE_CHECKING:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from absl import flags
 
-from neid_tf.commands import common, terminal
+from neid_tf.commands import common, start, terminal
 from neid_tf.support.errors import NeidError, UsageError, reason_of
 from neid_tf.support.version import __version__
 
@@ -144,4 +144,4 @@ def script() -> None:
 
 
 if __name__ == "__main__":
-    script()
+    start.script()

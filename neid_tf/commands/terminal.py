@@ -12,11 +12,14 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from neid_tf.commands import start
+
 _ASCII = {"×": "x", "÷": "/", "…": "...", "–": "-", "—": "-", "→": "->", "²": "2", "’": "'"}
 _LEFT_TO_RIGHT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _ENDINGS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 if hasattr(signal, "SIGHUP"):
     _ENDINGS[signal.SIGHUP] = "terminated, since its terminal was closed"
+_UNTIDY = (signal.SIG_DFL, signal.default_int_handler, start.leave)
 
 
 def printable(text: str) -> str:
@@ -171,7 +174,7 @@ def ended_by_signals() -> Iterator[Received]:
     received, before = Received(), {}
     if threading.current_thread() is threading.main_thread():
         for number in _ENDINGS:
-            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            if signal.getsignal(number) in _UNTIDY:
                 before[number] = signal.signal(number, received.note)
     try:
         yield received

@@ -2,15 +2,19 @@
 
 import importlib
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from neid_tf.commands import enhance, terminal
 from neid_tf.commands import main as program
 from neid_tf.support.errors import NeidError, UsageError
+from tests.conftest import darkened, picture, write
 
 
 def ended(error, monkeypatch, capsys, *flags):
@@ -89,6 +93,53 @@ def test_a_signal_that_a_library_turns_into_its_own_error(number, code, word, mo
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
     assert program.run("enhance", ["enhance"]) == code
     assert capsys.readouterr().err == f"neid: enhance: {word}\n"
+
+
+INTERRUPTING = """
+import atexit, os, signal, sys
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["MOMENT"]:
+            interrupt()
+
+sys.meta_path.insert(0, Finder())
+if os.environ["MOMENT"] == "its end":
+    atexit.register(interrupt)
+"""
+"""Interrupts a process of Python when it first imports a module, or when it ends."""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("neid_tf.commands.main", "absl", "tqdm", "neid_tf.commands.enhance", "numpy"),
+        *("neid_tf.jobs.local", "onnxruntime", "neid_tf.pictures.png", "its end"),
+    ],
+)
+def test_an_interruption_at_any_moment_of_the_start_is_one_line(moment, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING, "utf-8")
+    shared = runpy.run_path(str(Path(__file__).parents[2] / "setup_common.py"))["metadata"]()
+    [entry] = shared["entry_points"]["console_scripts"]
+    module, function = entry.removeprefix("neid = ").split(":")
+    # As in the file that an installation writes.
+    wrapper = f"import sys\nfrom {module} import {function}\nsys.exit({function}())"
+    dark = write(tmp_path / "dark.png", darkened(picture(24, 36)))
+    options = ["--weights=neid_s", "--runtime=onnx", f"--output={tmp_path / 'bright.png'}"]
+    path = os.pathsep.join((str(tmp_path), *filter(None, sys.path)))
+    done = subprocess.run(
+        [sys.executable, "-c", wrapper, "enhance", str(dark), *options],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path, "MOMENT": moment},
+    )
+    assert done.returncode == 130
+    assert re.fullmatch(r"neid: (enhance: )?interrupted", done.stderr.splitlines()[-1])
+    assert len(done.stderr.splitlines()) == 1 or moment == "its end"  # Where it tells what is done.
+    assert (tmp_path / "bright.png").exists() == (moment == "its end")
 
 
 def neid(*arguments, **environment):

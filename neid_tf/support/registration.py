@@ -5,8 +5,6 @@ modules that register classes with it are imported right after it.
 """
 
 import importlib
-import importlib.abc
-import importlib.util
 import sys
 
 _REGISTERING = ("neid_tf.models.neid",)
@@ -32,7 +30,7 @@ def _is_being_imported(name):
     return name.startswith("neid_tf.models.") and getattr(spec, "_initializing", False)
 
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
+class _KerasFinder:
     """Finds Keras as others do, and lets what registers classes follow its import."""
 
     def __init__(self):
@@ -41,9 +39,11 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname, path=None, target=None):
         if fullname != "keras" or self._asks:
             return None
+        from importlib.util import find_spec  # Few import Keras, and all would wait for this.
+
         self._asks = True
         try:
-            spec = importlib.util.find_spec(fullname)
+            spec = find_spec(fullname)
         finally:
             self._asks = False
         if spec is not None and spec.loader is not None:
@@ -51,7 +51,7 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
         return spec
 
 
-class _Loader(importlib.abc.Loader):
+class _Loader:
     """Loads Keras with its own loader, then imports what registers classes."""
 
     def __init__(self, loader):

@@ -171,7 +171,8 @@ def _pairs(low: Path, high: Path) -> list:
     return [(name, read[0][name], read[1][name]) for name in sides[0] if name in sides[1]]
 
 
-def _lol(data: Path) -> list:
+def lol_rows(data: Path) -> list:
+    """Return the pairs of LoL that are held out: name, dark picture, reference."""
     held = held_out.validation_names()
     return [row for row in _pairs(data / "our485/low", data / "our485/high") if row[0] in held]
 
@@ -185,9 +186,9 @@ def sets(data: Path, method: Method) -> dict:
     """Return a function that scores each set that is there, by name."""
     table = {}
     if (data / "our485").is_dir():
-        table["lol"] = lambda: with_reference(_lol(data), method)
+        table["lol"] = lambda: with_reference(lol_rows(data), method)
         if method.enlarge:
-            table["sent"] = lambda: sent(_lol(data), method)
+            table["sent"] = lambda: sent(lol_rows(data), method)
     if (sice := data / "sice").is_dir():
         for kind in (brackets.normal, brackets.fused):
             name = f"sice_{kind.__name__}"

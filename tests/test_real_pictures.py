@@ -116,6 +116,13 @@ def test_a_batch_of_thumbnails(samples):
     assert (view[:, :2] + view[:, 2:]).max() <= 1.0 + 1e-6
 
 
+def test_shares_of_kinds():
+    assert train_tone.parsed_shares(["lol=0.3", "dark=.2"]) == {"lol": 0.3, "dark": 0.2}
+    for entry in ("lol", "lol=-1", "moon=0.1"):
+        with pytest.raises(ValueError, match="kind_shares"):
+            train_tone.parsed_shares([entry])
+
+
 def test_tiny_training_of_the_streams(samples, monkeypatch):
     pytest.importorskip("tensorflow")
     from neid_tf import models

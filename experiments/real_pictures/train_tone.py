@@ -2,10 +2,12 @@
 
     python -m experiments.real_pictures.train_tone --data=DIR --output=tone.npz
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--all_pairs]
-        [--draws_seed=N]
+        [--kind_shares=lol=0.3,dark=0.3] [--draws_seed=N]
 
 See :mod:`experiments.real_pictures`.
 """
+
+import re
 
 import cv2
 import keras
@@ -19,6 +21,7 @@ from neid_tf.commands import common
 from neid_tf.models import grid, pretrained
 from neid_tf.models.layers import area_resize
 from neid_tf.support.environment import environment
+from neid_tf.support.errors import NeidError
 
 _INIT = flags.DEFINE_string("from_weights", "", "Weights to start from; fresh ones if left out.")
 _STEPS = flags.DEFINE_integer("training_steps", 2400, "Training steps.", lower_bound=1)
@@ -28,6 +31,9 @@ _ALL = flags.DEFINE_bool("all_pairs", False, "Train on LoL's held-out pictures t
 _SEED = flags.DEFINE_integer("draws_seed", 0, "Seed of weights and draws.")
 SHARES = {"lol": 0.4, "dark": 0.26, "lit": 0.06, "same": 0.07, "dimmed": 0.03, "night": 0.05}
 SHARES |= {"photo": 0.05, "dull": 0.06, "key": 0.02, "flat": 0.01}
+_SHARES = flags.DEFINE_list(
+    "kind_shares", None, "Shares of kinds that differ from the usual, as lol=0.3,dark=0.3."
+)
 MINIATURE, SIDE, WARMUP = 160, 64, 200
 
 
@@ -40,13 +46,15 @@ def miniature(picture: np.ndarray) -> np.ndarray:
 class Batches(keras.utils.PyDataset):
     """Batches of miniatures: input, reference, view of the picture, whether it is mirrored."""
 
-    def __init__(self, samples: dict, count: int, steps: int, seed: int) -> None:
+    def __init__(
+        self, samples: dict, count: int, steps: int, seed: int, shares: dict = SHARES
+    ) -> None:
         super().__init__()
         self.samples = {
             kind: [(miniature(s.low), [miniature(high) for high in s.high]) for s in found]
             for kind, found in samples.items()
         }
-        self.draws = Draws(samples, SHARES, np.random.default_rng(seed))
+        self.draws = Draws(samples, shares, np.random.default_rng(seed))
         self.random, self.count, self.steps = self.draws.random, count, steps
 
     def __len__(self) -> int:
@@ -73,6 +81,21 @@ class Batches(keras.utils.PyDataset):
         if self.random.random() < 0.3:
             low = low * np.exp(self.random.normal(0.0, 0.05, 3))
         return np.clip(low, 0.0, 1.0).astype(np.float32)
+
+
+def parsed_shares(entries: list[str]) -> dict[str, float]:
+    """Return the shares that entries ``kind=share`` tell.
+
+    Raises:
+        NeidError: for an unknown kind, or a share that is no number from 0 on.
+    """
+    shares = {}
+    for entry in entries:
+        kind, _, value = entry.partition("=")
+        if kind not in SHARES or not re.fullmatch(r"\d*\.?\d+", value):
+            raise NeidError(f"--kind_shares: {entry!r}; kinds are {', '.join(SHARES)}")
+        shares[kind] = float(value)
+    return shares
 
 
 def toned(images, parameters):
@@ -138,7 +161,8 @@ def main(arguments: list) -> None:
         models.load_matching(pretrained.load_pretrained(_INIT.value), network)
         models.load_matching(network, reader)
     samples = collect(common.required(common.DATA), _ALL.value)
-    train(reader, Batches(samples, _BATCH.value, _STEPS.value, _SEED.value), _RATE.value)
+    shares = SHARES | parsed_shares(_SHARES.value or [])
+    train(reader, Batches(samples, _BATCH.value, _STEPS.value, _SEED.value, shares), _RATE.value)
     models.load_matching(reader, network)
     card = {"command": " ".join(common.command_line("train_tone")), "environment": environment()}
     pretrained.save(models.as_part(network, "refined"), common.required(common.OUTPUT), card)

@@ -76,7 +76,7 @@ def run(command: str, argv: list[str]) -> int:
                 return _complain(f"{command}: {terminal.ending(received)}", 128 + received.number)
             if not isinstance(error, Exception):
                 raise
-            if isinstance(error, BrokenPipeError) and error.filename is None:
+            if terminal.nobody_reads(error):
                 return 128 + 13  # Nobody reads what it prints: as other programs end.
             if DEBUG & set(argv):
                 traceback.print_exc()

@@ -3,6 +3,7 @@
 import codecs
 import collections
 import contextlib
+import errno
 import faulthandler
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from neid_tf.commands import start
+from neid_tf.support.machine import WINDOWS
 
 _ASCII = {"×": "x", "÷": "/", "…": "...", "–": "-", "—": "-", "→": "->", "²": "2", "’": "'"}
 _LEFT_TO_RIGHT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -77,11 +79,20 @@ def drop_native_output() -> None:
         _point_to_nowhere(2)
 
 
+def nobody_reads(error: BaseException) -> bool:
+    """Tell whether an error says that what reads our output has ended; Windows has another."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    return isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL)
+
+
 def show(text: str) -> None:
     """Print on stdout; that nobody reads on (``… | head``) is no error."""
     try:
         print(printable(text), flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if not nobody_reads(error):
+            raise
         _silence_stdout()
 
 
@@ -115,7 +126,9 @@ def flush() -> None:
     """Write what is still to be written; that nobody reads it is no error."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not nobody_reads(error):
+            raise
         _silence_stdout()
 
 

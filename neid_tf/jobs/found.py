@@ -158,6 +158,7 @@ def is_below(path: str, folder: str) -> bool:
         path: as :func:`os.path.realpath` gives it.
         folder: likewise.
     """
+    path, folder = os.path.normcase(path), os.path.normcase(folder)
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 

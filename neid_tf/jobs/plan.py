@@ -9,7 +9,9 @@ from pathlib import PurePath
 from neid_tf import pictures, video
 from neid_tf.jobs.found import SUFFIXES, Found, is_below, listing
 from neid_tf.jobs.storage import Storage, inside, is_address, key_of, storage_of
+from neid_tf.support import files
 from neid_tf.support.errors import UsageError
+from neid_tf.support.machine import WINDOWS
 
 _FILE_SUFFIX = re.compile(r"\.(?=\w*[A-Za-z])\w{2,5}")
 """What the suffix of a file looks like, known or not."""
@@ -107,7 +109,11 @@ def _set_targets(made: Plan, output: str, suffix: str) -> None:
     """Turn the paths below the output that jobs have into what is written."""
     taken, kept = {}, []
     for job in made.jobs:
-        target = inside(output, target_name(PurePath(job.target), suffix).as_posix())
+        below = target_name(PurePath(job.target), suffix)
+        if WINDOWS and not is_address(output) and not files.windows_takes(below):
+            made.failures.append((job.source, f"no file of Windows can be called {below}"))
+            continue
+        target = inside(output, below.as_posix())
         name = os.path.normcase(target)
         if name in taken:
             made.failures.append((job.source, f"{target} is already the output of {taken[name]}"))

@@ -83,7 +83,9 @@ def inside(folder: str, name: str) -> str:
         folder: path or address; options behind an address are left out.
         name: of the file, with slashes where it is deeper.
     """
-    return posixpath.join(without_options(folder) if is_address(folder) else folder, name)
+    if is_address(folder):
+        return posixpath.join(without_options(folder), name)
+    return os.path.join(folder, *name.split("/"))
 
 
 def key_of(path: str) -> Hashable:
@@ -131,7 +133,8 @@ class LocalStorage:
         """Return what two names of one file have in common, links included."""
         with contextlib.suppress(OSError):
             status = os.stat(path)
-            return status.st_dev, status.st_ino
+            if status.st_ino:  # Some file systems of Windows have no numbers.
+                return status.st_dev, status.st_ino
         return os.path.realpath(path)
 
     def write(self, path: str, data: bytes, label: str = "") -> None:

@@ -11,9 +11,12 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 _DAY = 24 * 3600  # seconds after which a temporary file of unknown origin is a leftover
+_NOT_ON_WINDOWS = re.compile(
+    r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)', re.IGNORECASE
+)
 _OURS = re.compile(r"\.neid-(?:[0-9a-f]+-)?([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp")
 
 
@@ -93,8 +96,20 @@ def whole_file(path: str | os.PathLike, label: str = "") -> Iterator[Path]:
         replace_file(temporary, place)
     except BaseException:
         with contextlib.suppress(OSError):
+            os.chmod(temporary, 0o600)  # Windows removes nothing that is read-only.
             temporary.unlink()
         raise
+
+
+def windows_takes(path: PurePath) -> bool:
+    """Tell whether Windows can have files and folders of these names, each for itself.
+
+    What comes after a colon would go, unseen, into a stream behind another file.
+
+    Args:
+        path: relative.
+    """
+    return not any(_NOT_ON_WINDOWS.search(part) for part in path.parts)
 
 
 def replace_file(temporary: Path, place: Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from neid_tf.support.errors import NeidError
+from neid_tf.support.machine import WINDOWS
 
 PACKAGES = {
     "PIL": "pillow",
@@ -100,7 +102,7 @@ def install_extra(extra: str) -> str:
     installed = _distribution()
     folder = _source_folder(installed)
     if folder and (installed is None or extra in _extras_of(installed)):
-        return f"{_pip()} install {shlex.quote(f'{folder}[{extra}]')}"
+        return f"{_pip()} install {_quoted(f'{folder}[{extra}]')}"
     return f"{_pip()} install {_packages_of(extra, installed)}"
 
 
@@ -108,9 +110,14 @@ def _pip():
     """Return how pip is called: that of another environment would be of no use."""
     found = shutil.which("pip")
     here = Path(sys.executable).parent
-    return (
-        "pip" if found and Path(found).parent == here else f"{shlex.quote(sys.executable)} -m pip"
-    )
+    return "pip" if found and Path(found).parent == here else f"{_quoted(sys.executable)} -m pip"
+
+
+def _quoted(word):
+    """Return a word as the shell of this machine takes it; those of Windows know double quotes."""
+    if not WINDOWS:
+        return shlex.quote(word)
+    return word if re.fullmatch(r"[\w.:/\\-]+", word) else f'"{word}"'
 
 
 def _distribution():
@@ -144,7 +151,7 @@ def _packages_of(extra, installed):
         return _EXPORT if extra == "export" else PACKAGES.get(alone, alone.replace("_", "-"))
     requirements = (line.partition(";") for line in installed.requires or ())
     marked = [what.strip() for what, _, marker in requirements if _is_for(extra, marker)]
-    return " ".join(map(shlex.quote, marked))
+    return " ".join(map(_quoted, marked))
 
 
 def _is_for(extra, marker):

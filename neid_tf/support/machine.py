@@ -1,6 +1,9 @@
-"""What this machine lends to a process."""
+"""What this machine lends to a process, and whether it is a Windows."""
 
 import os
+
+WINDOWS = os.name == "nt"
+"""Whether file names, pipes and shells are those of Windows."""
 
 
 def usable_cores() -> int:

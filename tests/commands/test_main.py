@@ -161,6 +161,16 @@ def test_help_that_nobody_reads_to_its_end():
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+def test_output_that_nobody_reads_on_windows(monkeypatch, capsys):
+    """Its pipes have another error, which elsewhere is a fault."""
+    error = OSError(22, "Invalid argument")
+    code, err = ended(error, monkeypatch, capsys)
+    assert (code, err) == (1, "neid: enhance: invalid argument\n")
+    monkeypatch.setattr(terminal, "WINDOWS", True)
+    assert ended(error, monkeypatch, capsys) == (141, "")
+    assert ended(OSError(22, "Invalid argument", "a.png"), monkeypatch, capsys)[0] == 1
+
+
 def test_names_of_any_characters_are_printable():
     assert terminal.printable("a\x1b[31m\r\x07b\u202ec\u2028\x9b") == (
         r"a\x1b[31m\r\x07b\u202ec\u2028\x9b"

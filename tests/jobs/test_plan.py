@@ -1,13 +1,17 @@
-from pathlib import Path
+import ntpath
+import os
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
 
 from neid_tf import pictures
-from neid_tf.jobs import pipeline
+from neid_tf.jobs import found, pipeline
+from neid_tf.jobs import plan as planning
 from neid_tf.jobs.plan import Job, plan
-from neid_tf.jobs.storage import is_address
+from neid_tf.jobs.storage import LocalStorage, inside, is_address
 from neid_tf.jobs.transfer import Transfer
+from neid_tf.support import files
 from neid_tf.support.errors import UsageError
 from tests.conftest import picture, write
 
@@ -141,3 +145,65 @@ def test_drive_letters_are_no_addresses():
     for path in ("C:\\pictures\\a.png", "C:/pictures/a.png", "//server/share/a.png", "a:b.png"):
         assert not is_address(path)
     assert is_address("s3://bucket/a.png")
+
+
+def test_paths_of_windows(monkeypatch):
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "path", ntpath)
+        windows.setattr(os, "sep", "\\")
+        joined = [inside(folder, "sub/a.png") for folder in ("C:\\out", "C:", "\\\\host\\share")]
+        address = inside("s3://bucket/out", "sub/a.png")
+        below = [
+            found.is_below(path, "C:\\Pictures")
+            for path in ("c:\\pictures\\a.png", "C:\\Pictures", "C:\\Pictures2\\a.png")
+        ]
+    assert joined == ["C:\\out\\sub\\a.png", "C:sub\\a.png", "\\\\host\\share\\sub\\a.png"]
+    assert address == "s3://bucket/out/sub/a.png"
+    assert below == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a:b.png",
+        "C:\\a.png",
+        "..\\..\\a.png",
+        "in/a?.png",
+        "nul.png",
+        "COM1",
+        "a. /b.png",
+        "a\t.png",
+    ],
+)
+def test_names_that_windows_does_not_take(name):
+    """A name with a colon would go into a stream behind another file, and nobody would see it."""
+    assert not files.windows_takes(PureWindowsPath(name))
+    assert files.windows_takes(PureWindowsPath("in/connect 1.0/Grüße (2).a.png"))
+
+
+def test_a_name_that_windows_does_not_take_fails_alone(tree, monkeypatch):
+    write(tree / "in" / "12:30.png", picture(8, 10))
+    assert planned([str(tree / "in")], tree / "out")[1] == []
+    monkeypatch.setattr(planning, "WINDOWS", True)
+    jobs, failures = planned([str(tree / "in")], tree / "out")
+    assert len(jobs) == 3
+    assert failures == [(f"{tree}/in/12:30.png", "no file of Windows can be called 12:30.png")]
+    jobs, failures = planned([str(tree / "in" / "a.png")], tree / "out", suffix=":bright")
+    assert (jobs, len(failures)) == ([], 1)
+
+
+def test_files_without_numbers_are_told_apart_by_their_paths(tree, monkeypatch):
+    """As on some file systems of Windows: an output would be taken for the input itself."""
+    real = os.stat
+    numbers = slice(3, None)
+
+    def without(path, **options):
+        return os.stat_result((0, 0, 0, *real(path, **options)[numbers]))
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "stat", without)
+        one, same, other = (
+            LocalStorage().identity(str(tree / name))
+            for name in ("in/a.png", "in/sub/../a.png", "in/sub/a.png")
+        )
+    assert one == same != other

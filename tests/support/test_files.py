@@ -54,6 +54,26 @@ def test_of_other_machines_only_the_old_is_removed(tmp_path):
     files.sweep(tmp_path / "none")
 
 
+def test_a_read_only_file_that_can_not_be_replaced_leaves_nothing(tmp_path, monkeypatch):
+    """Windows neither replaces nor removes what is read-only."""
+    (tmp_path / "a.bin").write_bytes(b"old")
+    (tmp_path / "a.bin").chmod(0o444)
+    real = os.unlink
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    def unlink(path, **options):
+        (real if os.stat(path).st_mode & 0o200 else refused)(path, **options)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(os, "unlink", unlink)
+    with pytest.raises(PermissionError):
+        files.write_whole(tmp_path / "a.bin", b"new")
+    assert os.listdir(tmp_path) == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == b"old"
+
+
 def test_json_of_names_that_are_no_utf_8():
     name = os.fsdecode(b"caf\xe9 \xc3\xa9.png")
     data = files.json_bytes({"name": name})

@@ -12,6 +12,7 @@ import pytest
 
 import neid_tf
 from neid_tf import enhance, pictures
+from neid_tf.support import libraries
 from neid_tf.support.libraries import (
     MissingLibraryError,
     install_command,
@@ -211,6 +212,19 @@ def test_the_hint_names_the_folder_that_was_installed_from(name, tmp_path, monke
     assert install_in(install_command("tf2onnx"))[:2] == ["tensorflow", "keras"]
     (folder / "setup.py").unlink()
     assert install_in(install_extra("demo")) == ["gradio>=6"]
+
+
+@pytest.mark.parametrize(
+    ("word", "quoted"),
+    [
+        ("C:\\Users\\a\\python.exe", "C:\\Users\\a\\python.exe"),
+        ("C:\\my checkout[demo]", '"C:\\my checkout[demo]"'),
+        ("gradio>=6", '"gradio>=6"'),
+    ],
+)
+def test_the_hint_is_quoted_for_the_shells_of_windows(word, quoted, monkeypatch):
+    monkeypatch.setattr(libraries, "WINDOWS", True)
+    assert libraries._quoted(word) == quoted
 
 
 @pytest.mark.parametrize("url", [None, "https://example.org/neid_tf-1.0-py3-none-any.whl"])

@@ -1,11 +1,13 @@
 """What is in a workdir, and how a run goes on from it; on the smallest network there is."""
 
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -234,6 +236,26 @@ def test_one_training_at_a_time_until_its_death(tmp_path):
         pass
     with lock.held(tmp_path):
         pass
+
+
+def test_one_training_at_a_time_where_there_is_no_fcntl(tmp_path, monkeypatch):
+    """As on Windows, where others can't read what is locked."""
+    locked = set()
+
+    def locking(descriptor, mode, length):
+        assert (mode, length) == (2, 1)
+        place = os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR)
+        if place in locked:
+            raise OSError(36, "Resource deadlock avoided")
+        locked.add(place)
+
+    msvcrt = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    with lock.held(tmp_path):
+        with pytest.raises(NeidError, match=f"process {os.getpid()} on "), lock.held(tmp_path):
+            pass
+        assert [at > (tmp_path / "lock").stat().st_size for _, at in locked] == [True]
 
 
 def test_a_checkpoint_of_an_older_version_is_read(workdir, monkeypatch):

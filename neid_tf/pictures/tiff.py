@@ -189,7 +189,8 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
     if page.imagedepth > 1:
         raise FormatError(f"a volume of {page.imagedepth} layers is not supported")
     if page.compression not in _COMPRESSIONS:
-        raise FormatError(f"damaged or unsupported TIFF: compression {page.compression!s}")
+        kind = getattr(page.compression, "name", page.compression)
+        raise FormatError(f"damaged or unsupported TIFF: compression {kind}")
     width = page.dtype.itemsize if page.dtype else 1
     pixels = page.imagewidth * page.imagelength
     budget.check_bytes(pixels * channels * width, max_pixels)

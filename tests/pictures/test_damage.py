@@ -4,8 +4,11 @@ import errno
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -206,3 +209,25 @@ def test_limit_of_pixels_is_exact_and_comes_before_decoding(name, tmp_path, monk
     limit = height * width - 1
     with pytest.raises(PictureError, match=f"{width}x{height} is .* over the limit of {limit}$"):
         read(path, max_pixels=limit)
+
+
+def test_jpeg_xr_is_refused_in_one_line(tmp_path):
+    """Its library speaks on stderr where it is called; no file of it gets that far."""
+    coded = imagecodecs.jpegxr_encode(smooth(24, 36))
+    tiff = saved_tiff(smooth(24, 36), compression="jpegxr", photometric="rgb")
+    kinds = {
+        "a.jxr": (coded, "not a picture of a known format"),
+        "named.png": (coded, "not a picture of a known format"),
+        "cut.jxr": (coded[:200], "not a picture of a known format"),
+        "a.tif": (tiff, "damaged or unsupported TIFF: compression JPEGXR"),
+    }
+    for name, (content, _) in kinds.items():
+        (tmp_path / name).write_bytes(content)
+    command = [sys.executable, "-m", "neid_tf.commands.main", "enhance", "--method=msr"]
+    paths = [str(tmp_path / name) for name in kinds]
+    done = subprocess.run([*command, *paths, "--output=out"], capture_output=True, cwd=tmp_path)
+    assert done.returncode == 1
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == len(kinds)
+    for line, path, (_, reason) in zip(lines, paths, kinds.values(), strict=True):
+        assert line.startswith(f"neid: {path}: {reason}")

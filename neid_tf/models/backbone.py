@@ -53,7 +53,7 @@ class AutoExposure(layers.Layer):
     The gain ``g`` of the curve ``g·x / (1 − x + g·x)`` adds ``log g`` to every pixel's logit, so
     the one that brings the mean logit to that of 0.42 is known without a search.
 
-    Returns the pictures and log g, N×1 and at least 0.
+    Gives the pictures, N×h×w×3, and log g, N×1 and at least 0.
     """
 
     def call(self, images: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
@@ -69,7 +69,10 @@ class AutoExposure(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class LogOfPicture(layers.Layer):
-    """The logarithm of pictures in [0, 1], with black at the darkest level of 8 bits."""
+    """The logarithm of pictures N×h×w×3 in [0, 1], with black at the darkest level of 8 bits.
+
+    Gives N×h×w×3.
+    """
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.log(images + 1.0 / 255.0)
@@ -82,7 +85,8 @@ class LogOfPicture(layers.Layer):
 class Centred(layers.Layer):
     """Bring pictures from [0, 1] to the range that EfficientNet-lite0 was trained on.
 
-    ``layers.Rescaling`` does the same, but only where TensorFlow is installed.
+    ``layers.Rescaling`` does the same, but only where TensorFlow is installed. Takes and gives
+    N×h×w×3.
     """
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
@@ -106,7 +110,10 @@ class MeanAndDeviation(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class Standardized(layers.Layer):
-    """Subtract a stored mean from each feature and divide it by a stored deviation."""
+    """Subtract a stored mean from each feature and divide it by a stored deviation.
+
+    Takes and gives N×C; the mean and the deviation have one number a feature.
+    """
 
     def build(self, input_shape: tuple) -> None:
         size = input_shape[-1:]

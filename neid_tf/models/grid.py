@@ -93,7 +93,8 @@ class GridTone(layers.Layer):
     pixels and not those of bright ones, so one matrix is for black and one for white, with a
     blend in between; both leave gray as it is.
 
-    Inputs are pictures N×h×w×3 in [0, 1], their log gains N×h×w, and the parameters.
+    Inputs are pictures N×h×w×3 in [0, 1], their log gains N×h×w, and N×:data:`PARAMETERS`
+    parameters. Gives N×h×w×3.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -178,7 +179,8 @@ def hat_weights(
 class MeanOfMirrored(layers.Layer):
     """Average the parameters of pictures with those of their mirror images, mirrored back.
 
-    The rows are ordered as :class:`neid_tf.models.tone.WithMirrored` puts them.
+    The rows are ordered as :class:`neid_tf.models.tone.WithMirrored` puts them. Takes
+    2N×:data:`PARAMETERS`, gives N×:data:`PARAMETERS`.
     """
 
     def call(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
@@ -196,7 +198,8 @@ class MeanOfMirrored(layers.Layer):
 class JoinedTone(layers.Layer):
     """Join whole-picture numbers N×(21 + 8), a grid N×16×16×8 and a log exposure N×1.
 
-    The last 8 of the numbers are a curve of the whole picture, added to that of every cell.
+    The last 8 of the numbers are a curve of the whole picture, added to that of every cell. Gives
+    N×:data:`PARAMETERS`.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -280,7 +283,11 @@ def _local(thumbnail, log_gain, maps, features, filters, dropout):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class AutoExposed(layers.Layer):
-    """The cells of the grid at a medium exposure: their mean and largest, N×16×16×6."""
+    """The cells of the grid at a medium exposure: their mean and largest.
+
+    Inputs are pictures N×s×s×3 in [0, 1], with s a multiple of 16, and log gains N×1. Gives
+    N×16×16×6.
+    """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, log_gain = inputs

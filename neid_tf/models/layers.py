@@ -51,6 +51,8 @@ class CropLike(layers.Layer):
 
     The encoder's pooling rounds odd sizes up, so a feature map that was enlarged again
     is at most one row and one column too large for its skip connection.
+
+    Inputs are N×H×W×C features and a skip connection N×h×w×K, with h ≤ H and w ≤ W. Gives N×h×w×C.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -70,6 +72,8 @@ class SubPixelUpsampling(layers.Layer):
         filters: channels of the result.
         scale: how many times larger the result is.
         kernel_initializer: initialiser of the convolution.
+
+    Takes N×h×w×C, gives N×sh×sw×F for a scale of s and F filters.
     """
 
     def __init__(self, filters, scale=2, kernel_initializer="he_normal", **kwargs):
@@ -110,7 +114,7 @@ class BilinearUpsampling(layers.Layer):
     """Bilinear ×2 with half-pixel centres, written out as weighted neighbours.
 
     Equal to ``UpSampling2D(interpolation="bilinear")``, which cannot be traced with a height
-    and width that are not known yet.
+    and width that are not known yet. Takes N×h×w×C, gives N×2h×2w×C.
     """
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -146,7 +150,7 @@ class FeatureFusing(layers.Layer):
     """The weighted sum of the two streams' features (section 2.2, Feature Fusing module).
 
     Inputs are the LE features, the DR features (both N×h×w×C) and one weight in [0, 1] a
-    channel for DR (N×C); LE's weight is the rest to one.
+    channel for DR (N×C); LE's weight is the rest to one. Gives N×h×w×C.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -159,7 +163,13 @@ class FeatureFusing(layers.Layer):
 
 @keras.saving.register_keras_serializable(_package)
 class Thumbnail(layers.Layer):
-    """The whole picture on a grid of ``size × size`` cells, whatever its own size and shape."""
+    """The whole picture on a grid of ``size × size`` cells, whatever its own size and shape.
+
+    Args:
+        size: rows and columns of the grid.
+
+    Takes N×h×w×C, gives N×size×size×C.
+    """
 
     def __init__(self, size=112, **kwargs):
         super().__init__(**kwargs)
@@ -177,7 +187,10 @@ class Thumbnail(layers.Layer):
 
 @keras.saving.register_keras_serializable(_package)
 class Clipped(layers.Layer):
-    """Pictures clipped to [0, 1], so that 0 to 255 by mistake gives white, and no overflow."""
+    """Pictures clipped to [0, 1], so that 0 to 255 by mistake gives white, and no overflow.
+
+    Takes and gives N×h×w×C.
+    """
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.clip(images, 0.0, 1.0)

@@ -16,7 +16,10 @@ SHARES = 12
 
 @keras.saving.register_keras_serializable("neid_tf")
 class SpaceToDepth(layers.Layer):
-    """Put each 2×2 pixels behind each other, the inverse of ``depth_to_space``."""
+    """Put each 2×2 pixels behind each other, the inverse of ``depth_to_space``.
+
+    Takes N×2h×2w×C, gives N×h×w×4C.
+    """
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         return ops.space_to_depth(images, 2)

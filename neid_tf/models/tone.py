@@ -31,7 +31,7 @@ class ToneCurve(layers.Layer):
     (7 held-out pictures of LoL). :class:`neid_tf.models.grid.GridTone` keeps black.
 
     Inputs are pictures N×h×w×3 in [0, 1] and N×15 parameters; all zeros give a gain of e²,
-    an exponent of 1 and no mixing.
+    an exponent of 1 and no mixing. Gives N×h×w×3.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -56,7 +56,7 @@ class ToneCurve(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class ToneAround(layers.Layer):
-    """Add a gain of ``log_gain`` (N×1) to parameters (N×15) that are relative to it."""
+    """Add a gain of ``log_gain`` (N×1) to parameters (N×15) that are relative to it: N×15."""
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         parameters, log_gain = inputs
@@ -81,7 +81,10 @@ class WithMirrored(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class MeanOfHalves(layers.Layer):
-    """Average the first half of the rows with the second, as :class:`WithMirrored` orders them."""
+    """Average the first half of the rows with the second, as :class:`WithMirrored` orders them.
+
+    Takes 2N×C, gives N×C.
+    """
 
     def call(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
         return ops.mean(ops.reshape(vectors, (2, -1, vectors.shape[-1])), axis=0)

@@ -25,11 +25,15 @@ print(keras.backend.backend())
 """
 
 
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+"""For few steps: to make fast code takes longer than to run slow code."""
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
 def test_training_on_jax(pairs_folder, tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(pairs_folder), str(tmp_path / "run")],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": QUICK_TO_COMPILE},
         capture_output=True,
         text=True,
     )

@@ -18,6 +18,14 @@ for command in program.COMMANDS:
     importlib.import_module(f"neid_tf.commands.{command}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each worker neighbouring tests, which share what a module makes, until one runs out."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
 def picture(height, width, seed=0):
     """Return a smooth, colourful uint8 picture: no two of its channels are alike."""
     rng = np.random.default_rng(seed)

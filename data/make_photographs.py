@@ -51,7 +51,12 @@ def sources(unpacked: Path) -> dict[str, Path]:
 
 
 def main(unpacked: Path, target: Path) -> None:
-    """Write the photographs, and say how many of how many there are."""
+    """Write the photographs, and say how many of how many there are.
+
+    Args:
+        unpacked: folder of the unpacked packages.
+        target: folder for the photographs.
+    """
     target.mkdir(parents=True, exist_ok=True)
     found = sources(unpacked)
     for name, path in found.items():

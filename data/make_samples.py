@@ -23,7 +23,7 @@ FULL_WELL, READ_NOISE = 20000.0, 4.0
 """Electrons at white, and the standard deviation of the sensor's noise in electrons."""
 
 
-def darken(image, exposure, rng):
+def darken(image: np.ndarray, exposure: float, rng: np.random.Generator) -> np.ndarray:
     """Return the low-light version of a uint8 sRGB picture.
 
     Args:
@@ -36,7 +36,7 @@ def darken(image, exposure, rng):
     return np.rint(np.clip(electrons / FULL_WELL, 0.0, 1.0) ** (1 / 2.2) * 255.0).astype(np.uint8)
 
 
-def main(folder):
+def main(folder: Path) -> None:
     """Write the samples and their sources."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(2022)

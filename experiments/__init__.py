@@ -1,13 +1,14 @@
 """Programs that make the tables and figures again, and their recorded results."""
 
 import sys
+from collections.abc import Callable
 
 from absl import app, flags
 
 from neid_tf.support.errors import NeidError
 
 
-def run(main):
+def run(main: Callable[[list[str]], None]) -> None:
     """Run a program's main with its flags parsed; a user's mistake is told in one line."""
     try:
         app.run(main)

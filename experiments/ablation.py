@@ -38,7 +38,7 @@ ROWS = {
 _SCORES = {"psnr": 2, "ssim": 3, "psnr_gt_mean": 2}
 
 
-def table(records):
+def table(records: dict[str, list[dict]]) -> str:
     """Return the table in Markdown: the mean over the seeds, and each seed's gain on its whole."""
     base = {report["seed"]: report["mean"] for report in records["whole"]}
     lines = [
@@ -60,7 +60,7 @@ def table(records):
     return "\n".join(lines)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Read the flags; record if asked to; print."""
     del arguments
     other, runs = flags.FLAGS["records"], flags.FLAGS["record"].value

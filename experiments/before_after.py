@@ -3,6 +3,7 @@
 python -m experiments.before_after
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,15 @@ from neid_tf import pictures
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 
 
-def panel(names=("coffee", "astronaut", "rocket"), height=200):
-    """Return rows of (dark, enhanced, reference), each row cut to one height."""
+def panel(
+    names: Sequence[str] = ("coffee", "astronaut", "rocket"), height: int = 200
+) -> np.ndarray:
+    """Return rows of (dark, enhanced, reference), each row cut to one height.
+
+    Args:
+        names: of the samples, one a row.
+        height: of each row, in pixels.
+    """
     import cv2
 
     model, rows = neid_tf.load_pretrained(), []

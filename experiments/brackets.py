@@ -29,6 +29,10 @@ def held_out_scenes() -> frozenset:
 def scenes(folder: Path, held_out: bool) -> dict:
     """Return the folders of the scenes that are held out, or of the others, by name.
 
+    Args:
+        folder: of SICE, with a folder a scene.
+        held_out: whether those are returned that no training run has seen, or the others.
+
     Raises:
         ValueError: where there is none.
     """

@@ -25,6 +25,7 @@ scores the inputs themselves, and --method=half_and_back the reference halved an
 
 import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -50,6 +51,9 @@ RECORDS = Path(__file__).resolve().parent / "cross_data"
 CODECS = (("JPEG", 95), ("JPEG", 80), ("JPEG", 50), ("JPEG", 20), ("WEBP", 80))
 WITHOUT_REFERENCE = ("LIME", "NPE", "DICM")
 CONTROLS = ("input", "half_and_back")
+
+Rows = Sequence[tuple]
+"""What is scored: a name, a picture, and its reference where there is one."""
 
 
 class Method:
@@ -79,8 +83,13 @@ def chroma(pixels: np.ndarray) -> float:
     return float((pixels.max(axis=-1).astype(np.float32) - pixels.min(axis=-1)).mean())
 
 
-def with_reference(rows, method: Method) -> dict:
-    """Score rows of (name, picture, reference); chroma is relative to the reference's."""
+def with_reference(rows: Rows, method: Method) -> dict:
+    """Score rows of (name, picture, reference); chroma is relative to the reference's.
+
+    Args:
+        rows: (name, picture, reference), uint8 H×W×3 each.
+        method: what is scored.
+    """
     scored = []
     for name, picture, reference in rows:
         output = method(picture, reference)
@@ -91,8 +100,13 @@ def with_reference(rows, method: Method) -> dict:
     return summary(scored)
 
 
-def unchanged(rows, method: Method) -> dict:
-    """Score how far rows of (name, picture) come back as they were."""
+def unchanged(rows: Rows, method: Method) -> dict:
+    """Score how far rows of (name, picture) come back as they were.
+
+    Args:
+        rows: (name, picture), uint8 H×W×3.
+        method: what is scored.
+    """
     scored = []
     for name, picture in rows:
         output = method(picture, picture)
@@ -102,8 +116,13 @@ def unchanged(rows, method: Method) -> dict:
     return summary(scored)
 
 
-def without_reference(rows, method: Method) -> dict:
-    """Describe what is made of rows of (name, picture)."""
+def without_reference(rows: Rows, method: Method) -> dict:
+    """Describe what is made of rows of (name, picture).
+
+    Args:
+        rows: (name, picture), uint8 H×W×3.
+        method: what is scored.
+    """
     from neid_tf.evaluation import niqe
 
     scored = []
@@ -115,8 +134,13 @@ def without_reference(rows, method: Method) -> dict:
     return summary(scored)
 
 
-def sent(rows, method: Method) -> dict:
-    """Score rows of (name, picture, reference) after each codec of the narrow link."""
+def sent(rows: Rows, method: Method) -> dict:
+    """Score rows of (name, picture, reference) after each codec of the narrow link.
+
+    Args:
+        rows: (name, picture, reference), uint8 H×W×3 each.
+        method: what is scored; it enlarges.
+    """
     results = {}
     for codec, quality in (("PNG", None), *CODECS):
         scored = []
@@ -130,7 +154,13 @@ def sent(rows, method: Method) -> dict:
 
 
 def transmitted(picture: np.ndarray, codec: str, quality: int | None) -> tuple:
-    """Return the halved picture as it comes out of a codec, and the bytes it took."""
+    """Return the halved picture as it comes out of a codec, and the bytes it took.
+
+    Args:
+        picture: uint8 H×W×3.
+        codec: ``PNG``, ``JPEG`` or ``WEBP``.
+        quality: of the codec, 1 to 100; None for one that keeps all.
+    """
     from PIL import Image
 
     small = np.rint(halve(picture, 255) * 255).astype(np.uint8)
@@ -149,8 +179,13 @@ def _rounded(value):
     return round(value, 4) if isinstance(value, float) else value
 
 
-def sice_rows(folder: Path, reference) -> list:
-    """Return two dark frames of every scene held out, with ``reference(bracket)``."""
+def sice_rows(folder: Path, reference: Callable[[list], np.ndarray]) -> list:
+    """Return two dark frames of every scene held out, with ``reference(bracket)``.
+
+    Args:
+        folder: of SICE's scenes.
+        reference: from a bracket to its reference.
+    """
     rows = []
     for name, scene in brackets.scenes(folder, held_out=True).items():
         bracket = brackets.frames(scene)
@@ -183,7 +218,12 @@ def _alone(folder: Path) -> list:
 
 
 def sets(data: Path, method: Method) -> dict:
-    """Return a function that scores each set that is there, by name."""
+    """Return a function that scores each set that is there, by name.
+
+    Args:
+        data: folder of the data sets.
+        method: what is scored.
+    """
     table = {}
     if (data / "our485").is_dir():
         table["lol"] = lambda: with_reference(lol_rows(data), method)
@@ -205,7 +245,13 @@ def sets(data: Path, method: Method) -> dict:
 
 
 def record(data: Path, method: Method, only: list | None = None) -> dict:
-    """Score a method on all sets that are there, or on some."""
+    """Score a method on all sets that are there, or on some.
+
+    Args:
+        data: folder of the data sets.
+        method: what is scored.
+        only: names of the sets to score; None for all.
+    """
     found = sets(Path(data), method)
     missing = sorted(set(only or ()) - set(found))
     if missing or not found:
@@ -214,7 +260,14 @@ def record(data: Path, method: Method, only: list | None = None) -> dict:
 
 
 def draw_sheets(data: Path, method: Method, folder: Path, height: int = 240) -> None:
-    """Write the pictures without reference, each beside its input, a sheet a set."""
+    """Write the pictures without reference, each beside its input, a sheet a set.
+
+    Args:
+        data: folder of the data sets.
+        method: what enhances the pictures.
+        folder: for the sheets.
+        height: of each row, in pixels.
+    """
     for name in WITHOUT_REFERENCE:
         rows = []
         for _, picture in _alone(Path(data) / name):

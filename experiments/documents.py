@@ -152,7 +152,7 @@ TABLES = {
 """The tables by name, each a function that returns Markdown."""
 
 
-def main(_) -> None:
+def main(_: list[str]) -> None:
     """Fill the pages, or name those that are not as filled."""
     changed = list(drifted())
     for page in changed:

@@ -8,8 +8,10 @@ NEID and the reference if there is one; the paper's Retinex-Net, GLAD and KinD a
 this project. OUTPUT gets figureN-1.png and so on, --rows pictures each.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 
 from experiments import run
@@ -31,8 +33,12 @@ _ROWS = flags.DEFINE_integer("rows", 4, "Pictures in one file.", lower_bound=1)
 _FILES = flags.DEFINE_enum("files", "png", ["png", "jpg"], "Format of the files.")
 
 
-def sources(figure, root):
+def sources(figure: str, root: str | Path) -> list[tuple[str, Path, Path | None]]:
     """Return (name, picture's path, reference's path or None) of a figure's pictures.
+
+    Args:
+        figure: ``5`` to ``9``, or ``samples``.
+        root: folder of its pictures.
 
     Raises:
         ValueError: where there are none.
@@ -53,8 +59,13 @@ def _stems(folder):
     return {file.stem: file for file in files}
 
 
-def chosen(rows, names):
-    """Return the rows of these names, in their order; all where there are no names."""
+def chosen(rows: list[tuple], names: Sequence[str]) -> list[tuple]:
+    """Return the rows of these names, in their order; all where there are no names.
+
+    Args:
+        rows: as of :func:`sources`.
+        names: of the rows to keep.
+    """
     by_name = {row[0]: row for row in rows}
     unknown = [name for name in names if name not in by_name]
     if unknown:
@@ -62,8 +73,13 @@ def chosen(rows, names):
     return [by_name[name] for name in names] or rows
 
 
-def draw(row, functions):
-    """Draw one picture's panels in one row."""
+def draw(row: tuple, functions: dict[str, Callable]) -> np.ndarray:
+    """Draw one picture's panels in one row.
+
+    Args:
+        row: as of :func:`sources`.
+        functions: the methods by name, each from a picture to an enhanced one.
+    """
     name, path, reference_path = row
     low, reference = panels.read(path), None
     if reference_path is not None:
@@ -74,8 +90,17 @@ def draw(row, functions):
     return panels.figure(shown, crops.choose_crops(guide), columns=len(shown))
 
 
-def write(figure, rows, functions, output):
-    """Draw the rows and write them, several to a file; print the files' names."""
+def write(
+    figure: str, rows: list[tuple], functions: dict[str, Callable], output: str | Path
+) -> None:
+    """Draw the rows and write them, several to a file; print the files' names.
+
+    Args:
+        figure: as for :func:`sources`.
+        rows: what :func:`sources` returned.
+        functions: as for :func:`draw`.
+        output: folder for the files.
+    """
     Path(output).mkdir(parents=True, exist_ok=True)
     for number, start in enumerate(range(0, len(rows), _ROWS.value), start=1):
         part = rows[start : start + _ROWS.value]
@@ -86,7 +111,7 @@ def write(figure, rows, functions, output):
         print(target, *[row[0] for row in part])
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Read the flags and draw."""
     del arguments
     figure, output = common.required(_FIGURE), common.required(common.OUTPUT)

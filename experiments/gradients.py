@@ -12,6 +12,7 @@ Gradients well below that hardly move their weights.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -30,7 +31,7 @@ _RUN = common.define_path("run", None, "Folder of the run.")
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches to average over.", lower_bound=1)
 
 
-def trainer_of(workdir, **other):
+def trainer_of(workdir: Path, **other: Any) -> tuple[Any, TrainConfig]:
     """Return the trainer of a run as its checkpoint left it, and its configuration.
 
     Args:
@@ -50,8 +51,13 @@ def trainer_of(workdir, **other):
     return trainer, config
 
 
-def norms(trainer, batches):
-    """Return the mean norm over batches of each term's gradient in the encoder."""
+def norms(trainer: Any, batches: list[dict]) -> dict[str, float]:
+    """Return the mean norm over batches of each term's gradient in the encoder.
+
+    Args:
+        trainer: as of :func:`trainer_of`.
+        batches: of training.
+    """
     import tensorflow as tf
 
     variables = [
@@ -71,8 +77,13 @@ def norms(trainer, batches):
     return {name: float(np.mean(values)) for name, values in sizes.items()}
 
 
-def kernels(trainer, batches):
-    """Return the root mean square of the loss's gradient in each kernel, by its path."""
+def kernels(trainer: Any, batches: list[dict]) -> dict[str, float]:
+    """Return the root mean square of the loss's gradient in each kernel, by its path.
+
+    Args:
+        trainer: as of :func:`trainer_of`.
+        batches: of training.
+    """
     import tensorflow as tf
 
     variables = [v for v in trainer.network.trainable_variables if v.path.endswith("kernel")]
@@ -86,8 +97,15 @@ def kernels(trainer, batches):
     return {v.path: float(root) for v, root in zip(variables, roots, strict=True)}
 
 
-def measure(workdir, root, count, output):
-    """Return the report of a run."""
+def measure(workdir: Path, root: str | Path, count: int, output: str) -> dict[str, Any]:
+    """Return the report of a run.
+
+    Args:
+        workdir: folder of the run.
+        root: folder of the pairs.
+        count: batches to average over.
+        output: the file that the report is for, as its command names it.
+    """
     training = held_out.hold_out(pairs.load_pairs(root), "lol")[0]
     trainer, config = trainer_of(workdir)
     model = trainer.network.config
@@ -113,7 +131,7 @@ def measure(workdir, root, count, output):
     }
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Read the flags, measure, write and print."""
     del arguments
     root, output = common.required(common.DATA), common.required(common.OUTPUT)

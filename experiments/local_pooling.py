@@ -16,6 +16,7 @@ import keras
 from absl import app
 from keras import layers
 
+from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
@@ -35,13 +36,13 @@ SIDES = (4, 6, 8, 12, 16)
 class SpatialFusing(layers.Layer):
     """The weighted sum of both streams' features with a weight for every place."""
 
-    def call(self, inputs):
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         """Fuse LE's features, DR's features and DR's weights, all N×h×w×C."""
         light, detail, weights = inputs
         return light + weights * (detail - light)
 
 
-def local(model, side):
+def local(model: models.NEID, side: int) -> FunctionNetwork:
     """Return the network with the fusing vector averaged over windows of the bottleneck.
 
     Args:
@@ -62,7 +63,7 @@ def local(model, side):
     return FunctionNetwork(copy.predict_on_batch, model.config.scale)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Score the whole picture's pooling and every window."""
     del arguments
     model = pretrained.load_pretrained(common.WEIGHTS.value)

@@ -12,6 +12,7 @@ NAME.onnx is written anew.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -34,8 +35,15 @@ _ONNX_ONLY = flags.DEFINE_bool("onnx_only", False, "Write NAME.onnx of the packa
 HOME = Path(__file__).resolve().parent.parent
 
 
-def package(data, weights, name, scored=""):
-    """Save the weights under a name, score them or those of ``scored``, write card and report."""
+def package(data: str, weights: str, name: str, scored: str = "") -> dict[str, Any]:
+    """Save the weights under a name, score them or those of ``scored``, write card and report.
+
+    Args:
+        data: folder of the pairs.
+        weights: the file to package.
+        name: that the package gives them.
+        scored: weights to score in their place; empty for those themselves.
+    """
     target = HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
     model = pretrained.load_pretrained(weights)
     made_with = environment()  # before the new file is there: of the commit, not of a change to it
@@ -75,7 +83,7 @@ def _complete(model):
     return models.as_part(model, "refined" if model.config.refinement else "inference")
 
 
-def operations(model):
+def operations(model: models.NEID) -> int:
     """Count the operations of a picture of 600×400 pixels that is halved first."""
     if not model.config.refinement:
         return count_operations(model, 200, 300)
@@ -87,14 +95,14 @@ def operations(model):
     return count_operations(enhance, 400, 600)
 
 
-def package_onnx(name):
+def package_onnx(name: str) -> export.Comparison:
     """Write the ONNX file of packaged weights; a halved weight is a halved weight in both."""
     target = HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
     model = pretrained.load_pretrained(str(target))
     return export.to_onnx(model, target.with_suffix(".onnx"), overwrite=True, compact=True)
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Read the flags and print the scores."""
     del arguments
     if _ONNX_ONLY.value:

@@ -33,7 +33,7 @@ PAPER = {
 """PSNR and SSIM of the paper's Table 1, on LoL's 15 test pairs."""
 
 
-def record(data):
+def record(data: str) -> None:
     """Score every classical method on both lists, each with a command that its record names."""
     for folder, names in LISTS.items():
         for method in methods.METHODS:
@@ -46,8 +46,13 @@ def record(data):
                 )
 
 
-def table(records=RECORDS, neid=NEID):
-    """Return the table of the records in Markdown."""
+def table(records: Path = RECORDS, neid: Path = NEID) -> str:
+    """Return the table of the records in Markdown.
+
+    Args:
+        records: folder of the classical methods' records.
+        neid: the file of NEID's record.
+    """
     lines = [
         "| method | held-out: PSNR | SSIM | SSIM, lum. | beside the test scenes: PSNR | SSIM, lum. "
         "| s per 600×400 | the paper |",
@@ -76,7 +81,7 @@ def _near(mean):
     )
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Read the flags; record if asked to; print."""
     del arguments
     if common.DATA.value:

@@ -42,8 +42,13 @@ _RECORD = common.define_path("record", None, "Folder of runs NAME-SEED to make r
 _RECORDS = common.define_path("records", str(RECORDS), "Folder of the records and the curves.")
 
 
-def record(runs, data, target=RECORDS):
+def record(runs: str | Path, data: str | Path, target: Path = RECORDS) -> list[str]:
     """Score the last weights of every finished run on the held-out scenes, and write records.
+
+    Args:
+        runs: folder of the runs.
+        data: folder of the pairs.
+        target: folder for the records.
 
     Returns:
         The names of the records.
@@ -96,7 +101,7 @@ def _report(weights, card, rows):
     }
 
 
-def load(folder=RECORDS):
+def load(folder: Path = RECORDS) -> dict[str, list[dict]]:
     """Return the records by name, each a list over seeds."""
     found = {}
     for path in sorted(folder.glob("*.json")):
@@ -105,7 +110,7 @@ def load(folder=RECORDS):
     return found
 
 
-def table(records):
+def table(records: dict[str, list[dict]]) -> str:
     """Return the table of the paper's four architectures in Markdown."""
     lines = [
         "| architecture | PSNR (dB) | SSIM | PSNR, GT mean* | parameters | 10⁹ operations | seeds "
@@ -134,7 +139,7 @@ def _over_seeds(reports, score, places):
     return f"{np.mean(values):.{places}f}{spread}"
 
 
-def ablations(records):
+def ablations(records: dict[str, list[dict]]) -> str:
     """Return the table of the other runs, beside ``neid`` of the same seed; empty for none."""
     base = {report["seed"]: report for report in records.get("neid", [])}
     lines = [
@@ -158,7 +163,7 @@ def _changed(one, other):
     return [f"{key} {other[key]}" for key in sorted(other) if one.get(key) != other[key]]
 
 
-def curves(records):
+def curves(records: dict[str, list[dict]]) -> np.ndarray:
     """Draw the validation PSNR of the four architectures against epochs; uint8 RGB."""
     lines = []
     for colour, (name, (title, _)) in enumerate(PAPER.items()):
@@ -169,7 +174,7 @@ def curves(records):
     return chart.draw(lines, "epochs", "PSNR on the held-out scenes (dB)")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> None:
     """Read the flags; record if asked to; print and draw."""
     del arguments
     folder = Path(_RECORDS.value)

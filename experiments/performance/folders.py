@@ -16,7 +16,9 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import app, flags
@@ -26,8 +28,9 @@ from neid_tf.benchmarks.timing import interleaved, ratios, spread
 from neid_tf.commands import common
 from neid_tf.inference import methods, tiles
 from neid_tf.inference.enhance import Enhancement
+from neid_tf.inference.network import Network
 from neid_tf.jobs import pipeline
-from neid_tf.jobs.plan import plan
+from neid_tf.jobs.plan import Job, plan
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.support import files, keras_start
 from neid_tf.support.machine import usable_cores
@@ -49,8 +52,15 @@ flags.declare_key_flag("weights")
 _SIDES = flags.DEFINE_list("sides", ["240", "800"], "Shortest and longest side, in pixels.")
 
 
-def generate(folder, count, sides, seed=0):
-    """Write dark pictures of random sizes and various formats; return their folder."""
+def generate(folder: Path, count: int, sides: Sequence[int], seed: int = 0) -> Path:
+    """Write dark pictures of random sizes and various formats; return their folder.
+
+    Args:
+        folder: to make.
+        count: of pictures.
+        sides: the shortest and the longest side, in pixels.
+        seed: of sizes and noise.
+    """
     import cv2
 
     rng, shortest, longest = np.random.default_rng(seed), *sides
@@ -67,8 +77,13 @@ def generate(folder, count, sides, seed=0):
     return folder
 
 
-def one_after_the_other(jobs, function):
-    """Do the jobs without any overlap."""
+def one_after_the_other(jobs: list[Job], function: Enhancement) -> None:
+    """Do the jobs without any overlap.
+
+    Args:
+        jobs: pictures to read and to write.
+        function: from pixels to enhanced pixels.
+    """
     local = Transfer(existing="overwrite")
     for job in jobs:
         picture = pictures.decode(job.source, local.read(job))
@@ -76,15 +91,27 @@ def one_after_the_other(jobs, function):
         local.write(job, pictures.encode(job.target, enhanced))
 
 
-def overlapped(jobs, function):
-    """Do the jobs as `neid enhance` does."""
+def overlapped(jobs: list[Job], function: Enhancement) -> None:
+    """Do the jobs as `neid enhance` does.
+
+    Args:
+        jobs: pictures to read and to write.
+        function: from pixels to enhanced pixels.
+    """
     for _, error, _ in pipeline.enhance_files(jobs, function, Transfer(existing="overwrite")):
         if error:
             raise error
 
 
-def speed(source, output, function, turns):
-    """Return pictures a second of the three ways, and the ratios to the model alone."""
+def speed(source: Path, output: Path, function: Enhancement, turns: int) -> dict[str, Any]:
+    """Return pictures a second of the three ways, and the ratios to the model alone.
+
+    Args:
+        source: folder of pictures.
+        output: folder for the enhanced ones.
+        function: from pixels to enhanced pixels.
+        turns: that are counted.
+    """
     jobs = plan([str(source)], output).jobs
     batches = [function.prepare(pictures.read(job.source).pixels) for job in jobs]
 
@@ -108,8 +135,14 @@ def speed(source, output, function, turns):
     }
 
 
-def memory(source, output, function):
-    """Return the resident megabytes after each hundred pictures of a folder."""
+def memory(source: Path, output: Path, function: Enhancement) -> dict[str, int]:
+    """Return the resident megabytes after each hundred pictures of a folder.
+
+    Args:
+        source: folder of pictures.
+        output: folder for the enhanced ones.
+        function: from pixels to enhanced pixels.
+    """
     jobs = plan([str(source)], output).jobs
     rows = {}
     for done, (_, error, _) in enumerate(
@@ -122,14 +155,20 @@ def memory(source, output, function):
     return rows
 
 
-def resident():
+def resident() -> int:
     """Return the resident memory of this process, in megabytes (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
 
-def stages(source, output, function):
-    """Return the CPU seconds of each stage, over all pictures, one after the other."""
+def stages(source: Path, output: Path, function: Enhancement) -> dict[str, Any]:
+    """Return the CPU seconds of each stage, over all pictures, one after the other.
+
+    Args:
+        source: folder of pictures.
+        output: folder for the enhanced ones.
+        function: from pixels to enhanced pixels.
+    """
     jobs = plan([str(source)], output).jobs
     local, seconds = Transfer(existing="overwrite"), dict.fromkeys(STAGES, 0.0)
 
@@ -150,8 +189,13 @@ def stages(source, output, function):
     return {"cpu_seconds": seconds, "share_of_the_model": share}
 
 
-def encoders(source, function):
-    """Return CPU seconds a megapixel and bytes a pixel of the encoders, before and now."""
+def encoders(source: Path, function: Enhancement) -> dict[str, dict]:
+    """Return CPU seconds a megapixel and bytes a pixel of the encoders, before and now.
+
+    Args:
+        source: folder of pictures.
+        function: from pixels to enhanced pixels.
+    """
     import imagecodecs
     import tifffile
     from PIL import Image
@@ -195,19 +239,19 @@ def _coded(encode, inputs, outputs):
     return {"cpu_seconds_per_megapixel": seconds * 1e6 / pixels, "bytes_per_pixel": size / pixels}
 
 
-def runtimes():
+def runtimes() -> list[str]:
     """Return the names of the runtimes to measure, what ``neid enhance`` takes first."""
     auto = methods.choose_runtime(common.WEIGHTS.value)
     return _RUNTIMES.value or list(dict.fromkeys([auto, "tensorflow"]))
 
 
-def traces(network):
+def traces(network: Network) -> int | None:
     """Return how often TensorFlow traced a network's Keras model; None for another runtime's."""
     function = getattr(getattr(network, "model", None), "predict_function", None)
     return function and function.experimental_get_tracing_count()
 
 
-def measure(root):
+def measure(root: Path) -> dict[str, Any]:
     """Return the report on pictures that are generated below a folder."""
     models = {name: methods.load_network(common.WEIGHTS.value, name) for name in runtimes()}
     calls = {name: Enhancement(tiles.Tiled(model)) for name, model in models.items()}
@@ -222,14 +266,19 @@ def measure(root):
     return report | {"encoders": encoders(source, function)}
 
 
-def command_line(module, name):
-    """Return the command that a program of this folder was started with."""
+def command_line(module: str, name: str) -> str:
+    """Return the command that a program of this folder was started with.
+
+    Args:
+        module: ``__name__`` of the program, whose flags are told.
+        name: of the program.
+    """
     own = flags.FLAGS.get_key_flags_for_module(module)
     given = [f.serialize() for f in own if f.present and f.name != "output"]
     return " ".join([f"python -m experiments.performance.{name}", *given])
 
 
-def publish(report):
+def publish(report: dict[str, Any]) -> None:
     """Print the report of a program of this folder, and write it where ``--output`` says."""
     text = json.dumps(report, indent=2)
     print(text)
@@ -237,7 +286,7 @@ def publish(report):
         files.write_whole(common.OUTPUT.value, f"{text}\n".encode())
 
 
-def main(_):
+def main(_: list[str]) -> None:
     """Measure, print, write."""
     keras_start.import_keras()
     from neid_tf.support.environment import environment

@@ -37,7 +37,14 @@ _WEIGHTS = flags.DEFINE_string("weights", "neid_s", "The weights, which change t
 
 
 def make(path: Path, megapixels: float, dtype: type, alpha: bool) -> None:
-    """Write a dark picture of this size and type, three units wide to two high."""
+    """Write a dark picture of this size and type, three units wide to two high.
+
+    Args:
+        path: of the file, whose suffix tells the format.
+        megapixels: its size.
+        dtype: of the samples: uint8 or uint16.
+        alpha: whether it has an alpha channel.
+    """
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     pixels = scene(height, round(1.5 * height)).astype(dtype)
     pixels *= np.iinfo(dtype).max // 255
@@ -46,7 +53,12 @@ def make(path: Path, megapixels: float, dtype: type, alpha: bool) -> None:
 
 
 def peak(path: Path, weights: str) -> int:
-    """Return the bytes that ``neid enhance`` of a picture has at its peak, all in all."""
+    """Return the bytes that ``neid enhance`` of a picture has at its peak, all in all.
+
+    Args:
+        path: of the picture.
+        weights: name or path.
+    """
     enhance = [sys.executable, "-m", "neid_tf.commands.main", "enhance", str(path)]
     options = [f"--output={path.parent / 'out'}", "--overwrite", f"--weights={weights}"]
     command = [sys.executable, "-c", _MEASURE, *enhance, *options]
@@ -54,7 +66,7 @@ def peak(path: Path, weights: str) -> int:
     return 1024 * int(done.stdout)
 
 
-def main(_) -> None:
+def main(_: list[str]) -> None:
     """Measure and write."""
     sizes, peaks = [float(size) for size in _SIZES.value], {}
     with tempfile.TemporaryDirectory() as folder:

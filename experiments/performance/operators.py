@@ -10,8 +10,11 @@ import collections
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from absl import app, flags
 
 from experiments.performance.folders import command_line, publish
@@ -29,7 +32,9 @@ _SIDE = 3000
 flags.declare_key_flag("weights")
 
 
-def profile(content, picture, product, passes, threads):
+def profile(
+    content: bytes, picture: np.ndarray, product: Callable[[], object], passes: int, threads: int
+) -> tuple[dict[str, float], list[float], list[float]]:
     """Return the seconds of each operator and of the whole pass, and those of the product.
 
     Args:
@@ -62,8 +67,13 @@ def profile(content, picture, product, passes, threads):
     return dict(operators.most_common()), seconds["pass"], seconds["product"]
 
 
-def measure(weights, passes):
-    """Return the report."""
+def measure(weights: str, passes: int) -> dict[str, Any]:
+    """Return the report.
+
+    Args:
+        weights: a name of packaged weights.
+        passes: how many are measured.
+    """
     import tensorflow as tf
 
     threads = usable_cores()
@@ -89,7 +99,7 @@ def measure(weights, passes):
     }
 
 
-def main(_):
+def main(_: list[str]) -> None:
     """Measure, print, write."""
     keras_start.import_keras()
     from neid_tf.support.environment import environment

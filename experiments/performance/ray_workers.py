@@ -29,8 +29,14 @@ flags.declare_key_flag("weights")
 flags.declare_key_flag("method")
 
 
-def run(source, output, workers):
-    """Return the seconds until the first result, and pictures a second after the start."""
+def run(source: str, output: str, workers: int) -> tuple[float, float]:
+    """Return the seconds until the first result, and pictures a second after the start.
+
+    Args:
+        source: folder of pictures.
+        output: folder for the enhanced ones.
+        workers: how many.
+    """
     made = plan([source], output, on_cluster=True)
     make = functools.partial(methods.load, common.METHOD.value, threads=1)
     work = cluster.Work(make, common.WEIGHTS.value, tuple(made.storages), output, "overwrite")
@@ -43,7 +49,7 @@ def run(source, output, workers):
     return times[0], (high - low) / (times[high] - times[low])
 
 
-def main(_):
+def main(_: list[str]) -> None:
     """Measure, print, write."""
     keras_start.import_keras()
     import ray

@@ -6,7 +6,9 @@ A record that is missing, or of an older layout, is named instead.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 
@@ -15,19 +17,24 @@ HERE = Path(__file__).resolve().parent
 _FOLDER = flags.DEFINE_string("records", str(HERE), "Folder of the records.")
 
 
-def table(*rows):
+def table(*rows: Sequence[object]) -> str:
     """Return rows, the first of which are the headings, as a table in Markdown."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
-def spread(values, digits=2):
-    """Return a median and its range as text."""
+def spread(values: dict[str, float], digits: int = 2) -> str:
+    """Return a median and its range as text.
+
+    Args:
+        values: ``min``, ``median`` and ``max``.
+        digits: after the point.
+    """
     low, median, high = (f"{values[key]:.{digits}f}" for key in ("min", "median", "max"))
     return f"{median} ({low} to {high})"
 
 
-def runtimes(report):
+def runtimes(report: dict[str, Any]) -> str:
     """Return the table of forward passes and cold starts."""
     section, cold = report["runtimes"], report["cold_start"]
     rows = [("runtime", "ms", "to the product", "to TensorFlow", "difference", "whole process, s")]
@@ -40,7 +47,7 @@ def runtimes(report):
     return table(*rows)
 
 
-def training(report):
+def training(report: dict[str, Any]) -> str:
     """Return the table of pictures a second in training."""
     rates = report["training"]["images_per_second"]
     rows = [
@@ -53,14 +60,14 @@ def training(report):
     return f"{table(*rows)}\n\nThe pipeline alone: {spread(rates['pipeline'], 0)}."
 
 
-def unet(report):
+def unet(report: dict[str, Any]) -> str:
     """Return the table of neid against unet."""
     ratio = report["unet"]["ratio"]
     rest = [(name, f"{ratio[name]:.2f}") for name in ("operations", "parameters", "peak_bytes")]
     return table(("neid / unet", "ratio"), ("time", spread(ratio["time"])), *rest)
 
 
-def growth(report):
+def growth(report: dict[str, Any]) -> str:
     """Return the table of time and memory against size."""
     rows = [("runtime", "megapixels", "s", "s a megapixel", "GB added")]
     for name, sizes in report["growth"].items():
@@ -75,7 +82,7 @@ def _measured(report):
     return {name: report[name] for name in ("onnx", "tensorflow") if name in report}
 
 
-def folders(report):
+def folders(report: dict[str, Any]) -> str:
     """Return the table of folders against the model alone."""
     ways, keys = ("model", "one_after_the_other", "folder"), ("one_after_the_other", "folder")
     head = ("the model alone, pictures/s", "one after the other", "folder")
@@ -89,7 +96,7 @@ def folders(report):
     return table(*rows)
 
 
-def stages(report):
+def stages(report: dict[str, Any]) -> str:
     """Return the table of CPU time of each stage."""
     measured = _measured(report)
     names = next(iter(measured.values()))["stages"]["cpu_seconds"]
@@ -100,7 +107,7 @@ def stages(report):
     return table(*rows)
 
 
-def memory(report):
+def memory(report: dict[str, Any]) -> str:
     """Return the table of resident memory against the number of pictures."""
     measured = _measured(report)
     counts = list(next(iter(measured.values()))["resident_megabytes"])
@@ -109,7 +116,7 @@ def memory(report):
     return table(*rows, *values)
 
 
-def encoders(report):
+def encoders(report: dict[str, Any]) -> str:
     """Return the table of encoders before and now."""
     rows = [("encoder", "CPU ms a megapixel, before", "now", "bytes a pixel, before", "now")]
     for name, ways in report["encoders"].items():
@@ -119,7 +126,7 @@ def encoders(report):
     return table(*rows)
 
 
-def workers(report):
+def workers(report: dict[str, Any]) -> str:
     """Return the table of Ray's workers."""
     rows = [("workers", "pictures/s", "s to the first result")]
     for count, rate in report["pictures_per_second"].items():
@@ -127,7 +134,7 @@ def workers(report):
     return f"{table(*rows)}\n\nRatio: {spread(report['ratio_to_one_worker'])}."
 
 
-def operators(report):
+def operators(report: dict[str, Any]) -> str:
     """Return the table of where ONNX Runtime's time goes."""
     seconds = report["operator_seconds"]
     whole, ratio = sum(seconds.values()), report["to_product"]
@@ -150,7 +157,7 @@ TABLES = {
 }
 
 
-def main(_):
+def main(_: list[str]) -> None:
     """Print what is recorded."""
     for name, parts in TABLES.items():
         path = Path(_FOLDER.value) / name

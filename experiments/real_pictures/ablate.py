@@ -10,7 +10,9 @@ records.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -33,7 +35,7 @@ _RECORDS = common.define_path("tone_records", str(RECORDS), "Folder of the recor
 COLOURS = slice(3, grid.GLOBAL - 1)
 
 
-def without(*kinds):
+def without(*kinds: str) -> Callable[[dict], dict]:
     """Return a change of samples that leaves kinds out."""
     return lambda samples: {kind: found for kind, found in samples.items() if kind not in kinds}
 
@@ -58,7 +60,7 @@ def _averaged(parameters, axes):
     return keras.ops.concatenate([parameters[:, : grid.GLOBAL], flat], axis=-1)
 
 
-def same(value):
+def same(value: Any) -> Any:
     """Return what is given."""
     return value
 
@@ -85,7 +87,12 @@ ROWS = {
 
 
 def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
-    """Return the mean of uint8 H×W×3 over side×side cells, float32 in [0, 1]."""
+    """Return the mean of uint8 H×W×3 over side×side cells, float32 in [0, 1].
+
+    Args:
+        picture: uint8 H×W×3.
+        side: rows and columns of cells.
+    """
     made = area_resize(train_tone.miniature(picture)[None], side)
     return np.asarray(made)[0]
 
@@ -125,7 +132,14 @@ def held_out(data: Path) -> dict:
 
 
 def train(samples: dict, row: str, seed: int, steps: int) -> keras.Model:
-    """Train the tone of a row from fresh weights; return it."""
+    """Train the tone of a row from fresh weights; return it.
+
+    Args:
+        samples: of each kind.
+        row: one of :data:`ROWS`.
+        seed: of weights and of draws.
+        steps: of training.
+    """
     _, change, simplify = ROWS[row]
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((128, 128, 3))
@@ -159,7 +173,15 @@ def _cell(found, base, name, whole):
 
 
 def make(data: Path, folder: Path, rows: list, seeds: list, steps: int) -> None:
-    """Write the records that are not there yet."""
+    """Write the records that are not there yet.
+
+    Args:
+        data: folder of the data sets.
+        folder: for the records.
+        rows: of :data:`ROWS`.
+        seeds: of each row.
+        steps: of training.
+    """
     wanted = [(row, seed) for seed in seeds for row in rows]
     missing = [pair for pair in wanted if not (folder / "{}-{}.json".format(*pair)).is_file()]
     if not missing:

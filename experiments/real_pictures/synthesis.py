@@ -18,7 +18,12 @@ def _plane(height, width):
 
 
 def darken(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the picture with 1.5 to 5.5 stops less light, noise and a wrong white balance."""
+    """Return the picture with 1.5 to 5.5 stops less light, noise and a wrong white balance.
+
+    Args:
+        picture: well lit.
+        random: what is drawn from.
+    """
     curve = random.uniform(1.9, 2.4)
     light = picture**curve * 2.0 ** -random.uniform(1.5, 5.5)
     light = light * np.exp(random.normal(0.0, 0.07, 3))
@@ -33,7 +38,12 @@ def darken(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def lit_part(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return a soft mask, H×W×1: one side of a line, some spots, or what is bright."""
+    """Return a soft mask, H×W×1: one side of a line, some spots, or what is bright.
+
+    Args:
+        picture: the one to be lit.
+        random: what is drawn from.
+    """
     draw, (y, x) = random.random(), _plane(*picture.shape[:2])
     if draw < 0.35:
         angle = random.uniform(0, 2 * np.pi)
@@ -60,6 +70,10 @@ def night(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
     """Return a picture that is lit in part, darkened or not, and what is to be made of it.
 
     What has no light is to stay black, though noise and a black level lift it a little.
+
+    Args:
+        picture: well lit.
+        random: what is drawn from.
     """
     mask, curve = lit_part(picture, random), random.uniform(1.9, 2.4)
     target = picture * mask ** (1 / curve)
@@ -73,7 +87,12 @@ def night(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
 
 
 def coloured_light(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the picture under a lamp, mostly a warm one, on all of it or on a part."""
+    """Return the picture under a lamp, mostly a warm one, on all of it or on a part.
+
+    Args:
+        picture: under white light.
+        random: what is drawn from.
+    """
     warm = np.array([1.0, random.uniform(0.4, 0.85), random.uniform(0.06, 0.5)])
     colour = warm if random.random() < 0.7 else random.uniform(0.2, 1, 3)
     gain = (colour / colour.max()) ** (1 / 2.2)
@@ -83,7 +102,12 @@ def coloured_light(picture: np.ndarray, random: np.random.Generator) -> np.ndarr
 
 
 def keyed(picture: np.ndarray, exponent: float) -> np.ndarray:
-    """Return the picture in another key: its largest channels to a power, hues kept."""
+    """Return the picture in another key: its largest channels to a power, hues kept.
+
+    Args:
+        picture: well lit.
+        exponent: above 1 for a darker key, below for a brighter one.
+    """
     largest = np.maximum(picture.max(axis=-1, keepdims=True), 1e-4)
     return (picture * largest ** (exponent - 1.0)).astype(np.float32)
 
@@ -93,6 +117,10 @@ def dull(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, 
 
     What is left is bright or dark on purpose; the camera's picture has less chroma, mostly less
     light, and at times a veil.
+
+    Args:
+        picture: as it is to look.
+        random: what is drawn from.
     """
     if random.random() < 0.25:
         picture = keyed(picture, np.exp(random.uniform(-0.35, 0.9)))
@@ -107,7 +135,12 @@ def dull(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, 
 
 
 def flat(size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """Return a wall of one colour or gray, H×W×3, at times brighter on one side."""
+    """Return a wall of one colour or gray, H×W×3, at times brighter on one side.
+
+    Args:
+        size: height and width, in pixels.
+        random: what is drawn from.
+    """
     colour = random.uniform(0.12, 1.0, 3) if random.random() < 0.5 else random.uniform(0.12, 1.0)
     angle, (y, x) = random.uniform(0, 2 * np.pi), _plane(*size)
     slope = random.uniform(0.0, 0.3) * (random.random() < 0.5)
@@ -117,7 +150,13 @@ def flat(size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
 
 
 def compress(pixels: np.ndarray, codec: str, quality: int) -> np.ndarray:
-    """Return uint8 pixels as they come out of a codec, ``JPEG`` or ``WEBP``."""
+    """Return uint8 pixels as they come out of a codec, ``JPEG`` or ``WEBP``.
+
+    Args:
+        pixels: uint8 H×W×3, RGB.
+        codec: one of :data:`EXTENSIONS`.
+        quality: of the codec, 1 to 100.
+    """
     extension, flag = EXTENSIONS[codec]
     bgr = np.ascontiguousarray(pixels[..., ::-1])
     stored = cv2.imencode(extension, bgr, [flag, int(quality)])[1]

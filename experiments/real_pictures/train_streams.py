@@ -8,6 +8,7 @@ See :mod:`experiments.real_pictures`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -121,8 +122,13 @@ def _turned(picture, draws):
     return np.ascontiguousarray(picture[:, ::-1] if draws[2] else picture)
 
 
-def loss(y_true, y_pred):
-    """Return decibels, error at the reference's brightness, structure and chroma, one a picture."""
+def loss(y_true: Any, y_pred: Any) -> Any:
+    """Return decibels, error at the reference's brightness, structure and chroma, one a picture.
+
+    Args:
+        y_true: references, N×h×w×3 in [0, 1].
+        y_pred: the network's pictures, likewise.
+    """
     ops = keras.ops
     chroma = [p - ops.mean(p, axis=-1, keepdims=True) for p in (y_true, y_pred)]
     off = ops.mean(ops.sqrt(ops.square(chroma[0] - chroma[1]) + 1e-6), axis=(1, 2, 3))
@@ -148,7 +154,7 @@ class Streams:
         return decoded["le"], refiner(given | decoded | {"gain": gain})
 
 
-def train(network: keras.Model, batches: Batches, rate: float, save: Callable) -> None:
+def train(network: models.NEID, batches: Batches, rate: float, save: Callable) -> None:
     """Train a network's streams.
 
     Args:
@@ -193,6 +199,11 @@ def train(network: keras.Model, batches: Batches, rate: float, save: Callable) -
 
 def load(network: keras.Model, tone: str, streams: str) -> keras.Model:
     """Give a network the tone of some weights and the streams of others.
+
+    Args:
+        network: that gets them.
+        tone: weights, by name or path.
+        streams: likewise.
 
     Returns:
         A model from thumbnails N×128×128×3 to the parameters of that tone, read off one side.

@@ -8,6 +8,7 @@ See :mod:`experiments.real_pictures`.
 """
 
 import re
+from typing import Any
 
 import cv2
 import keras
@@ -98,15 +99,26 @@ def parsed_shares(entries: list[str]) -> dict[str, float]:
     return shares
 
 
-def toned(images, parameters):
-    """Return whole pictures after the tone."""
+def toned(images: Any, parameters: Any) -> Any:
+    """Return whole pictures after the tone.
+
+    Args:
+        images: N×h×w×3 in [0, 1].
+        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
+    """
     whole = keras.ops.zeros_like(parameters[:, :4]) + np.float32([[0, 0, 1, 1]])
     gain = grid.GridGain()([images, parameters, whole])
     return grid.GridTone()([images, gain, parameters])
 
 
-def loss(parameters, low, high):
-    """Return the error in decibels, that of the chroma, and how rough the grid is."""
+def loss(parameters: Any, low: Any, high: Any) -> Any:
+    """Return the error in decibels, that of the chroma, and how rough the grid is.
+
+    Args:
+        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
+        low: dark pictures, N×h×w×3 in [0, 1].
+        high: their references, likewise.
+    """
     ops, made = keras.ops, toned(low, parameters)
     error = 0.1 * ops.log(1.0 + ops.mean(ops.square(made - high), axis=(1, 2, 3)) / 1e-3)
     chroma = [picture - ops.mean(picture, axis=-1, keepdims=True) for picture in (made, high)]
@@ -120,7 +132,13 @@ def loss(parameters, low, high):
 
 
 def train(reader: keras.Model, batches: Batches, rate: float) -> None:
-    """Train a model from thumbnails to parameters; it has its weights' moving average then."""
+    """Train a model from thumbnails to parameters; it has its weights' moving average then.
+
+    Args:
+        reader: from thumbnails N×128×128×3 to parameters.
+        batches: what it learns from, one epoch.
+        rate: the learning rate at its highest.
+    """
     import tensorflow as tf
 
     schedule = keras.optimizers.schedules.CosineDecay(

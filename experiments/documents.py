@@ -128,15 +128,26 @@ def _growth():
     return _table(*rows)
 
 
+def memory_of_a_pixel(megapixels: list[float], peaks: list[int]) -> tuple[float, float]:
+    """Return the bytes that a pixel takes, and those that any picture takes.
+
+    Args:
+        megapixels: sizes of pictures.
+        peaks: the peak memory of each, in bytes.
+    """
+    each = (peaks[-1] - peaks[0]) / (megapixels[-1] - megapixels[0]) / 1e6
+    return each, peaks[-1] - each * megapixels[-1] * 1e6
+
+
 def _memory():
     """Return the table of the peak memory of whole processes, and what a pixel takes of it."""
     report = _record("performance/memory.json")
     rows = [("picture", *(f"{size:g} megapixels, GB" for size in report["megapixels"]))]
-    rows[0] = (*rows[0], "bytes a pixel")
+    rows[0] = (*rows[0], "bytes a pixel", "beside them, GB")
     for kind, peaks in report["peak_bytes"].items():
-        pixels = (report["megapixels"][-1] - report["megapixels"][0]) * 1e6
+        each, constant = memory_of_a_pixel(report["megapixels"], peaks)
         cells = [f"{peak / 1e9:.2f}" for peak in peaks]
-        rows.append((kind, *cells, f"{(peaks[-1] - peaks[0]) / pixels:.0f}"))
+        rows.append((kind, *cells, f"{each:.0f}", f"{constant / 1e9:.1f}"))
     return _table(*rows)
 
 

@@ -24,15 +24,17 @@ KINDS = {
 }
 """The kinds of pictures: suffix, type of samples, and whether there is an alpha channel."""
 # The peak of a child is what the system tells when it has ended.
-_MEASURE = (
-    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
-    "stdout=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-)
+_MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
+"""
 
 _COMMAND = "python -m experiments.performance.memory"
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
-_SIZES = flags.DEFINE_list("sizes", ["6", "24"], "Sizes of the pictures, in megapixels.")
+_SIZES = flags.DEFINE_list("sizes", ["8", "32", "100"], "Sizes of the pictures, in megapixels.")
 _WEIGHTS = flags.DEFINE_string("weights", "neid_s", "The weights, which change the constant part.")
 
 
@@ -63,7 +65,7 @@ def peak(path: Path, weights: str) -> int:
     options = [f"--output={path.parent / 'out'}", "--overwrite", f"--weights={weights}"]
     command = [sys.executable, "-c", _MEASURE, *enhance, *options]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return 1024 * int(done.stdout)
+    return int(done.stdout)
 
 
 def main(_: list[str]) -> None:

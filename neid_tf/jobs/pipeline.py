@@ -204,10 +204,13 @@ class _FilePipeline:
             )
         else:
             # What is not needed any more is not kept: the file while the picture is computed,
-            # the decoded pixels while it is encoded.
+            # the decoded pixels and the enhanced ones without their alpha while it is encoded.
             del data
             picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
-            content = pictures.encode(job.target, picture, *dataclasses.astuple(self.coding))
+            coding = dataclasses.astuple(self.coding)
+            stored = pictures.as_stored(job.target, picture, *coding)
+            del picture
+            content = pictures.encode_stored(job.target, stored)
         self.files.write(job, content)
         return notes
 

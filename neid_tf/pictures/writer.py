@@ -63,10 +63,38 @@ def encode(
         picture: what to encode.
         metadata, jpeg_quality: as for :func:`write`.
     """
+    return encode_stored(path, as_stored(path, picture, metadata, jpeg_quality))
+
+
+def as_stored(
+    path: str | os.PathLike[str],
+    picture: Picture,
+    metadata: str = "keep",
+    jpeg_quality: int = JPEG_QUALITY,
+) -> tuple[str, Raster]:
+    """Do the first half of :func:`encode`: the picture itself is not needed any more then.
+
+    Args:
+        path, picture, metadata, jpeg_quality: as for :func:`encode`.
+
+    Returns:
+        The name of the format, and the samples as they lie in it.
+    """
     with errors_named(path, PictureError), library_warnings_silenced:
         name = _format_of_suffix(path, picture.format)
         raster = to_raster(picture, FORMATS[name], metadata == "keep")
-        raster = dataclasses.replace(raster, quality=jpeg_quality)
+        return name, dataclasses.replace(raster, quality=jpeg_quality)
+
+
+def encode_stored(path: str | os.PathLike[str], stored: tuple[str, Raster]) -> bytes:
+    """Do the second half of :func:`encode`.
+
+    Args:
+        path: for messages.
+        stored: what :func:`as_stored` returned.
+    """
+    name, raster = stored
+    with errors_named(path, PictureError), library_warnings_silenced:
         return _encoded(name, FORMATS[name].encode, raster)
 
 

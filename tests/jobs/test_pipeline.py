@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -60,6 +61,31 @@ def enhance_pictures(jobs, function, **options):
 
 def invert(pixels):
     return 255 - pixels
+
+
+def test_nothing_is_kept_while_a_picture_is_encoded(tmp_path, monkeypatch):
+    """The samples with their alpha are a copy, and all that is needed then."""
+    pixels = darkened(picture(20, 30))
+    there = pictures.Picture(pixels, alpha=np.full(pixels.shape[:2], 200, np.uint8))
+    pictures.write(tmp_path / "a.png", there)
+    made, kept, encode = [], [], pictures.encode_stored
+
+    def function(pixels):
+        enhanced = invert(pixels)
+        made.extend(map(weakref.ref, (pixels, enhanced)))
+        return enhanced
+
+    def encode_stored(path, stored):
+        kept.extend(array() is not None for array in made)
+        return encode(path, stored)
+
+    monkeypatch.setattr(pictures, "encode_stored", encode_stored)
+    [outcome] = enhance_pictures(jobs_of(["a.png"], tmp_path), function)
+    assert outcome.error is None
+    assert kept == [False, False]
+    written = pictures.read(tmp_path / "out" / "a.png")
+    np.testing.assert_array_equal(written.pixels, 255 - pixels)
+    assert (written.alpha == 200).all()
 
 
 def test_order_and_errors_of_every_stage(tmp_path):

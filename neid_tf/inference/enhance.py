@@ -140,9 +140,8 @@ class Enhancement:
         return enhanced
 
     def _full_size(self, image):
-        """Return the picture that a network which refines is given, 1×H×W×3 of even sides."""
-        refined = self.model.refines and halves(self.model, self.scale)
-        return pad_to_even(image)[None] if refined else None
+        """Return the picture that a network which refines is given, 1×H×W×3."""
+        return image[None] if self.model.refines and halves(self.model, self.scale) else None
 
     def _finish_into(self, enhanced, image, output):
         check_finite(output)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from neid_tf.pixels.resample import pad_to_even
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 
@@ -111,12 +112,13 @@ class Network(abc.ABC):
 
         Args:
             batch: as for a call, of one picture.
-            picture: as for a call.
+            picture: as for a call; the last row or column that an odd side lacks is made up for.
             context: what :meth:`whole_context` returned; None for what is read off the batch.
 
         Yields:
             The rows and columns of the output that a piece fills, two slices, and the piece.
         """
+        picture = None if picture is None else pad_to_even(picture)
         yield slice(None), slice(None), self.run_with_context(batch, context or {}, None, picture)
 
     def on_one_core(self) -> Network:

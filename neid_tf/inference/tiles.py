@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neid_tf.inference.network import Context, Network, as_network
-from neid_tf.pixels.resample import area_reduce
+from neid_tf.pixels.resample import area_reduce, pad_to_even
 
 TILE = 512
 """Side of a tile in pixels of the network's input, without its margin."""
@@ -93,7 +93,10 @@ class Tiled(Network):
         (top, bottom), (left, right) = outer
         box = [top / size[0], left / size[1], (bottom - top) / size[0], (right - left) / size[1]]
         if picture is not None:
-            picture = picture[:, top * scale : bottom * scale, left * scale : right * scale]
+            # Of a tile alone: a large picture is not copied whole.
+            picture = pad_to_even(
+                picture[:, top * scale : bottom * scale, left * scale : right * scale]
+            )
         tile = np.ascontiguousarray(batch[:, top:bottom, left:right])
         result = self.network.run_with_context(tile, context, np.float32([box]), picture)
         inner = [

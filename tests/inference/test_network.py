@@ -145,6 +145,13 @@ def test_networks_are_given_box_and_full_size_picture():
         expected = expected[2 * round(top) :, 2 * round(left) : 2 * round(left + width)]
         np.testing.assert_array_equal(call.picture[0], expected)
     calls.clear()
+    tall = darkened(picture(75, 46))
+    Enhancement(Tiled(Noting(double), tile=16))(tall)
+    # Of a picture of odd sides, only the tiles at its end are copies.
+    shared = [np.shares_memory(call.picture, tall) for call in calls]
+    assert shared == [call.box[0, 0] + call.box[0, 2] < 1.0 for call in calls]
+    assert True in shared
+    calls.clear()
     Enhancement(Noting(double), scale=2)(image)
     assert calls[0].picture is None
     Enhancer(Noting(double))([Frame(image, 0, 1, 0.0)])

@@ -6,8 +6,8 @@
 Writes neid_tf/models/weights/NAME.npz (half precision), NAME.onnx beside it (the same weights, for
 ONNX Runtime) and experiments/quality/NAME.json, the report of the scores. The scores are those of
 the packaged file, by the path that users take; or, where the packaged weights were trained on the
-held-out scenes too in the end, those of --scored, the weights before that. With --onnx_only only
-NAME.onnx is written anew.
+held-out scenes too in the end, those of --scored, the weights before that, or with --keep_scores
+those that the packaged file's card told. With --onnx_only only NAME.onnx is written anew.
 """
 
 import json
@@ -31,6 +31,12 @@ from neid_tf.support.environment import environment
 _SCORED = flags.DEFINE_string(
     "scored", "", "The weights to score, if the packaged ones have seen the held-out scenes."
 )
+_KEEP_SCORES = flags.DEFINE_bool(
+    "keep_scores",
+    False,
+    "Keep the scores of the packaged file, from which training went on, on the held-out scenes "
+    "too.",
+)
 _ONNX_ONLY = flags.DEFINE_bool("onnx_only", False, "Write NAME.onnx of the packaged NAME.npz.")
 HOME = Path(__file__).resolve().parent.parent
 
@@ -44,20 +50,15 @@ def package(data: str, weights: str, name: str, scored: str = "") -> dict[str, A
         name: that the package gives them.
         scored: weights to score in their place; empty for those themselves.
     """
-    target = HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
+    target = _target(name)
     model = pretrained.load_pretrained(weights)
     made_with = environment()  # before the new file is there: of the commit, not of a change to it
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
     held = held_out.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
     report = reports.evaluate(held, methods.load("neid", scored or str(target)))
-    card = {
-        "training": training,
-        "command": training["command"],
-        "validation": report["mean"] | {"pictures": len(held), "list": "lol_validation.txt"},
-        "parameters": _complete(model).count_params(),
-        "operations_per_600x400_picture": operations(model),
-    }
+    validation = report["mean"] | {"pictures": len(held), "list": "lol_validation.txt"}
+    card = _card(model, training, validation)
     if scored:
         before = pretrained.card(scored)
         card["validation"]["of"] = "the weights that training went on from, on all pairs"
@@ -73,9 +74,45 @@ def package(data: str, weights: str, name: str, scored: str = "") -> dict[str, A
         + (f" --scored={scored}" if scored else "")
         + f" --output={name}"
     )
+    _write_report(name, report)
+    return report
+
+
+def package_further(weights: str, name: str) -> dict[str, Any]:
+    """Save weights that went on from the packaged ones; scores are those from before that.
+
+    Args:
+        weights: the file to package.
+        name: that the package gives them.
+    """
+    target, path = _target(name), HOME / "experiments" / "quality" / f"{name}.json"
+    model, before = pretrained.load_pretrained(weights), pretrained.card(str(target))
+    card = _card(model, model.card.get("training", model.card), before["validation"])
+    card["validation"] |= {"of": "the weights that training went on from, on all pairs"}
+    card["before"] = before.get("training", before)
+    pretrained.save(model, target, card)
+    report = json.loads(path.read_text("utf-8")) | {"card": card}
+    _write_report(name, report)
+    return report
+
+
+def _target(name):
+    return HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
+
+
+def _card(model, training, validation):
+    return {
+        "training": training,
+        "command": training["command"],
+        "validation": dict(validation),
+        "parameters": _complete(model).count_params(),
+        "operations_per_600x400_picture": operations(model),
+    }
+
+
+def _write_report(name, report):
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     files.write_whole(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
-    return report
 
 
 def _complete(model):
@@ -97,7 +134,7 @@ def operations(model: models.NEID) -> int:
 
 def package_onnx(name: str) -> export.Comparison:
     """Write the ONNX file of packaged weights; a halved weight is a halved weight in both."""
-    target = HOME / "neid_tf" / "models" / "weights" / f"{name}.npz"
+    target = _target(name)
     model = pretrained.load_pretrained(str(target))
     return export.to_onnx(model, target.with_suffix(".onnx"), overwrite=True, compact=True)
 
@@ -109,7 +146,10 @@ def main(arguments: list[str]) -> None:
         print(package_onnx(common.required(common.OUTPUT)))
         return
     name = common.required(common.OUTPUT)
-    report = package(common.DATA.value, common.WEIGHTS.value, name, _SCORED.value)
+    if _KEEP_SCORES.value:
+        report = package_further(common.WEIGHTS.value, name)
+    else:
+        report = package(common.DATA.value, common.WEIGHTS.value, name, _SCORED.value)
     package_onnx(name)
     print(json.dumps(report["card"]["validation"], indent=2))
 

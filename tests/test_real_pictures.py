@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.real_pictures import ablate, pool, synthesis, train_streams, train_tone
+from experiments.real_pictures import ablate, mix, pool, synthesis, train_streams, train_tone
 from neid_tf import pictures
 from neid_tf.models import grid
 
@@ -203,3 +203,17 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     assert "no colour matrices" in changed
     monkeypatch.setattr(ablate, "collect", lambda data: pytest.fail("made again"))
     ablate.make(tmp_path, tmp_path, ["whole"], [3], steps=1)
+
+
+def test_weights_of_two_stages_are_mixed():
+    from neid_tf import models
+    from neid_tf.support.errors import NeidError
+
+    fields = {"refinement": 4, "mirrored": False}
+    first, second = (models.build("neid_grid", filters=4, **fields) for _ in range(2))
+    kernels = [net.get_layer("le_head").get_weights()[0] for net in (first, second)]
+    mix.mix(first, second, 0.25)
+    mixed = first.get_layer("le_head").get_weights()[0]
+    np.testing.assert_allclose(mixed, 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-6)
+    with pytest.raises(NeidError, match="different networks"):
+        mix.mix(first, models.build("neid_grid", filters=8, **fields), 0.5)

@@ -2,7 +2,7 @@
 
     python -m experiments.real_pictures.train_streams --data=DIR --from_weights=tone.npz
         --output=all.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
-        [--training_steps=N] [--highest_rate=R] [--draws_seed=N]
+        [--training_steps=N] [--highest_rate=R] [--kind_shares=night=0.2] [--draws_seed=N]
 
 See :mod:`experiments.real_pictures`.
 """
@@ -17,7 +17,7 @@ from absl import flags
 from experiments import run
 from experiments.real_pictures import synthesis
 from experiments.real_pictures.pool import Draws, collect
-from experiments.real_pictures.train_tone import miniature
+from experiments.real_pictures.train_tone import miniature, parsed_shares
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.models import grid, pretrained
@@ -47,12 +47,15 @@ class Batches(keras.utils.PyDataset):
         read: function from thumbnails N×128×128×3 to the tone's parameters.
         shape: pictures in a batch, side of a crop, number of batches.
         seed: of the draws.
+        shares: of the kinds.
     """
 
-    def __init__(self, samples: dict, read, shape: tuple, seed: int) -> None:
+    def __init__(
+        self, samples: dict, read: Callable, shape: tuple, seed: int, shares: dict = SHARES
+    ) -> None:
         super().__init__()
         self.count, self.crop, self.steps = shape
-        self.draws = Draws(samples, SHARES, np.random.default_rng(seed))
+        self.draws = Draws(samples, shares, np.random.default_rng(seed))
         self.random = self.draws.random
         self.parameters = {
             kind: [read(area_resize(miniature(s.low)[None], 128))[0] for s in found]
@@ -219,7 +222,7 @@ def load(network: keras.Model, tone: str, streams: str) -> keras.Model:
 def main(arguments: list) -> None:
     """Train and write the weights of the whole network."""
     del arguments
-    from experiments.real_pictures.train_tone import _ALL, _INIT, _RATE, _SEED, _STEPS
+    from experiments.real_pictures.train_tone import _ALL, _INIT, _RATE, _SEED, _SHARES, _STEPS
 
     keras.utils.set_random_seed(_SEED.value)
     fields = {
@@ -231,7 +234,9 @@ def main(arguments: list) -> None:
         network = models.build("neid_grid", **fields)
     reader = load(network, _INIT.value, _STREAMS.value or _INIT.value)
     samples = collect(common.required(common.DATA), _ALL.value)
-    batches = Batches(samples, reader.predict_on_batch, (8, _CROP.value, _STEPS.value), _SEED.value)
+    shares = SHARES | parsed_shares(_SHARES.value or [])
+    shape = (8, _CROP.value, _STEPS.value)
+    batches = Batches(samples, reader.predict_on_batch, shape, _SEED.value, shares)
     card = {"command": " ".join(common.command_line("train_streams")), "environment": environment()}
     refined, output = models.as_part(network, "refined"), common.required(common.OUTPUT)
     train(network, batches, _RATE.value, lambda: pretrained.save(refined, output, card))

@@ -88,7 +88,9 @@ def _for_real_pictures(name: str, summary: str, **fields: Any) -> Preset:
 
 
 PRESETS = (
-    _for_real_pictures("neid", "the default: the best result, indoors and out", filters=32),
+    _for_real_pictures(
+        "neid", "the default: the best result, indoors and out", filters=32, refinement=64
+    ),
     _for_real_pictures("neid_s", "the fastest", filters=16, refinement=16, mirrored=False),
 )
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import darkened, picture, write
@@ -29,6 +30,17 @@ def name(page):
 
 def test_tables_are_what_the_records_say():
     assert [name(page) for page in documents.drifted()] == []
+
+
+def test_the_memory_of_a_picture_grows_with_its_pixels_alone():
+    """What the page says of a pixel, from the smallest and the largest, holds in between."""
+    report = documents._record("performance/memory.json")
+    sizes = report["megapixels"]
+    assert max(sizes) >= 100
+    for peaks in report["peak_bytes"].values():
+        each, constant = documents.memory_of_a_pixel(sizes, peaks)
+        expected = [constant + each * 1e6 * size for size in sizes]
+        np.testing.assert_allclose(peaks, expected, rtol=0.1)
 
 
 def test_a_table_that_drifts_is_found_and_filled(tmp_path, monkeypatch):

@@ -4,9 +4,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PAPER = (
-    "https://arxiv.org/search/?searchtype=title&query=Bridge+the+Vision+Gap+from+Field+to+Command"
-)
+PAPER = "https://arxiv.org/abs/2101.08039"
 # How the restarts of workers are limited changes with Ray 2.64.
 EXTRAS = {
     "demo": ["gradio>=6"],

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from neid_tf.commands import main as program
+from neid_tf.support.machine import usable_cores
 
 # Flags that are defined while a test has saved them are gone, for good, once it restores them.
 for command in program.COMMANDS:
@@ -24,6 +25,21 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Run one test more beside each other than there are cores: some mostly wait."""
+    return usable_cores() + 1 if config.option.numprocesses == "auto" else None
+
+
+LONG = ("tests/test_distribution.py", "tests/models/test_backends.py")
+"""Files whose single tests are the longest: at the end they would run while the other cores rest."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def picture(height, width, seed=0):

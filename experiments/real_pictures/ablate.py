@@ -1,6 +1,6 @@
 """What each part of the tone for real pictures, and of what it learns from, brings, over two seeds.
 
-    python -m experiments.real_pictures.ablate [--data=DIR] [--rows=whole,no_brackets]
+    python -m experiments.real_pictures.ablate [--data=DIR] [--ablation_rows=whole,no_brackets]
         [--ablation_seeds=0,1] [--training_steps=800]
 
 Prints the table of the records in experiments/real_pictures/ablation/. With --data it first makes
@@ -28,7 +28,7 @@ from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
 
-_ROWS = flags.DEFINE_list("rows", None, "The rows to make records of; all if left out.")
+_ROWS = flags.DEFINE_list("ablation_rows", None, "The rows to make records of; all if left out.")
 _SEEDS = flags.DEFINE_list("ablation_seeds", ["0", "1"], "The seeds of each row.")
 RECORDS = Path(__file__).resolve().parent / "ablation"
 _RECORDS = common.define_path("tone_records", str(RECORDS), "Folder of the records.")
@@ -193,8 +193,8 @@ def make(data: Path, folder: Path, rows: list, seeds: list, steps: int) -> None:
             "row": row,
             "seed": seed,
             "steps": steps,
-            "command": f"python -m experiments.real_pictures.ablate --data=DIR --rows={row} "
-            f"--ablation_seeds={seed} --training_steps={steps}",
+            "command": "python -m experiments.real_pictures.ablate --data=DIR "
+            f"--ablation_rows={row} --ablation_seeds={seed} --training_steps={steps}",
             "environment": environment(),
             "sets": {name: score(reader, pictures) for name, pictures in scored.items()},
         }

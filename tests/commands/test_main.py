@@ -1,13 +1,11 @@
 """How errors, signals and strange streams end the program."""
 
-import importlib
+import importlib.metadata
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -122,9 +120,8 @@ if os.environ["MOMENT"] == "its end":
 )
 def test_an_interruption_at_any_moment_of_the_start_is_one_line(moment, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTING, "utf-8")
-    shared = runpy.run_path(str(Path(__file__).parents[2] / "setup_common.py"))["metadata"]()
-    [entry] = shared["entry_points"]["console_scripts"]
-    module, function = entry.removeprefix("neid = ").split(":")
+    [entry, *_] = importlib.metadata.entry_points(group="console_scripts", name="neid")
+    module, function = entry.module, entry.attr
     # As in the file that an installation writes.
     wrapper = f"import sys\nfrom {module} import {function}\nsys.exit({function}())"
     dark = write(tmp_path / "dark.png", darkened(picture(24, 36)))

@@ -34,7 +34,7 @@ def pytest_xdist_auto_num_workers(config):
 
 
 LONG = ("tests/test_distribution.py", "tests/models/test_backends.py")
-"""Files whose single tests are the longest: at the end they would run while the other cores rest."""
+"""Files whose single tests are the longest: at the end, other cores would rest meanwhile."""
 
 
 def pytest_collection_modifyitems(items):

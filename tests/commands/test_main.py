@@ -104,6 +104,7 @@ class Finder:
         if name == os.environ["MOMENT"]:
             interrupt()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # As at a terminal, whoever started us.
 sys.meta_path.insert(0, Finder())
 if os.environ["MOMENT"] == "its end":
     atexit.register(interrupt)

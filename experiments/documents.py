@@ -28,7 +28,8 @@ _CHECK = flags.DEFINE_bool("check", False, "Change nothing; fail where a page is
 
 def pages() -> list[Path]:
     """Return the pages that may have tables."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    quality = RECORDS / "quality" / "README.md"
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), quality]
 
 
 def filled(text: str) -> str:
@@ -151,7 +152,14 @@ def _memory():
     return _table(*rows)
 
 
+def _ablation():
+    from experiments.real_pictures import ablate
+
+    return ablate.table()
+
+
 TABLES = {
+    "ablation": _ablation,
     "commands": _commands,
     "cross_data": cross_data.table,
     "formats": _formats,

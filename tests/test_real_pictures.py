@@ -162,6 +162,9 @@ def test_tone_and_streams_may_come_from_different_weights(tmp_path):
     ):
         expected = source.get_layer(name).get_weights()[0]
         np.testing.assert_allclose(model.get_layer(name).get_weights()[0], expected, atol=1e-4)
+    fresh = network.get_layer("le_head").get_weights()[0]
+    train_streams.load(network, "", "")
+    np.testing.assert_array_equal(network.get_layer("le_head").get_weights()[0], fresh)
 
 
 def test_a_row_of_the_ablation_leaves_out_what_it_says(samples):

@@ -205,7 +205,7 @@ def load(network: keras.Model, tone: str, streams: str) -> keras.Model:
 
     Args:
         network: that gets them.
-        tone: weights, by name or path.
+        tone: weights, by name or path; empty for the network's own.
         streams: likewise.
 
     Returns:
@@ -213,8 +213,9 @@ def load(network: keras.Model, tone: str, streams: str) -> keras.Model:
     """
     thumbnail = keras.Input((128, 128, 3))
     reader = keras.Model(thumbnail, grid.grid_parameters(thumbnail))
-    models.load_matching(pretrained.load_pretrained(streams), network)
-    models.load_matching(pretrained.load_pretrained(tone), reader)
+    if streams:
+        models.load_matching(pretrained.load_pretrained(streams), network)
+    models.load_matching(pretrained.load_pretrained(tone) if tone else network, reader)
     models.load_matching(reader, network)  # whatever tone the streams learned under
     return reader
 

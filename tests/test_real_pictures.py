@@ -1,5 +1,9 @@
 """The training for real pictures: what it draws, how it turns, and one tiny run of each part."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -208,13 +212,23 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ablate.make(tmp_path, tmp_path, ["whole"], [3], steps=1)
 
 
-def test_weights_of_two_stages_are_mixed():
+def test_weights_of_two_stages_are_mixed(tmp_path):
     from neid_tf import models
+    from neid_tf.models import pretrained
     from neid_tf.support.errors import NeidError
 
     fields = {"refinement": 4, "mirrored": False}
     first, second = (models.build("neid_grid", filters=4, **fields) for _ in range(2))
     kernels = [net.get_layer("le_head").get_weights()[0] for net in (first, second)]
+    paths = [tmp_path / name for name in ("first.npz", "second.npz", "mixed.npz")]
+    for net, path in zip((first, second), paths, strict=False):
+        pretrained.save(models.as_part(net, "refined"), str(path), {})
+    command = [sys.executable, "-m", "experiments.real_pictures.mix", "--second_share=0.25"]
+    names = ("from_weights", "from_streams", "output")
+    command += [f"--{name}={path}" for name, path in zip(names, paths, strict=True)]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+    mixed = pretrained.load_pretrained(str(paths[2])).get_layer("le_head").get_weights()[0]
+    np.testing.assert_allclose(mixed, 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-4)
     mix.mix(first, second, 0.25)
     mixed = first.get_layer("le_head").get_weights()[0]
     np.testing.assert_allclose(mixed, 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-6)

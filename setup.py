@@ -26,6 +26,7 @@ setup(
             "pytest-xdist>=3.6",
             "rasterio>=1.4",
             "ruff>=0.8",
+            *common["EXTRAS"]["serve"],
         ],
         "export": [
             "onnx>=1.17",

@@ -14,6 +14,12 @@ EXTRAS = {
     "onnx": ["onnxruntime>=1.20"],
     "plot": ["matplotlib>=3.9"],
     "ray": ["ray[data]>=2.49,<2.64"],
+    "serve": [
+        "fastapi>=0.115",
+        "prometheus-client>=0.20",
+        "python-multipart>=0.0.18",
+        "uvicorn>=0.30",
+    ],
     "video": ["av>=17.1"],
 }
 """The extras of both distributions."""

@@ -13,6 +13,8 @@ documents = pytest.importorskip("experiments.documents")
 ROOT = Path(__file__).parents[1]
 PAGES = documents.pages()
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+LASTING = ("serve",)
+"""Commands that end when they are told to; their tests run their examples."""
 EXTRAS = {"--engine=ray": "ray", "--format=onnx": "tf2onnx", "--format=litert": "ai_edge_litert"}
 LIGHTER = {
     "train": [
@@ -75,6 +77,10 @@ def examples(page):
     return [line for line in lines if line.startswith("neid ")]
 
 
+def lasts(line):
+    return shlex.split(line)[1] in LASTING
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch, pairs_folder):
     """A folder with what the examples take: photos, pairs, and a recipe."""
@@ -88,7 +94,7 @@ def place(tmp_path, monkeypatch, pairs_folder):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_examples_of_a_page_run(page, place, neid):
-    for line in examples(page):
+    for line in (line for line in examples(page) if not lasts(line)):
         for flag, library in EXTRAS.items():
             if flag in line:
                 pytest.importorskip(library)

@@ -39,7 +39,7 @@ FLOORS = (
     ("inference",),
     ("training", "export", "demo", "video"),
     ("jobs",),
-    ("benchmarks",),
+    ("benchmarks", "service"),
     ("commands",),
 )
 """The folders of the package; each imports from those before its line, and from itself."""

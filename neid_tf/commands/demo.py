@@ -11,7 +11,6 @@ Exit codes: 0 ended by the user; 1 failed; 2 wrong usage.
 """
 
 import contextlib
-import ipaddress
 import os
 import signal
 import tempfile
@@ -20,35 +19,21 @@ from pathlib import Path
 from absl import flags
 
 from neid_tf import demo
-from neid_tf.commands import common
+from neid_tf.commands import common, listening
 from neid_tf.inference import methods, tiles
 from neid_tf.models import pretrained
+from neid_tf.support import hosts
 
 _SAMPLES_OF_A_CHECKOUT = Path("data/samples/low")
 
-_HOST = flags.DEFINE_string(
-    "host",
-    "127.0.0.1",
-    "Address to listen on. With another than 127.0.0.1, whoever reaches this machine can use "
-    "the page: it asks for no password.",
-)
-_PORT = flags.DEFINE_integer("port", 7860, "Port to listen on.", lower_bound=1, upper_bound=65535)
-_NAMES = flags.DEFINE_list(
-    "names",
-    [],
-    "Names that the page may be asked for, beside this machine's own, as where a proxy serves it. "
-    "Requests under another name, and those that pages of other sites send, are refused.",
-)
-_MAX_UPLOAD = flags.DEFINE_integer(
-    "max_upload", demo.MAX_UPLOAD, "The largest upload taken, in MiB.", lower_bound=1
-)
+_PORT = 7860
 _SAMPLES = common.define_path(
     "samples",
     None,
     f"Folder of pictures that the page offers as samples; without it {_SAMPLES_OF_A_CHECKOUT}, "
     "if there is such a folder below the current one.",
 )
-common.declare(__name__, common.MAX_PIXELS, common.WEIGHTS)
+common.declare(__name__, common.MAX_PIXELS, common.WEIGHTS, *listening.FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -68,7 +53,7 @@ def main(arguments: list[str]) -> None:
         # From here on an interruption is how the command ends.
         with contextlib.suppress(KeyboardInterrupt):
             print(f"{address} (Ctrl-C ends)", flush=True)
-            if not _is_loopback(_HOST.value):
+            if not hosts.is_loopback(listening.HOST.value):
                 print("whoever reaches this machine can use the page", flush=True)
             page.block_thread()
 
@@ -90,12 +75,12 @@ def _require_gradio():
 
 
 def _launch(page):
-    host, port = _HOST.value, _PORT.value
+    host, port = listening.HOST.value, listening.PORT.value or _PORT
+    max_upload = listening.MAX_UPLOAD.value or demo.MAX_UPLOAD
     try:
-        return demo.launch(page, host, port, _MAX_UPLOAD.value, _NAMES.value)
+        return demo.launch(page, host, port, max_upload, listening.NAMES.value)
     except OSError as error:
-        reason = "the port is taken, or the address is not of this machine"
-        raise common.Failure(f"cannot listen on --host={host} --port={port}: {reason}") from error
+        raise listening.taken(error, port) from error
 
 
 def _sample_pictures():
@@ -114,10 +99,3 @@ def _network(weights):
 def _weights():
     """Return the names that the page offers: those of the flag, then the package's."""
     return tuple(dict.fromkeys((common.WEIGHTS.value, *pretrained.names())))
-
-
-def _is_loopback(host):
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"

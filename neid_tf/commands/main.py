@@ -21,6 +21,7 @@ COMMANDS = {
     "benchmark": "measure speed, as ratios within one run",
     "compare": "draw one figure of a picture by several methods",
     "demo": "serve a web page that enhances what is dropped on it",
+    "serve": "enhance the pictures that are sent over HTTP",
 }
 QUIET_COMMANDS = {"enhance", "evaluate", "compare", "export"}
 """Those of which only our own words are shown. The others run for long, or measure."""

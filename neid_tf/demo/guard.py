@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import sys
 import types
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from urllib.parse import urlsplit
 
-_HEADER = "latin-1"
+from neid_tf.support import hosts
+
 _LONGEST = 200
 
 
 class Guard:
     """ASGI middleware that refuses foreign hosts and origins, and survives its clients' mistakes.
 
-    A page of another site could otherwise reach this server through the browser of somebody who
-    visits that site: by a request across sites (its Origin is foreign), or under a name that was
-    made to mean this machine (its Host is foreign).
+    See :func:`neid_tf.support.hosts.refusal`.
 
     Args:
         app: the application behind it.
-        hosts: names that the page may be asked for, beside addresses and names of this machine.
+        names: that the page may be asked for, beside addresses and names of this machine.
     """
 
-    def __init__(self, app: Callable, hosts: Collection[str] = ()) -> None:
-        self.app, self.hosts = app, own_names() | {host.lower() for host in hosts}
+    def __init__(self, app: Callable, names: Collection[str] = ()) -> None:
+        self.app, self.names = app, hosts.own_names() | {name.lower() for name in names}
 
     async def __call__(
         self, scope: MutableMapping, receive: Callable, send: Callable[[dict], Awaitable[None]]
@@ -34,24 +30,10 @@ class Guard:
         """Answer a request, or hand it on."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        elif reason := self._refusal(dict(scope["headers"])):
+        elif reason := hosts.refusal(dict(scope["headers"]), self.names):
             await _answer(send, 403, reason)
         else:
             await self._handed_on(scope, receive, send)
-
-    def _refusal(self, headers):
-        """Return why a request is refused, or an empty text."""
-        host = headers.get(b"host", b"").decode(_HEADER)
-        if not self._is_own(host):
-            return "this page is not served under that name"
-        origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin.decode(_HEADER)).netloc.lower() != host.lower():
-            return "pages of other sites may not use this one"
-        return ""
-
-    def _is_own(self, host):
-        name = hostname(host)
-        return name in self.hosts or is_address(name)
 
     async def _handed_on(self, scope, receive, send):
         """Let the application answer; what it raises becomes an answer and a line in the log."""
@@ -68,28 +50,6 @@ class Guard:
             tell(error)
             if not begun:
                 await _answer(send, 400, "the request could not be understood")
-
-
-def own_names() -> set[str]:
-    """Return the names of this machine, lower case."""
-    return {"localhost", socket.gethostname().lower()}
-
-
-def hostname(host: str) -> str:
-    """Return the name or address in a Host header, lower case, without the port."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
-
-
-def is_address(name: str) -> bool:
-    """Tell whether a name is an IP address: nobody can make one mean another machine."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 async def _answer(send, status, text):

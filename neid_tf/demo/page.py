@@ -275,7 +275,7 @@ def launch(
         footer_links=[],
         prevent_thread_lock=True,
         quiet=True,
-        app_kwargs={"middleware": [Middleware(Guard, hosts=(host, *names))]},
+        app_kwargs={"middleware": [Middleware(Guard, names=(host, *names))]},
         **dict.fromkeys(off, False),
     )
     return page.local_url

@@ -29,17 +29,25 @@ EXTRAS = {
     "ai_edge_litert": "litert",
     "ai_edge_quantizer": "export",
     "av": "video",
+    "fastapi": "serve",
     "gradio": "demo",
     "matplotlib": "plot",
     "onnx": "export",
     "onnxruntime": "onnx",
     "pillow_heif": "heif",
     "pillow_jxl": "jxl",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
     "ray": "ray",
+    "starlette": "serve",
     "tf2onnx": "export",
+    "uvicorn": "serve",
 }
 """Modules, and the extra of the install that brings them."""
-_EXPORT = "tensorflow keras onnx onnxruntime tf2onnx ai-edge-litert ai-edge-quantizer"
+_TOGETHER = {
+    "export": "tensorflow keras onnx onnxruntime tf2onnx ai-edge-litert ai-edge-quantizer",
+    "serve": "fastapi prometheus-client python-multipart uvicorn",
+}
 
 
 class MissingLibraryError(NeidError):
@@ -148,7 +156,7 @@ def _packages_of(extra, installed):
     """Return the packages of an extra as pip takes them."""
     if installed is None or extra not in _extras_of(installed):
         alone = next((name for name, of in EXTRAS.items() if of == extra), extra)
-        return _EXPORT if extra == "export" else PACKAGES.get(alone, alone.replace("_", "-"))
+        return _TOGETHER.get(extra) or PACKAGES.get(alone, alone.replace("_", "-"))
     requirements = (line.partition(";") for line in installed.requires or ())
     marked = [what.strip() for what, _, marker in requirements if _is_for(extra, marker)]
     return " ".join(map(_quoted, marked))

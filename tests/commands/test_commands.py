@@ -344,7 +344,9 @@ def test_help_is_complete(neid, command):
     code, out, _ = neid(command, "--help")
     assert code == 0
     assert f"neid {command}" in out
-    assert {"train": "--workdir", "demo": "--host"}.get(command, "--output") in out
+    assert {"train": "--workdir", "demo": "--host", "serve": "--host"}.get(
+        command, "--output"
+    ) in out
 
 
 def test_help_of_train_lists_every_flag(neid):

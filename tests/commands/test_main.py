@@ -185,6 +185,7 @@ def test_paths_of_all_flags_may_begin_at_home(monkeypatch, tmp_path):
         "benchmark": ("output", "plot", "tiled_picture"),
         "export": ("output", "representative"),
         "demo": ("samples",),
+        "serve": ("api_keys", "weights"),
         "evaluate": ("data", "output", "save", "outputs", "only"),
         "train": ("data", "workdir", "validation", "init"),
     }.items():

@@ -241,7 +241,9 @@ def test_the_hint_of_a_checkout_names_it(tmp_path, monkeypatch):
     assert install_in(install_command("av")) == expected
 
 
-@pytest.mark.parametrize(("command", "extra"), [("demo", "demo"), ("export", "export")])
+@pytest.mark.parametrize(
+    ("command", "extra"), [("demo", "demo"), ("export", "export"), ("serve", "serve")]
+)
 def test_help_prints_the_same_hint(command, extra, capsys):
     from neid_tf.commands import main
 

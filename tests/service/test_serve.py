@@ -1,0 +1,263 @@
+"""``neid serve``, asked as its clients ask."""
+
+import json
+import os
+import shlex
+import signal
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neid_tf import pictures
+from tests.conftest import darkened, picture
+from tests.service.serving import Server, form, stopped
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+pytest.importorskip("prometheus_client")
+pytest.importorskip("onnxruntime")
+
+TIMEOUT = 3.0
+LIMITS = ("--workers=1", "--max_queue=2", f"--timeout={TIMEOUT}", "--max_upload=1")
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A service with one worker, whose limits are small."""
+    server = Server(*LIMITS, "--max_pixels=10000")
+    yield server
+    assert server.stop() == 0
+    assert server.log[-1]["event"] == "ended"
+    assert [line for line in server.log if line["event"] == "no JSON"] == []
+
+
+def content(height=24, width=32, suffix=".png", **fields):
+    """Return the file of a dark picture."""
+    pixels = darkened(picture(height, width))
+    return pictures.encode(f"a{suffix}", pictures.Picture(pixels, **fields))
+
+
+def pixels(data):
+    return pictures.decode("a", data).pixels
+
+
+PNG = content()
+
+
+def test_a_picture_comes_back_as_neid_enhance_makes_it(server, neid, tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "a dark room"
+    jpeg = content(suffix=".jpg", exif=b"Exif\0\0" + exif.tobytes()[6:])
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    made = tmp_path / "b.jpg"
+    options = ("--strength=0.75", "--scale=2", "--weights=neid_s")
+    assert neid("enhance", tmp_path / "a.jpg", f"--output={made}", *options)[0] == 0
+    status, headers, data = server.ask("/v1/enhance?strength=0.75&scale=2", jpeg)
+    assert (status, headers["content-type"]) == (200, "image/jpeg")
+    expected = pictures.decode("b", made.read_bytes())
+    got = pictures.decode("b", data)
+    np.testing.assert_allclose(got.pixels.astype(int), expected.pixels, atol=2)
+    assert got.exif == expected.exif
+    assert b"a dark room" in got.exif
+
+
+def test_a_form_is_as_good_as_a_body(server):
+    body, kind = form(PNG, strength="0.5", format="tiff")
+    status, headers, made = server.ask(body=body, content_type=kind)
+    assert (status, headers["content-type"]) == (200, "image/tiff")
+    np.testing.assert_array_equal(
+        pixels(made), pixels(server.ask("/v1/enhance?strength=0.5", PNG)[2])
+    )
+
+
+def test_sixteen_bits_and_odd_sizes_come_back(server):
+    deep = darkened(picture(1, 1)).astype(np.uint16) * 257
+    status, _, made = server.ask(body=pictures.encode("a.png", pictures.Picture(deep)))
+    assert (status, pixels(made).dtype, pixels(made).shape) == (200, np.uint16, (1, 1, 3))
+
+
+def test_what_cannot_be_kept_is_told(server, tmp_path):
+    frames = [Image.fromarray(darkened(picture(20, 24, seed))) for seed in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=50)
+    moving = (tmp_path / "a.gif").read_bytes()
+    status, headers, made = server.ask(body=moving)
+    assert (status, headers["content-type"]) == (200, "image/png")
+    assert pictures.decode("a", made).pages == 3
+    assert "x-neid-note" not in headers
+    status, headers, _ = server.ask("/v1/enhance?format=jpeg", moving)
+    assert headers["x-neid-note"] == "2 of its frames are left out: JPEG holds none"
+
+
+def test_the_type_that_a_client_claims_does_not_matter(server):
+    for kind in ("application/json", "text/html; charset=utf-16", "multipart", "x" * 500):
+        assert server.ask(body=PNG, content_type=kind)[0] == 200
+
+
+CUT = PNG[: len(PNG) // 2]
+REFUSED = [
+    ("/v1/enhance", b"", 400, "empty"),
+    ("/v1/enhance", b"no picture", 415, "not a picture of a known format"),
+    ("/v1/enhance", CUT, 422, "PNG"),
+    ("/v1/enhance?scale=3", PNG, 422, "scale is one of 1, 2, not '3'"),
+    ("/v1/enhance?strength=nan", PNG, 422, "strength is a number from 0 to 8, not 'nan'"),
+    ("/v1/enhance?strength=9", PNG, 422, "strength is a number from 0 to 8, not '9'"),
+    ("/v1/enhance?weights=/etc/passwd", PNG, 422, "weights is one of neid_s, neid"),
+    ("/v1/enhance?format=gif", PNG, 422, "format is one of jpg"),
+    ("/v1/enhance?scael=2", PNG, 422, "no parameter 'scael'"),
+    ("/v1/enhance?scale=1&scale=2", PNG, 422, "scale is given twice"),
+    ("/v1/enhance?url=http://localhost/a.png", b"", 400, "empty"),
+    ("/v1/enhance", None, 405, "Method Not Allowed"),
+    ("/v1/nothing", None, 404, "Not Found"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "reason"), REFUSED)
+def test_what_cannot_be_done_is_refused_by_name(server, path, body, status, reason):
+    got, headers, told = server.ask(path, body)
+    told = json.loads(told)
+    assert (got, told["status"]) == (status, status)
+    assert reason in told["error"]
+    assert told["request_id"] == headers["x-request-id"]
+
+
+def test_forms_that_are_not_sound(server):
+    body, kind = form(None, scale="1")
+    assert server.ask(body=body, content_type=kind)[0] == 400
+    assert server.ask(body=b"--y\r\nnonsense", content_type=kind)[0] == 400
+    assert server.ask(body=b"--x", content_type="multipart/form-data")[0] == 400
+    many = form(PNG, **{f"field{n}": "1" for n in range(20)})[0]
+    assert server.ask(body=many, content_type=kind)[0] == 400
+    assert server.ask(body=form(PNG, scale="1" * 2000)[0], content_type=kind)[0] == 400
+
+
+def test_large_bodies_are_refused_announced_or_not(server):
+    head = b"POST /v1/enhance HTTP/1.1\r\nHost: localhost\r\n"
+    line = server.raw(head, b"Content-Length: 999999999999\r\nExpect: 100-continue\r\n\r\n")
+    assert line.startswith(b"HTTP/1.1 413")
+    assert server.ask(body=bytes(2 * 2**20))[0] == 413  # All of it is sent before the answer.
+    chunk = b"%x\r\n" % 2**18 + bytes(2**18) + b"\r\n"
+    chunked = [head, b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 6, b"0\r\n\r\n"]
+    assert server.raw(*chunked).startswith(b"HTTP/1.1 413")
+    body, kind = form(bytes(2**20))
+    assert server.ask(body=body, content_type=kind)[0] == 413
+
+
+def test_pictures_with_too_many_pixels_are_refused(server):
+    status, _, told = server.ask(body=content(101, 100))
+    assert status == 413
+    assert "100x101 is 10100 pixels, over the limit of 10000" in json.loads(told)["error"]
+    assert server.ask(body=bomb(30_000, 30_000))[0] == 413
+
+
+def bomb(width, height):
+    """Return a PNG that announces many pixels, all of which are there."""
+
+    def chunk(name, data):
+        crc = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+
+    packer = zlib.compressobj(9)
+    rows = packer.compress(bytes(2**20)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def test_the_number_of_a_request_is_the_clients_or_ours(server):
+    assert server.ask("/healthz", x_request_id="order-17.b")[1]["x-request-id"] == "order-17.b"
+    made = server.ask("/healthz", x_request_id='"a b"')[1]["x-request-id"]
+    assert len(made) == 16
+    server.ask(body=PNG, x_request_id="a-picture")
+    [entry] = server.entries("request", id="a-picture")
+    assert (entry["path"], entry["status"], entry["pixels"]) == ("/v1/enhance", 200, 24 * 32)
+    assert (entry["weights"], entry["worker"], entry["bytes"]) == ("neid_s", 1, len(PNG))
+
+
+def test_what_else_is_there(server):
+    models = json.loads(server.ask("/v1/models")[2])
+    assert models["default"] == "neid_s"
+    assert [model["name"] for model in models["models"]] == ["neid_s", "neid"]
+    assert server.ask("/readyz")[0] == 200
+    page = server.ask("/docs")[2].decode()
+    for word in ("/v1/enhance", "strength", "429"):
+        assert word in page
+    assert "//" not in page  # It loads nothing from elsewhere.
+    described = json.loads(server.ask("/openapi.json")[2])
+    names = [row["name"] for row in described["paths"]["/v1/enhance"]["post"]["parameters"]]
+    assert names == ["scale", "strength", "weights", "format"]
+
+
+def test_a_line_that_is_full_sends_away_and_a_dead_worker_is_replaced(server):
+    lost = server.measure("neid_workers_lost")
+    with stopped(server.worker):
+        at_work, *waiting = [server.begin(PNG) for _ in range(3)]
+        server.wait_for("neid_waiting", 2)
+        assert server.measure("neid_workers_busy") == 1
+        status, headers, _ = server.ask(body=PNG)
+        assert (status, int(headers["retry-after"]) >= 1) == (429, True)
+        waiting.pop().give_up()
+        server.wait_for("neid_waiting", 1)  # Nobody waits for it any more.
+        os.kill(server.worker, signal.SIGKILL)
+        status, told = at_work.answer()
+        assert (status, "died" in json.loads(told)["error"]) == (503, True)
+    assert waiting[0].answer()[0] == 200
+    assert server.measure("neid_workers_lost") == lost + 1
+    assert server.ask(body=PNG)[0] == 200
+
+
+def test_a_picture_that_takes_too_long_is_given_up(server):
+    before = server.worker
+    with stopped(before):
+        at_work = server.begin(PNG)
+        server.wait_for("neid_workers_busy", 1)
+        waiting = server.begin(PNG)
+        assert at_work.answer()[0] == 504
+        # Either it was too late for this one too, or the new worker did it.
+        assert waiting.answer()[0] in (200, 503)
+    server.entries("worker lost")
+    assert server.ask(body=PNG)[0] == 200
+    assert server.worker != before
+
+
+def test_a_body_that_does_not_come_is_given_up(server):
+    head = b"POST /v1/enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    assert server.raw(head, PNG[:50]).startswith(b"HTTP/1.1 408")
+
+
+def test_a_second_server_on_its_port_says_so(server, neid):
+    code, _, err = neid("serve", "--weights=neid_s", f"--port={server.port}")
+    assert code == 1
+    assert err.startswith(f"neid: serve: cannot listen on --host=127.0.0.1 --port={server.port}")
+
+
+def test_what_has_begun_is_finished_when_it_ends():
+    server = Server("--workers=1")
+    try:
+        with stopped(server.worker):
+            begun = [server.begin(PNG) for _ in range(2)]
+            server.wait_for("neid_waiting", 1)
+            server.process.send_signal(signal.SIGTERM)
+            server.entries("ending")
+        assert [one.answer()[0] for one in begun] == [200, 200]
+        assert server.process.wait(30) == 0
+    finally:
+        server.stop(signal.SIGKILL)
+
+
+def test_the_examples_of_the_page(server, tmp_path):
+    """What ``docs/serve.md`` says to type, with the port of the tests."""
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
+    (tmp_path / "dark.jpg").write_bytes(content(suffix=".jpg"))
+    lines = [line for line in page.splitlines() if line.startswith("curl ") and "KEY" not in line]
+    for line in lines:
+        line = line.replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+        subprocess.run([*shlex.split(line), "--fail", "--silent"], cwd=tmp_path, check=True)
+    sizes = {path.name: pictures.read(path).pixels.shape for path in tmp_path.iterdir()}
+    expected = {name: (24, 32, 3) for name in ("dark.jpg", "bright.jpg", "bright.png")}
+    assert sizes == expected | {"large.jpg": (48, 64, 3)}

@@ -45,6 +45,21 @@ DEBUG = flags.DEFINE_bool(
     "debug", False, "Show where in the program an error came from: the traceback, on stderr."
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace outputs that exist already.")
+EXISTING = flags.DEFINE_enum(
+    "existing",
+    None,
+    ["fail", "skip", "overwrite"],
+    "What becomes of outputs that exist already. fail: the input is named as failed; skip: they "
+    "are left as they are, and counted; overwrite: they are replaced. (default: fail; skip with "
+    "--engine=ray)",
+)
+QUALITY = flags.DEFINE_integer(
+    "quality",
+    None,
+    "Quality of what is encoded with loss; less makes smaller files.",
+    lower_bound=1,
+    upper_bound=100,
+)
 
 
 class Failure(NeidError):
@@ -66,6 +81,22 @@ def required(holder: flags.FlagHolder) -> Any:
     if holder.value in (None, "", []):
         raise flags.ValidationError(f"--{holder.name} is missing")
     return holder.value
+
+
+def existing(default: str = "fail") -> str:
+    """Return what becomes of outputs that exist: see :data:`neid_tf.jobs.transfer.EXISTING`.
+
+    Args:
+        default: where no flag says it.
+
+    Raises:
+        absl.flags.ValidationError: where two flags say different things.
+    """
+    if OVERWRITE.value:
+        if EXISTING.value not in (None, "overwrite"):
+            raise flags.ValidationError(f"--overwrite and --existing={EXISTING.value} differ")
+        return "overwrite"
+    return EXISTING.value or default
 
 
 def define_fields(config_class: type, optional: bool = False) -> dict[str, flags.FlagHolder]:
@@ -144,16 +175,19 @@ def from_flags(config_class: type, holders: Mapping[str, flags.FlagHolder]) -> A
 __all__ = [
     "DATA",
     "DEBUG",
+    "EXISTING",
     "MAX_PIXELS",
     "METHOD",
     "OUTPUT",
     "OVERWRITE",
+    "QUALITY",
     "WEIGHTS",
     "Failure",
     "command_line",
     "declare",
     "define_fields",
     "define_path",
+    "existing",
     "expanded",
     "from_flags",
     "required",

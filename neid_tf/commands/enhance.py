@@ -6,8 +6,9 @@ INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP; 8 or 16 bit, TIFF also of f
 (with the extra 'video'), a folder, which means all pictures and videos below it, or a pattern in
 quotes such as 'photos/**/*.jpg'. GIF, AVIF and, with the extras 'heif' and 'jxl', HEIC and
 JPEG XL are read too, and written as PNG. All pages of a TIFF and all frames of an animation are
-done. PATH is a folder, which gets files of the same names and formats; where there is one input
-file, it may be the name of the file to write, whose suffix says the format.
+done. What neid pack made small gets the size that it had before. PATH is a folder, which gets
+files of the same names and formats; where there is one input file, it may be the name of the
+file to write, whose suffix says the format.
 
   neid enhance dark.jpg --output=bright.png
   neid enhance photos --output=photos-bright --existing=skip
@@ -25,7 +26,6 @@ Exit codes: 0 all done; 1 some input failed (each is named on stderr with its re
 rest is done); 2 wrong usage.
 """
 
-import contextlib
 import functools
 import math
 import os
@@ -42,14 +42,14 @@ from neid_tf.jobs import local
 from neid_tf.jobs import plan as planning
 from neid_tf.jobs.pipeline import Coding
 from neid_tf.jobs.storage import is_address
-from neid_tf.jobs.transfer import EXISTING, Transfer
+from neid_tf.jobs.transfer import Transfer
 
 _SCALE = flags.DEFINE_enum(
     "scale",
-    "1",
+    None,
     ["1", "2"],
     "1: the output has the size of the input. 2: twice its width and height, for pictures that "
-    "were made small to be sent.",
+    "were made small to be sent. (default: 1; for pictures of neid pack the size that they had)",
 )
 _STRENGTH = flags.DEFINE_float(
     "strength",
@@ -82,14 +82,6 @@ _SUFFIX = flags.DEFINE_string(
     "Text behind the name of each output, before its extension: with _bright, a.png becomes "
     "a_bright.png.",
 )
-_EXISTING = flags.DEFINE_enum(
-    "existing",
-    None,
-    list(EXISTING),
-    "What becomes of outputs that exist already. fail: the input is named as failed; skip: they "
-    "are left as they are, and counted; overwrite: they are replaced. (default: fail; skip with "
-    "--engine=ray)",
-)
 _METADATA = flags.DEFINE_enum(
     "metadata",
     "keep",
@@ -108,9 +100,8 @@ _JPEG_QUALITY = flags.DEFINE_integer(
 _ENGINE = flags.DEFINE_enum(
     "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
 )
-common.declare(
-    __name__, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE, common.WEIGHTS, common.METHOD
-)
+common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
+common.declare(__name__, common.WEIGHTS, common.METHOD)
 common.declare(__name__, *on_ray.FLAGS)
 
 
@@ -127,27 +118,19 @@ def main(inputs: list[str]) -> int:
     if on_cluster:
         return _on_ray(inputs, output)
     plan = planning.plan(inputs, output, _SUFFIX.value)
-    _existing()
+    common.existing()
     _tile()
     tally = Tally(output, plan)
     if plan.jobs:
-        methods.check(common.METHOD.value, common.WEIGHTS.value, int(_SCALE.value), _RUNTIME.value)
+        methods.check(common.METHOD.value, common.WEIGHTS.value, _scale(), _RUNTIME.value)
         _enhance_all(plan, tally)
     return tally.close()
 
 
-def _existing() -> str:
-    """Return what becomes of outputs that exist."""
-    if common.OVERWRITE.value:
-        if _EXISTING.value not in (None, "overwrite"):
-            raise flags.ValidationError(f"--overwrite and --existing={_EXISTING.value} differ")
-        return "overwrite"
-    return _EXISTING.value or ("skip" if _ENGINE.value == "ray" else "fail")
-
-
 def _on_ray(inputs, output):
-    scale, runtime, weights = int(_SCALE.value), _RUNTIME.value, common.WEIGHTS.value
-    options = {"existing": _existing(), "max_pixels": _max_pixels(), "coding": _coding()}
+    scale, runtime, weights = _scale(), _RUNTIME.value, common.WEIGHTS.value
+    options = {"existing": common.existing("skip"), "max_pixels": _max_pixels()}
+    options["coding"] = _coding()
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     methods.check(common.METHOD.value, weights, scale, runtime)
     plan = on_ray.plan(inputs, output, _SUFFIX.value)
@@ -159,7 +142,7 @@ def _maker():
     return functools.partial(
         methods.load,
         common.METHOD.value,
-        scale=int(_SCALE.value),
+        scale=_scale(),
         strength=_STRENGTH.value,
         tile=_tile(),
         runtime=_RUNTIME.value,
@@ -169,6 +152,10 @@ def _maker():
 def _function():
     """Return the function from pixels to enhanced pixels that the flags ask for."""
     return _maker()(common.WEIGHTS.value)
+
+
+def _scale():
+    return int(_SCALE.value or 1)
 
 
 def _tile():
@@ -184,13 +171,13 @@ def _max_pixels():
 
 
 def _coding():
-    return Coding(_METADATA.value, _JPEG_QUALITY.value)
+    return Coding(_METADATA.value, _JPEG_QUALITY.value, unpack=_SCALE.value is None)
 
 
 def _enhance_clip(job):
     """Enhance a video under a progress bar of its own; return its summary."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
-    options = {"scale": int(_SCALE.value), "strength": _STRENGTH.value}
+    options = {"scale": _scale(), "strength": _STRENGTH.value}
     options["max_pixels"] = _max_pixels()
     name = terminal.printable(os.path.basename(job.source))
     with tqdm(unit="frame", desc=name, disable=not sys.stderr.isatty()) as bar:
@@ -203,14 +190,7 @@ def _enhance_clip(job):
 
 
 def _enhance_all(plan, tally):
-    """Do the jobs under a progress bar; take note of each."""
-    transfer = Transfer(tuple(plan.storages), existing=_existing())
+    """Do the jobs; take note of each."""
+    transfer = Transfer(tuple(plan.storages), existing=common.existing())
     how = (transfer, _function, _enhance_clip, _max_pixels(), _coding())
-    outcomes = local.enhance(plan.jobs, *how)
-    hidden = len(plan.jobs) < 2 or not sys.stderr.isatty()
-    with (
-        contextlib.closing(outcomes),
-        tqdm(outcomes, total=len(plan.jobs), unit="picture", disable=hidden) as bar,
-    ):
-        for outcome in bar:
-            tally.note(outcome)
+    tally.note_all(local.enhance(plan.jobs, *how))

@@ -15,6 +15,7 @@ from neid_tf.support.version import __version__
 
 COMMANDS = {
     "enhance": "brighten pictures, videos and folders of them",
+    "pack": "make pictures small for a narrow link, for neid enhance at its other end",
     "train": "train a model on pairs of pictures",
     "evaluate": "score a model on pairs of pictures",
     "export": "write a model for other runtimes",
@@ -23,7 +24,7 @@ COMMANDS = {
     "demo": "serve a web page that enhances what is dropped on it",
     "serve": "enhance the pictures that are sent over HTTP",
 }
-QUIET_COMMANDS = {"enhance", "evaluate", "compare", "export"}
+QUIET_COMMANDS = {"enhance", "pack", "evaluate", "compare", "export"}
 """Those of which only our own words are shown. The others run for long, or measure."""
 OK, FAILED, USAGE = 0, 1, 2
 HELP = ("-h", "--help", "-help")

@@ -1,7 +1,12 @@
 """What a command over many files tells of each, and of all."""
 
 import collections
+import contextlib
+import sys
 import traceback
+from collections.abc import Iterator
+
+from tqdm import tqdm
 
 from neid_tf.commands import common, terminal
 from neid_tf.jobs.outcome import Outcome
@@ -43,6 +48,21 @@ class Tally:
         else:
             self.counts["written"] += 1
         return bool(error) and not isinstance(error, Skipped)
+
+    def note_all(self, outcomes: Iterator[Outcome]) -> None:
+        """Take what becomes of the plan's jobs, under a progress bar.
+
+        Args:
+            outcomes: a generator, which is closed.
+        """
+        total = len(self.plan.jobs)
+        hidden = total < 2 or not sys.stderr.isatty()
+        with (
+            contextlib.closing(outcomes),
+            tqdm(outcomes, total=total, unit="picture", disable=hidden) as bar,
+        ):
+            for outcome in bar:
+                self.note(outcome)
 
     def close(self) -> int:
         """Tell the sums; return the exit code."""

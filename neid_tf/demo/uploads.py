@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf import pictures
-from neid_tf.inference.enhance import enhance
+from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.network import Network, as_network
+from neid_tf.inference.unpack import steps_for
 from neid_tf.pixels.samples import over_white, to_type
 from neid_tf.support.errors import NeidError
 
@@ -139,8 +140,8 @@ class Enhancer:
         if name not in self.weights:
             raise NeidError(f"no weights {name!r}; there are {', '.join(self.weights)}")
         picture = pictures.read(path, self.max_pixels)
-        options = {"scale": settings.scale, "strength": settings.strength}
-        pixels = enhance(picture.pixels, self.network(name), **options)
+        steps = Enhancement(self.network(name), settings.scale, settings.strength)
+        pixels = steps_for(steps, picture.packing)(picture.pixels)
         stem = f"{Path(path).stem}_neid{settings.suffix}"
         return self._write(Path(path).name, number, picture, picture.with_pixels(pixels), stem)
 

@@ -26,8 +26,9 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
 
     Returns:
         A picture of the kind that was given: gray stays gray, and alpha is kept, at the new
-        size. A path gives an array, H×W×3, or H×W×4 where the file has alpha. A Pillow picture of
-        another mode (palette, CMYK) gives RGB or RGBA.
+        size. A path gives an array, H×W×3, or H×W×4 where the file has alpha; that of a packed
+        file the size from before it was packed. A Pillow picture of another mode (palette, CMYK)
+        gives RGB or RGBA.
 
     Raises:
         NeidError: for anything else.
@@ -35,8 +36,12 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
     """
     if isinstance(image, (str, os.PathLike)):
         from neid_tf import pictures
+        from neid_tf.inference.enhance import in_steps
+        from neid_tf.inference.unpack import Unpacking
 
         picture = pictures.read(image)
+        if picture.packing:
+            function = Unpacking(in_steps(function), picture.packing)
         return _joined(picture.with_pixels(function(picture.pixels)), gray=False)
     if _is_pillow(image):
         from PIL import Image

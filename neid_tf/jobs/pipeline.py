@@ -15,6 +15,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.inference.enhance import Enhancement, in_steps
+from neid_tf.inference.unpack import size_of_result, steps_for
 from neid_tf.jobs.outcome import Outcome, named
 from neid_tf.jobs.plan import Job
 from neid_tf.support.machine import usable_cores
@@ -53,23 +54,26 @@ class Coding:
     Attributes:
         metadata: one of :data:`neid_tf.pictures.METADATA`.
         jpeg_quality: 1 to 100.
+        unpack: whether packed pictures get the size that they had before.
     """
 
     metadata: str = "keep"
     jpeg_quality: int = 95
+    unpack: bool = True
 
-    def check(self, job: Job, picture: pictures.Picture, scale: int) -> tuple[str, ...]:
+    def check(
+        self, job: Job, picture: pictures.Picture, height: int, width: int
+    ) -> tuple[str, ...]:
         """Return notes on what is lost, before anything is computed.
 
         Args:
             job: names the target.
             picture: as it was read.
-            scale: how many times as wide and high the target is.
+            height, width: of the target, in pixels.
 
         Raises:
             PictureError: where the target can't hold so large a picture.
         """
-        height, width = (side * scale for side in picture.pixels.shape[:2])
         pictures.check_target(job.target, height, width, picture.format)
         return picture.notes + pictures.left_out(job.target, picture, self.metadata)
 
@@ -196,7 +200,9 @@ class _FilePipeline:
         """Do a job; return notes on what could not be kept."""
         data = content.pop()  # So that the pool, which keeps the arguments, does not keep it.
         picture = pictures.decode(job.source, data, self.max_pixels)
-        notes = self.coding.check(job, picture, getattr(self.steps, "scale", 1))
+        steps = steps_for(self.steps, picture.packing, self.coding.unpack)
+        size = size_of_result(steps, *picture.pixels.shape[:2])
+        notes = self.coding.check(job, picture, *size)
         if picture.pages > 1 and pictures.holds_all(job.target, picture):
             del picture
             content = pictures.encode_all(
@@ -206,8 +212,8 @@ class _FilePipeline:
             # What is not needed any more is not kept: the file while the picture is computed,
             # the decoded pixels and the enhanced ones without their alpha while it is encoded.
             del data
-            picture = picture.with_pixels(self._enhanced(picture.pixels, pixels))
-            coding = dataclasses.astuple(self.coding)
+            picture = picture.with_pixels(self._enhanced(picture, pixels))
+            coding = self.coding.metadata, self.coding.jpeg_quality
             stored = pictures.as_stored(job.target, picture, *coding)
             del picture
             content = pictures.encode_stored(job.target, stored)
@@ -220,7 +226,7 @@ class _FilePipeline:
         for page in pictures.decode_all(job.source, data, self.max_pixels):
             enhance = enhance or self._frame_enhancer(page)
             try:
-                yield page.with_pixels(self._enhanced(page.pixels, pixels, enhance, time))
+                yield page.with_pixels(self._enhanced(page, pixels, enhance, time))
             except Exception as error:
                 raise named(job, error) from error
             time += page.extras.duration
@@ -232,13 +238,14 @@ class _FilePipeline:
             return Enhancer(self.steps.model, self.steps.scale, self.steps.strength)
         return None
 
-    def _enhanced(self, image, pixels: int, enhancer=None, time: float = 0.0):
+    def _enhanced(self, picture: pictures.Picture, pixels: int, enhancer=None, time: float = 0.0):
+        image, how = picture.pixels, (picture.packing, self.coding.unpack)
         if enhancer:
             with self._compute_slot(pixels):
                 return enhancer([Frame(image, 0, 0, time)])[0]
-        batch = self.steps.prepare(image)
+        batch = steps_for(self.steps, *how).prepare(image)
         with self._compute_slot(pixels) as steps:
-            return steps.compute(image, batch)
+            return steps_for(steps, *how).compute(image, batch)
 
     @functools.cached_property
     def on_one_core(self) -> Any:

@@ -62,7 +62,11 @@ class Plan:
 
 
 def plan(
-    inputs: list[str], output: str | os.PathLike, suffix: str = "", on_cluster: bool = False
+    inputs: list[str],
+    output: str | os.PathLike,
+    suffix: str = "",
+    on_cluster: bool = False,
+    extensions: tuple[str, ...] = (),
 ) -> Plan:
     """Decide what is read and written.
 
@@ -72,6 +76,8 @@ def plan(
         output: a folder, or a file where the only input is a file.
         suffix: text put behind each name, before its extension.
         on_cluster: the output must be a folder, and videos can't be done.
+        extensions: what the names of outputs may end in, lower case, the usual one first; empty
+            for what their sources' do.
 
     Raises:
         UsageError: where several inputs would go to one file, or the output's suffix is of no
@@ -95,21 +101,22 @@ def plan(
         files = _without_outputs(result, output, suffix, made.left_out)
         made.left_out += result.left_out
         made.jobs += [Job(path, str(below), number) for path, below in files]
+    known = frozenset(extensions) or pictures.WRITABLE | video.WRITABLE
     if on_cluster:
         _check_folder(output)
         made.jobs = _without_videos(made)
-    elif _is_one_file(output, [result for _, result in results]):
+    elif _is_one_file(output, [result for _, result in results], known):
         made.jobs = [dataclasses.replace(job, target=output) for job in made.jobs]
         return made
-    _set_targets(made, output, suffix)
+    _set_targets(made, output, suffix, extensions[0] if extensions else "")
     return made
 
 
-def _set_targets(made: Plan, output: str, suffix: str) -> None:
+def _set_targets(made: Plan, output: str, suffix: str, extension: str) -> None:
     """Turn the paths below the output that jobs have into what is written."""
     taken, kept = {}, []
     for job in made.jobs:
-        below = target_name(PurePath(job.target), suffix)
+        below = target_name(PurePath(job.target), suffix, extension)
         if WINDOWS and not is_address(output) and not files.windows_takes(below):
             made.failures.append((job.source, f"no file of Windows can be called {below}"))
             continue
@@ -123,15 +130,16 @@ def _set_targets(made: Plan, output: str, suffix: str) -> None:
     made.jobs = kept
 
 
-def target_name(name: PurePath, suffix: str) -> PurePath:
+def target_name(name: PurePath, suffix: str, extension: str = "") -> PurePath:
     """Return what a file below the output is called.
 
     Args:
         name: path of its source below the input.
         suffix: text put behind the name, before the extension.
+        extension: what comes last; empty for what the source's format is written as.
     """
     is_video = name.suffix.lower() in video.SUFFIXES
-    extension = (video if is_video else pictures).written_suffix(name)
+    extension = extension or (video if is_video else pictures).written_suffix(name)
     return name.with_name(f"{name.stem}{suffix}{extension}")
 
 
@@ -147,7 +155,7 @@ def _check_folder(output: str) -> None:
         raise UsageError(f"{output} is one file: with Ray, name a folder")
 
 
-def _is_one_file(output: str, results: list[Found]) -> bool:
+def _is_one_file(output: str, results: list[Found], known: frozenset[str]) -> bool:
     """Tell whether the output is the name of a file, for the only input.
 
     Raises:
@@ -156,7 +164,6 @@ def _is_one_file(output: str, results: list[Found]) -> bool:
     path = PurePath(output)
     if os.path.isdir(output) or output.endswith(("/", os.sep)):
         return False
-    known = pictures.WRITABLE | video.WRITABLE
     is_named = path.suffix.lower() in known or os.path.lexists(output)
     one = len(results) == 1 and len(results[0].files) < 2 and not results[0].is_folder
     if is_named and not one:

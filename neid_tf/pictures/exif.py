@@ -17,7 +17,8 @@ from neid_tf.pixels.samples import to_type
 EXIF_HEADER = b"Exif\0\0"
 ORIENTATION = 0x0112
 _WIDTH_TAGS, _HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
-_EXIF_DIRECTORY = 0x8769
+_EXIF_DIRECTORY, _PLACE_DIRECTORY = 0x8769, 0x8825
+_MAKER_NOTES = 0x927C
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
 _THUMBNAIL_SIDE = 160
@@ -172,3 +173,21 @@ def _small_jpeg(pixels: np.ndarray, room: int) -> tuple[bytes, tuple[int, int]]:
         if file.tell() <= room:
             return file.getvalue(), image.size
     return b"", image.size
+
+
+def compact(exif: bytes | None) -> bytes | None:
+    """Return an EXIF block with its header, without thumbnail and maker's notes.
+
+    Args:
+        exif: what :func:`settle_exif` gave, or None.
+
+    Returns:
+        None where there is none, or nothing is left of it.
+    """
+    if not exif:
+        return None
+    entries = Image.Exif()
+    entries.load(exif)
+    entries.get_ifd(_EXIF_DIRECTORY).pop(_MAKER_NOTES, None)
+    entries.get_ifd(_PLACE_DIRECTORY)
+    return entries.tobytes() if len(entries) else None

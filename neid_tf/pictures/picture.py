@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from neid_tf.pictures import exif as exif_blocks
-from neid_tf.pictures import geo, hidden, metadata, xmp
+from neid_tf.pictures import geo, hidden, metadata, packing, xmp
 from neid_tf.pictures.formats import FORMATS, Format
 from neid_tf.pictures.png import TEXT_CHUNKS
 from neid_tf.pictures.raster import Extras, Raster, resize_alpha, resize_mask
@@ -39,6 +39,7 @@ class Picture:
         valid: H×W, False where the file holds no picture (GeoTIFF's nodata), or None.
         pages: how many pages or frames the file has, of which this is one.
         notes: what of the file was left out, a line each.
+        packing: how the file was packed, or None; its pixels are uint16 then, without the curve.
 
     Raises:
         ValueError: if pixels, alpha, bands or valid have another shape or type.
@@ -56,6 +57,7 @@ class Picture:
     valid: np.ndarray | None = None
     pages: int = 1
     notes: tuple[str, ...] = ()
+    packing: packing.Packing | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
@@ -115,11 +117,12 @@ def from_raster(raster: Raster, name: str) -> Picture:
     samples, bands, valid = (
         turned(array) for array in (raster.samples, raster.bands, raster.valid)
     )
+    extras, packed, told = _unpacked(raster.extras, *samples.shape[:2])
     gray = samples.shape[-1] < 3
     # Parts of the samples, not copies; but the alpha outlives the colours.
     colours = samples[..., : 1 if gray else 3]
     alpha = samples[..., -1].copy() if samples.shape[-1] in (2, 4) else None
-    icc, notes = metadata.matching_icc(raster.icc, gray), list(raster.notes)
+    icc, notes = metadata.matching_icc(raster.icc, gray), [*raster.notes, *told]
     if raster.exif and not exif:
         notes.append("its EXIF block, which is broken, is left out")
     if raster.icc and not icc:
@@ -128,6 +131,9 @@ def from_raster(raster: Raster, name: str) -> Picture:
     if seen is not None:
         colours = hidden.fill(colours, seen)
         bands = bands if bands is None else hidden.fill(bands, seen)
+    if packed:
+        colours = packed.curve.undone(colours)
+        alpha, bands = (a if a is None else to_type(a, np.uint16) for a in (alpha, bands))
     return Picture(
         pixels=np.repeat(colours, 3, axis=-1) if gray else colours,
         alpha=alpha,
@@ -136,12 +142,23 @@ def from_raster(raster: Raster, name: str) -> Picture:
         exif=exif,
         icc=icc,
         lossless=raster.lossless,
-        extras=_turned_extras(raster.extras, orientation),
+        extras=_turned_extras(extras, orientation),
         bands=bands,
         valid=valid,
         pages=raster.pages,
         notes=tuple(notes),
+        packing=packed,
     )
+
+
+def _unpacked(
+    extras: Extras, height: int, width: int
+) -> tuple[Extras, packing.Packing | None, tuple[str, ...]]:
+    """Return extras that do not tell of a packing any more, the packing, and notes on it."""
+    rest, packed, notes = packing.taken_out(extras.xmp)
+    if packed:
+        packed, notes = packed.fitted(height, width)
+    return dataclasses.replace(extras, xmp=rest), packed, notes
 
 
 def _turned_extras(extras: Extras, orientation: int) -> Extras:

@@ -11,6 +11,7 @@ from PIL import AvifImagePlugin, GifImagePlugin, Image, ImageFile
 
 from neid_tf.pictures import budget, metadata, xmp
 from neid_tf.pictures.raster import Extras, FormatError, Raster, with_channels
+from neid_tf.pixels.resample import bands
 from neid_tf.support.libraries import MissingLibraryError
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -58,7 +59,19 @@ def samples_of(image: Image.Image) -> np.ndarray:
     wanted = _WANTED[image.mode]
     if image.mode in ("L", "P", "RGB", "1") and "transparency" in image.info:
         wanted = "RGBA"
-    return with_channels(np.asarray(image if image.mode == wanted else image.convert(wanted)))
+    return with_channels(_array(image if image.mode == wanted else image.convert(wanted)))
+
+
+def _array(image: Image.Image) -> np.ndarray:
+    """Return a picture's samples; NumPy alone would have them twice for a while."""
+    if image.mode not in MODES.values():
+        return np.asarray(image)
+    shape = (image.height, image.width, len(image.getbands()))
+    samples = np.empty(shape, np.uint8)
+    for rows in bands(*shape[:2]):
+        part = image.crop((0, rows.start, image.width, rows.stop))
+        samples[rows] = np.frombuffer(part.tobytes(), np.uint8).reshape(-1, *shape[1:])
+    return samples
 
 
 def image_of(samples: np.ndarray) -> Image.Image:
@@ -207,7 +220,22 @@ def decode_jxl(data: bytes, max_pixels: int) -> Raster:
     except ImportError as error:
         raise FormatError(str(MissingLibraryError("JPEG XL", "pillow_jxl"))) from error
     with opened(JXLImageFile, data, max_pixels) as image:
-        return _raster(image, lossless=False)
+        return _raster(image, lossless=False, extras=Extras(xmp=xmp.sound(_jxl_xmp(data))))
+
+
+def _jxl_xmp(data: bytes) -> bytes | None:
+    """Return the XMP in a container of boxes (ISO 18181-2), which the plugin does not read."""
+    at = 0 if data[4:8] == b"JXL " else len(data)
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        start = at + 8
+        if length == 1:
+            length, start = int.from_bytes(data[start : start + 8], "big"), at + 16
+        end = at + length if length else len(data)
+        if data[at + 4 : at + 8] == b"xml ":
+            return data[start:end]
+        at = max(end, start)
+    return None
 
 
 def _jxl_size(data: bytes) -> tuple[int, int]:

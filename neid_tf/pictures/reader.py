@@ -6,7 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from neid_tf.pictures.budget import TooLargeError
+from neid_tf.pictures import packing
+from neid_tf.pictures.budget import TooLargeError, check_size
 from neid_tf.pictures.formats import FORMATS, format_of_content, is_available
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
@@ -74,7 +75,10 @@ def decode(
         except Exception as error:
             raise _explained(error, name) from error
         _check_complaints(name)
-        return from_raster(raster, name)
+        picture = from_raster(raster, name)
+        if packed := picture.packing:
+            check_size(packed.width, packed.height, max_pixels)
+        return picture
 
 
 def decode_all(
@@ -137,12 +141,15 @@ def _check_complaints(name: str) -> None:
 
 
 def count_pixels(data: bytes) -> int:
-    """Return width × height of a file's content without decoding it; 0 if it is not sound."""
+    """Return width × height of a file's content without decoding it; 0 if it is not sound.
+
+    A packed picture counts as a quarter of what it was: so many pixels does a network double.
+    """
     try:
         with library_warnings_silenced:
             FORMATS[format_of_content(data)].decode(data, 0)
     except TooLargeError as error:
-        return error.pixels
+        return max(error.pixels, packing.pixels_told(data) // 4)
     except Exception:
         # Decoding it in earnest tells what is wrong.
         return 0

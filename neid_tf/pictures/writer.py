@@ -249,11 +249,11 @@ def left_out(
         lines.append(f"{picture.pages - 1} of its {several} are left out: {name} holds none")
     if picture.alpha is not None and 4 not in format.channels:
         lines.append(f"its transparency is laid on white: {name} holds none")
-    if picture.pixels.dtype.name not in format.types:
+    if picture.pixels.dtype.name not in format.types and not picture.packing:
         lines.append(f"its {picture.pixels.dtype} samples become {format.types[-1]} in {name}")
     if picture.bands is not None and not format.bands:
         lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")
-    lost = [kind for kind in _held(picture) if kind not in format.keeps]
+    lost = [kind for kind in held_metadata(picture) if kind not in format.keeps]
     if name == "JPEG":
         extras = picture.extras
         parts = (picture.exif, extras.xmp, extras.iptc, *extras.comments)
@@ -263,8 +263,12 @@ def left_out(
     return tuple(lines)
 
 
-def _held(picture: Picture) -> list[str]:
-    """Return which kinds of metadata a picture has, as :attr:`Format.keeps` names them."""
+def held_metadata(picture: Picture) -> list[str]:
+    """Return which kinds of metadata a picture has, as :attr:`Format.keeps` names them.
+
+    Args:
+        picture: as it was read.
+    """
     extras = picture.extras
     names = [name for name, _ in extras.chunks]
     held = {

@@ -178,6 +178,7 @@ def problem_of(data: bytes, kind: str = "") -> str:
 
 def _done(data: bytes) -> str:
     from neid_tf import pictures
+    from neid_tf.pictures import formats
 
     try:
         pictures.count_pixels(data)
@@ -185,11 +186,11 @@ def _done(data: bytes) -> str:
         if picture.pixels[..., 0].size > MAX_PIXELS:
             return f"{picture.pixels.shape} is over the limit"
         doubled = picture.with_pixels(picture.pixels)
-        for suffix in (pictures.written_suffix("a." + picture.format.lower()), ".png"):
-            known = suffix if suffix in pictures.WRITABLE else ".tif"
-            pictures.left_out(f"b{known}", picture)
+        own = formats.FORMATS[picture.format].suffixes[0]
+        for suffix in {pictures.written_suffix(f"a{own}"), ".png"}:
+            pictures.left_out(f"b{suffix}", picture)
             for metadata in pictures.METADATA:
-                again = pictures.encode(f"b{known}", doubled, metadata)
+                again = pictures.encode(f"b{suffix}", doubled, metadata)
             pictures.decode("b", again)
         pages = pictures.decode_all("a.bin", data, MAX_PIXELS)
         if picture.pages > 1 and pictures.holds_all("b.tif", picture):

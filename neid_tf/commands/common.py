@@ -60,6 +60,7 @@ QUALITY = flags.DEFINE_integer(
     lower_bound=1,
     upper_bound=100,
 )
+FORMAT = flags.DEFINE_string("format", None, "The format that is written, see above.")
 
 
 class Failure(NeidError):
@@ -97,6 +98,22 @@ def existing(default: str = "fail") -> str:
             raise flags.ValidationError(f"--overwrite and --existing={EXISTING.value} differ")
         return "overwrite"
     return EXISTING.value or default
+
+
+def chosen_format(known: Collection[str]) -> str:
+    """Return the format that is asked for; empty where none is.
+
+    Args:
+        known: the names of those that there are.
+
+    Raises:
+        absl.flags.ValidationError: for another.
+    """
+    if FORMAT.value and FORMAT.value not in known:
+        raise flags.ValidationError(
+            f"flag --format={FORMAT.value}: value should be one of <{'|'.join(known)}>"
+        )
+    return FORMAT.value or ""
 
 
 def define_fields(config_class: type, optional: bool = False) -> dict[str, flags.FlagHolder]:
@@ -176,6 +193,7 @@ __all__ = [
     "DATA",
     "DEBUG",
     "EXISTING",
+    "FORMAT",
     "MAX_PIXELS",
     "METHOD",
     "OUTPUT",
@@ -183,6 +201,7 @@ __all__ = [
     "QUALITY",
     "WEIGHTS",
     "Failure",
+    "chosen_format",
     "command_line",
     "declare",
     "define_fields",

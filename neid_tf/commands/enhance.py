@@ -2,15 +2,18 @@
 
 Brightens low-light pictures and restores their details.
 
-INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP; 8 or 16 bit, TIFF also of floats), a video
-(with the extra 'video'), a folder, which means all pictures and videos below it, or a pattern in
-quotes such as 'photos/**/*.jpg'. GIF, AVIF and, with the extras 'heif' and 'jxl', HEIC and
-JPEG XL are read too, and written as PNG. All pages of a TIFF and all frames of an animation are
-done. What neid pack made small gets the size that it had before. PATH is a folder, which gets
-files of the same names and formats; where there is one input file, it may be the name of the
-file to write, whose suffix says the format.
+INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP, AVIF, JPEG 2000, PNM; with the extras 'heif'
+and 'jxl' HEIC and JPEG XL; 8 or 16 bit, TIFF also of floats), a video (with the extra 'video'), a
+folder, which means all pictures and videos below it, or a pattern in quotes such as
+'photos/**/*.jpg'. GIF is read too, and written as PNG. All pages of a TIFF and all frames of an
+animation are done. What neid pack made small gets the size that it had before. PATH is a folder,
+which gets files of the same names and formats (or that of --format, which is jpeg, png, tiff,
+webp, avif, heic or jxl); where there is one input file, it may be the name of the file to write,
+whose suffix says the format. --quality is 95 if not given; WebP, JPEG XL and JPEG 2000 are then
+written without loss where the source had none.
 
   neid enhance dark.jpg --output=bright.png
+  neid enhance phone --output=bright --format=jpeg --quality=90
   neid enhance photos --output=photos-bright --existing=skip
 
 What can't be done is named on stderr with its reason, and the rest is done; what a file had and
@@ -43,6 +46,7 @@ from neid_tf.jobs import plan as planning
 from neid_tf.jobs.pipeline import Coding
 from neid_tf.jobs.storage import is_address
 from neid_tf.jobs.transfer import Transfer
+from neid_tf.pictures import formats
 
 _SCALE = flags.DEFINE_enum(
     "scale",
@@ -91,17 +95,13 @@ _METADATA = flags.DEFINE_enum(
     "for what tells how the colours are to be seen.",
 )
 _JPEG_QUALITY = flags.DEFINE_integer(
-    "jpeg_quality",
-    95,
-    "Quality of the JPEG files that are written; less makes smaller files.",
-    lower_bound=1,
-    upper_bound=100,
+    "jpeg_quality", None, "The old name of --quality.", lower_bound=1, upper_bound=100
 )
 _ENGINE = flags.DEFINE_enum(
     "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
 )
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
-common.declare(__name__, common.WEIGHTS, common.METHOD)
+common.declare(__name__, common.FORMAT, common.METHOD, common.QUALITY, common.WEIGHTS)
 common.declare(__name__, *on_ray.FLAGS)
 
 
@@ -117,9 +117,8 @@ def main(inputs: list[str]) -> int:
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
     if on_cluster:
         return _on_ray(inputs, output)
-    plan = planning.plan(inputs, output, _SUFFIX.value)
-    common.existing()
-    _tile()
+    plan = planning.plan(inputs, output, _SUFFIX.value, extensions=_extensions())
+    common.existing(), _tile(), _coding()
     tally = Tally(output, plan)
     if plan.jobs:
         methods.check(common.METHOD.value, common.WEIGHTS.value, _scale(), _RUNTIME.value)
@@ -133,7 +132,7 @@ def _on_ray(inputs, output):
     options["coding"] = _coding()
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     methods.check(common.METHOD.value, weights, scale, runtime)
-    plan = on_ray.plan(inputs, output, _SUFFIX.value)
+    plan = on_ray.plan(inputs, output, _SUFFIX.value, _extensions())
     return on_ray.enhance(plan, output, make, weights, **options)
 
 
@@ -171,7 +170,18 @@ def _max_pixels():
 
 
 def _coding():
-    return Coding(_METADATA.value, _JPEG_QUALITY.value, unpack=_SCALE.value is None)
+    old, quality = _JPEG_QUALITY.value, common.QUALITY.value
+    if None not in (old, quality) and old != quality:
+        raise flags.ValidationError(f"--quality={quality} and --jpeg_quality={old} differ")
+    return Coding(_METADATA.value, quality or old, unpack=_SCALE.value is None)
+
+
+def _extensions() -> tuple[str, ...]:
+    """Return what the names of pictures of the format that is asked for end in; empty for any."""
+    if not (name := formats.NAMES.get(common.chosen_format(formats.NAMES))):
+        return ()
+    formats.check_available(name)
+    return formats.FORMATS[name].suffixes
 
 
 def _enhance_clip(job):

@@ -30,9 +30,6 @@ from neid_tf.support.errors import NeidError
 
 _REPRESENTATIVE_PICTURES = 32
 
-_FORMAT = flags.DEFINE_enum(
-    "format", None, list(runtimes.SUFFIXES), "For which runtime, see above."
-)
 _HEIGHT = flags.DEFINE_integer(
     "height",
     200,
@@ -53,14 +50,15 @@ _REPRESENTATIVE = common.define_path(
     f"8 bits are to hold. At most {_REPRESENTATIVE_PICTURES} are used, evenly picked by name.",
 )
 _LITERT_ONLY = (_HEIGHT, _WIDTH, _QUANTIZE, _REPRESENTATIVE)
-common.declare(__name__, common.OUTPUT, common.WEIGHTS, common.OVERWRITE)
+common.declare(__name__, common.FORMAT, common.OUTPUT, common.WEIGHTS, common.OVERWRITE)
 
 
 def main(arguments: list[str]) -> None:
     """Export as the flags say."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
-    format, output = common.required(_FORMAT), common.required(common.OUTPUT)
+    common.required(common.FORMAT)
+    format, output = common.chosen_format(runtimes.SUFFIXES), common.required(common.OUTPUT)
     _check_usage(format, output)
     options = {"overwrite": common.OVERWRITE.value}
     if format == "litert":

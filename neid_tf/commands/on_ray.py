@@ -41,11 +41,13 @@ FAILURES = "failures.jsonl"
 """The file in the output folder that tells what could not be done, if anything."""
 
 
-def plan(inputs: list[str], output: str, suffix: str) -> planning.Plan:
+def plan(
+    inputs: list[str], output: str, suffix: str, extensions: tuple[str, ...] = ()
+) -> planning.Plan:
     """Decide what is read and written.
 
     Args:
-        inputs, output, suffix: as for :func:`neid_tf.jobs.plan.plan`.
+        inputs, output, suffix, extensions: as for :func:`neid_tf.jobs.plan.plan`.
 
     Raises:
         ClusterError: where an address needs a library that is missing.
@@ -53,7 +55,7 @@ def plan(inputs: list[str], output: str, suffix: str) -> planning.Plan:
     from neid_tf.jobs import cluster
 
     try:
-        return planning.plan(inputs, output, suffix, on_cluster=True)
+        return planning.plan(inputs, output, suffix, True, extensions)
     except ImportError as error:
         raise cluster.ClusterError(
             f"addresses need {error.name}: {install_extra('ray')}"

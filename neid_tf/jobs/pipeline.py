@@ -53,13 +53,18 @@ class Coding:
 
     Attributes:
         metadata: one of :data:`neid_tf.pictures.METADATA`.
-        jpeg_quality: 1 to 100.
+        quality: of what is written with loss, 1 to 100; see :func:`neid_tf.pictures.write`.
         unpack: whether packed pictures get the size that they had before.
     """
 
     metadata: str = "keep"
-    jpeg_quality: int = 95
+    quality: int | None = None
     unpack: bool = True
+
+    @property
+    def of_files(self) -> tuple[str, int | None]:
+        """What :func:`neid_tf.pictures.write` is given."""
+        return self.metadata, self.quality
 
     def check(
         self, job: Job, picture: pictures.Picture, height: int, width: int
@@ -206,15 +211,14 @@ class _FilePipeline:
         if picture.pages > 1 and pictures.holds_all(job.target, picture):
             del picture
             content = pictures.encode_all(
-                job.target, self._pages(job, data, pixels), self.coding.metadata
+                job.target, self._pages(job, data, pixels), *self.coding.of_files
             )
         else:
             # What is not needed any more is not kept: the file while the picture is computed,
             # the decoded pixels and the enhanced ones without their alpha while it is encoded.
             del data
             picture = picture.with_pixels(self._enhanced(picture, pixels))
-            coding = self.coding.metadata, self.coding.jpeg_quality
-            stored = pictures.as_stored(job.target, picture, *coding)
+            stored = pictures.as_stored(job.target, picture, *self.coding.of_files)
             del picture
             content = pictures.encode_stored(job.target, stored)
         self.files.write(job, content)

@@ -76,8 +76,8 @@ def plan(
         output: a folder, or a file where the only input is a file.
         suffix: text put behind each name, before its extension.
         on_cluster: the output must be a folder, and videos can't be done.
-        extensions: what the names of outputs may end in, lower case, the usual one first; empty
-            for what their sources' do.
+        extensions: what the names of pictures that are written may end in, lower case, the usual
+            one first; empty for what their sources' do.
 
     Raises:
         UsageError: where several inputs would go to one file, or the output's suffix is of no
@@ -105,18 +105,18 @@ def plan(
     if on_cluster:
         _check_folder(output)
         made.jobs = _without_videos(made)
-    elif _is_one_file(output, [result for _, result in results], known):
+    elif _is_one_file(output, [result for _, result in results], known, bool(extensions)):
         made.jobs = [dataclasses.replace(job, target=output) for job in made.jobs]
         return made
-    _set_targets(made, output, suffix, extensions[0] if extensions else "")
+    _set_targets(made, output, suffix, extensions)
     return made
 
 
-def _set_targets(made: Plan, output: str, suffix: str, extension: str) -> None:
+def _set_targets(made: Plan, output: str, suffix: str, extensions: tuple[str, ...]) -> None:
     """Turn the paths below the output that jobs have into what is written."""
     taken, kept = {}, []
     for job in made.jobs:
-        below = target_name(PurePath(job.target), suffix, extension)
+        below = target_name(PurePath(job.target), suffix, extensions)
         if WINDOWS and not is_address(output) and not files.windows_takes(below):
             made.failures.append((job.source, f"no file of Windows can be called {below}"))
             continue
@@ -130,16 +130,21 @@ def _set_targets(made: Plan, output: str, suffix: str, extension: str) -> None:
     made.jobs = kept
 
 
-def target_name(name: PurePath, suffix: str, extension: str = "") -> PurePath:
+def target_name(name: PurePath, suffix: str, extensions: tuple[str, ...] = ()) -> PurePath:
     """Return what a file below the output is called.
 
     Args:
         name: path of its source below the input.
         suffix: text put behind the name, before the extension.
-        extension: what comes last; empty for what the source's format is written as.
+        extensions: what a picture's name may end in, lower case, the usual one first; empty for
+            what the source's format is written as.
     """
-    is_video = name.suffix.lower() in video.SUFFIXES
-    extension = extension or (video if is_video else pictures).written_suffix(name)
+    if name.suffix.lower() in video.SUFFIXES:
+        extension = video.written_suffix(name)
+    elif not extensions or name.suffix.lower() in extensions:
+        extension = pictures.written_suffix(name)
+    else:
+        extension = extensions[0]
     return name.with_name(f"{name.stem}{suffix}{extension}")
 
 
@@ -155,7 +160,9 @@ def _check_folder(output: str) -> None:
         raise UsageError(f"{output} is one file: with Ray, name a folder")
 
 
-def _is_one_file(output: str, results: list[Found], known: frozenset[str]) -> bool:
+def _is_one_file(
+    output: str, results: list[Found], known: frozenset[str], only_known: bool = False
+) -> bool:
     """Tell whether the output is the name of a file, for the only input.
 
     Raises:
@@ -164,7 +171,7 @@ def _is_one_file(output: str, results: list[Found], known: frozenset[str]) -> bo
     path = PurePath(output)
     if os.path.isdir(output) or output.endswith(("/", os.sep)):
         return False
-    is_named = path.suffix.lower() in known or os.path.lexists(output)
+    is_named = path.suffix.lower() in known or (os.path.lexists(output) and not only_known)
     one = len(results) == 1 and len(results[0].files) < 2 and not results[0].is_folder
     if is_named and not one:
         raise UsageError(f"{output} is one file, but there are several inputs: name a folder")

@@ -1,5 +1,6 @@
 """Picture files: reading and writing them whole, with what belongs to them."""
 
+from neid_tf.pictures.loss import held_metadata, holds_all, left_out
 from neid_tf.pictures.picture import Picture, PictureError
 from neid_tf.pictures.reader import (
     DEFAULT_MAX_PIXELS,
@@ -18,9 +19,6 @@ from neid_tf.pictures.writer import (
     encode,
     encode_all,
     encode_stored,
-    held_metadata,
-    holds_all,
-    left_out,
     longest_side,
     write,
     write_content,

@@ -11,8 +11,22 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from neid_tf.pictures import apng, bmp, jpeg, pillow, png, tiff, tiff_write, webp
+from neid_tf.pictures import (
+    apng,
+    bmp,
+    heif,
+    jpeg,
+    jpeg2000,
+    jpegxl,
+    pillow,
+    png,
+    pnm,
+    tiff,
+    tiff_write,
+    webp,
+)
 from neid_tf.pictures.raster import FormatError, Raster
+from neid_tf.support.libraries import MissingLibraryError
 
 METADATA = ("EXIF", "ICC", "XMP", "IPTC", "density", "comments", "text", "colour chunks", "GeoTIFF")
 """The kinds of metadata that :attr:`Format.keeps` names."""
@@ -36,7 +50,9 @@ class Format:
         bands: whether further bands are kept.
         keeps: which of :data:`METADATA` are written.
         longest_side: the longest side that can be written, in pixels.
-        library: a module that decodes it and may be missing, or "".
+        library: a module that codes it and may be missing, or "".
+        instead: the format that such pictures are written as, where this one is only read.
+        bits: of integer samples, how many are written at most.
     """
 
     suffixes: tuple[str, ...]
@@ -52,6 +68,8 @@ class Format:
     keeps: tuple[str, ...] = ()
     longest_side: int = _LARGEST
     library: str = ""
+    instead: str = "PNG"
+    bits: int = 16
 
     def type_for(self, dtype: np.dtype) -> np.dtype:
         """Return the type that samples are written in: their own, or the largest there is."""
@@ -62,16 +80,8 @@ def _starts(*starts: bytes) -> Callable[[bytes], bool]:
     return lambda data: data.startswith(starts)
 
 
-def _brand(*brands: bytes) -> Callable[[bytes], bool]:
-    """Return whether a file of boxes (ISO 14496-12) names one of these brands first of ours."""
-    ours = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1")
-
-    def matches(data: bytes) -> bool:
-        named = [data[8:12], *(data[at : at + 4] for at in range(16, min(len(data), 64), 4))]
-        known = [brand for brand in named if brand in ours and brand != b"mif1"]
-        return data[4:8] == b"ftyp" and bool(known) and known[0] in brands
-
-    return matches
+def _brand(start: bytes) -> Callable[[bytes], bool]:
+    return lambda data: heif.brand_of(data).startswith(start)
 
 
 FORMATS = {
@@ -137,29 +147,89 @@ FORMATS = {
     ),
     "AVIF": Format(
         suffixes=(".avif",),
-        matches=_brand(b"avif", b"avis"),
-        decode=pillow.decode_avif,
+        matches=_brand(b"av"),
+        decode=heif.decode_avif,
+        encode=heif.encode_avif,
+        channels=(3, 4),
+        keeps=("EXIF", "ICC", "XMP"),
+        longest_side=heif.LONGEST_SIDE,
     ),
     "HEIC": Format(
         suffixes=(".heic", ".heif"),
-        matches=_brand(b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"),
-        decode=pillow.decode_heic,
+        matches=_brand(b"he"),
+        decode=heif.decode_heic,
+        encode=heif.encode_heic,
+        channels=(1, 3, 4),
+        types=("uint8", "uint16"),
+        keeps=("EXIF", "ICC", "XMP"),
+        longest_side=heif.LONGEST_SIDE,
         library="pillow_heif",
+        bits=heif.HEIC_BITS,
     ),
     "JPEG XL": Format(
         suffixes=(".jxl",),
-        matches=_starts(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
-        decode=pillow.decode_jxl,
+        matches=_starts(jpegxl.CODESTREAM, jpegxl.SIGNATURE),
+        decode=jpegxl.decode_jpegxl,
+        encode=jpegxl.encode_jpegxl,
+        keeps=("EXIF", "XMP"),
         library="pillow_jxl",
     ),
+    "JPEG 2000": Format(
+        suffixes=(".jp2",),
+        matches=_starts(jpeg2000.SIGNATURE),
+        decode=jpeg2000.decode_jpeg2000,
+        encode=jpeg2000.encode_jpeg2000,
+        types=("uint8", "uint16"),
+        keeps=("EXIF", "ICC", "XMP", "IPTC", "density"),
+    ),
+    "JPEG 2000 codestream": Format(
+        suffixes=(".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
+        matches=_starts(jpeg2000.CODESTREAM),
+        decode=jpeg2000.decode_jpeg2000,
+        instead="JPEG 2000",
+    ),
+    "PNM": Format(
+        suffixes=(".pnm", ".pgm", ".ppm"),
+        matches=_starts(b"P2", b"P3", b"P5", b"P6"),
+        decode=pnm.decode_pnm,
+        encode=pnm.encode_pnm,
+        channels=(1, 3),
+        types=("uint8", "uint16"),
+    ),
+    "PBM": Format(
+        suffixes=(".pbm",),
+        matches=_starts(b"P1", b"P4"),
+        decode=pnm.decode_pnm,
+    ),
+    "PAM": Format(
+        suffixes=(".pam",),
+        matches=_starts(b"P7\n"),
+        decode=pnm.decode_pnm,
+        encode=pnm.encode_pam,
+        types=("uint8", "uint16"),
+    ),
 }
-WRITTEN_INSTEAD = "PNG"
-"""The format of pictures that are read from one that is not written."""
+NAMES = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "tiff": "TIFF",
+    "webp": "WEBP",
+    "avif": "AVIF",
+    "heic": "HEIC",
+    "jxl": "JPEG XL",
+}
+"""The formats that a user may ask for, by the names that they are asked for by."""
 
 
 def is_available(format: Format) -> bool:
     """Return whether what decodes a format is installed."""
     return not format.library or importlib.util.find_spec(format.library) is not None
+
+
+def check_available(name: str) -> None:
+    """Raise MissingLibraryError where what codes a format is not installed."""
+    if not is_available(FORMATS[name]):
+        raise MissingLibraryError(name, FORMATS[name].library)
 
 
 def format_of_content(start: bytes) -> str:
@@ -194,12 +264,13 @@ def _cells(format: Format) -> list[str]:
         read = f"with `{format.library}`" if format.library else "yes"
         several = f"{format.several} (read)" if format.several else "–"
         rest = [several, *["–"] * (2 + len(METADATA))]
-        return [read, f"as {WRITTEN_INSTEAD}", "–", "–", *rest]
-    depths = {"uint8": "8 bit", "uint16": "16 bit", "float32": "float"}
+        return [read, f"as {format.instead}", "–", "–", *rest]
+    depths = {"uint8": "8 bit", "uint16": f"{format.bits} bit", "float32": "float"}
+    coded = f"with `{format.library}`" if format.library else "yes"
     side = f"{format.longest_side:,}" if format.longest_side < _LARGEST else "–"
     held = [yes(kind in format.keeps) for kind in METADATA]
     samples = ", ".join(depths[name] for name in format.types)
     return [
-        *("yes", "yes", samples, yes(4 in format.channels), format.several or "–"),
+        *(coded, coded, samples, yes(4 in format.channels), format.several or "–"),
         *(yes(format.bands), *held, side),
     ]

@@ -10,7 +10,7 @@ from PIL import JpegImagePlugin
 
 from neid_tf.pictures import budget, metadata, xmp
 from neid_tf.pictures.pillow import image_of, opened, samples_of
-from neid_tf.pictures.raster import Extras, FormatError, Raster
+from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster
 
 LONGEST_SIDE = 65_500
 """The longest side that libjpeg writes, in pixels."""
@@ -115,7 +115,7 @@ def encode_jpeg(raster: Raster) -> bytes:
         "JPEG",
         exif=exif if exif and len(exif) <= LONGEST_SEGMENT else b"",
         icc_profile=raster.icc,
-        quality=raster.quality,
+        quality=raster.quality or QUALITY,
         subsampling=0,
     )
     data = file.getvalue()

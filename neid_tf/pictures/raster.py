@@ -10,8 +10,8 @@ from PIL import Image
 from neid_tf.pixels.samples import quantise
 from neid_tf.support.errors import NeidError
 
-JPEG_QUALITY = 95
-"""The quality that a JPEG is written with unless another is asked for, of 1 to 100."""
+QUALITY = 95
+"""The quality that is written with loss unless another is asked for, of 1 to 100."""
 
 
 class FormatError(NeidError):
@@ -76,7 +76,8 @@ class Raster:
         valid: H×W, False where the file holds no picture (GeoTIFF's nodata); None for everywhere.
         pages: how many pages or frames the file has.
         notes: what of the file was left out, a line each.
-        quality: that a JPEG is written with, 1 to 100.
+        quality: that is asked for, 1 to 100; None for :data:`QUALITY`, or without loss where the
+            source was and the format can.
     """
 
     samples: np.ndarray
@@ -88,7 +89,7 @@ class Raster:
     valid: np.ndarray | None = None
     pages: int = 1
     notes: tuple[str, ...] = ()
-    quality: int = JPEG_QUALITY
+    quality: int | None = None
 
 
 def with_channels(samples: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.support.errors import errors_named
+from neid_tf.support.libraries import MissingLibraryError
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """The largest picture read by default: half a gigabyte as 8-bit RGB."""
@@ -125,7 +126,7 @@ def _next(rasters: Iterator[Raster], name: str) -> Raster | None:
 
 def _explained(error: Exception, name: str) -> Exception:
     """Return what is raised for an error of a decoder, which on damaged files may be any."""
-    if isinstance(error, (FormatError, MemoryError)):
+    if isinstance(error, (FormatError, MemoryError, MissingLibraryError)):
         return error
     # Of these kinds the text helps a user.
     speaks = isinstance(error, (OSError, ValueError, RuntimeError, SyntaxError))

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from PIL import Image, TiffImagePlugin
 
-from neid_tf.pictures.raster import FormatError, Layout, Raster, without_single_channel
+from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
 from neid_tf.pictures.tiff import IPTC, SUB_DIRECTORIES, TEXT_TAGS, XMP, sub_directory
 
 _DEFLATE = {"compression": "zlib", "compressionargs": {"level": 4}, "predictor": True}
@@ -22,7 +22,6 @@ _COMPRESSIONS = {
     "lzma": {"compression": "lzma", "predictor": True},
     "zstd": {"compression": "zstd", "predictor": True},
 }
-_JPEG = {"compression": "jpeg", "compressionargs": {"level": 95}, "subsampling": (1, 1)}
 
 
 def encode_tiff(raster: Raster) -> bytes:
@@ -111,11 +110,12 @@ def _write_page(writer: tifffile.TiffWriter, raster: Raster, tags: list[tuple]) 
         extratags=tags,
         resolution=density[:2] if density else None,
         resolutionunit=(2 if density[2] else 1) if density else None,
-        **_compression(layout, samples, bool(meanings)),
+        **_compression(layout, samples, bool(meanings), raster.quality or QUALITY),
     )
 
 
-def _compression(layout: Layout, samples: np.ndarray, has_extra: bool) -> dict:
+def _compression(layout: Layout, samples: np.ndarray, has_extra: bool, quality: int) -> dict:
     if layout.compression in ("jpeg", "ojpeg") and samples.dtype == np.uint8 and not has_extra:
-        return _JPEG if samples.shape[-1] == 3 else {k: _JPEG[k] for k in list(_JPEG)[:2]}
+        jpeg = {"compression": "jpeg", "compressionargs": {"level": quality}}
+        return jpeg | ({"subsampling": (1, 1)} if samples.shape[-1] == 3 else {})
     return _COMPRESSIONS.get(layout.compression, _DEFLATE)

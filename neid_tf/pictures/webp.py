@@ -12,14 +12,14 @@ from PIL import WebPImagePlugin
 
 from neid_tf.pictures import budget, xmp
 from neid_tf.pictures.pillow import image_of, opened
-from neid_tf.pictures.raster import Extras, FormatError, Raster, with_channels
+from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_channels
 
 LONGEST_SIDE = 16_383
 """The longest side of a WebP, in pixels."""
 # The method is the encoder's effort: the default, 4, takes twice the time, for files of the
 # same size with loss and 2 to 5% smaller ones without.
 _LOSSLESS = {"lossless": True, "exact": True, "quality": 0, "method": 1}
-_LOSSY = {"quality": 95, "method": 2}
+_EFFORT = 2
 _CANVASES = 4  # What the decoder of animations keeps at a time.
 
 
@@ -113,7 +113,7 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
 
 
 def encode_webp(raster: Raster) -> bytes:
-    """Encode 8-bit RGB or RGB and alpha as WebP: lossless, or else of quality 95.
+    """Encode 8-bit RGB or RGB and alpha as WebP: lossless as its source, or else of a quality.
 
     Raises:
         FormatError: if a side is longer than 16,383 pixels.
@@ -143,7 +143,13 @@ def encode_frames(rasters: Iterable[Raster]) -> bytes:
         exif=first.exif or b"",
         icc_profile=first.icc,
         xmp=first.extras.xmp or b"",
-        **(_LOSSLESS if first.lossless else _LOSSY),
+        **_loss(first),
         **(several if len(images) > 1 else {}),
     )
     return file.getvalue()
+
+
+def _loss(raster: Raster) -> dict:
+    if raster.lossless and raster.quality is None:
+        return _LOSSLESS
+    return {"quality": raster.quality or QUALITY, "method": _EFFORT}

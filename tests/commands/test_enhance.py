@@ -41,11 +41,11 @@ def enhanced(neid, *arguments, code=0):
 
 
 def test_what_is_passed_over_is_counted(neid, folder):
-    for name in ("1.psd", "2.PSD", "x.cr3", "notes.txt", "noext", ".hidden.png", "sub/3.psd"):
+    for name in ("1.psd", "2.PSD", "x.xcf", "notes.txt", "noext", ".hidden.png", "sub/3.psd"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
     out, err = enhanced(neid, "in", "--output=out")
-    expected = "3 .psd, 1 .cr3, 1 .txt, 1 hidden, 1 without a suffix"
+    expected = "3 .psd, 1 .txt, 1 .xcf, 1 hidden, 1 without a suffix"
     assert err == [f"neid: 7 files left out: {expected}"]
     assert out == ["1 written to out, 7 left out"]
     (folder / "a.png").unlink()
@@ -172,7 +172,11 @@ def test_existing_outputs(neid, folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in/a.png", "--output=one.heic"], "one.heic: no file with the suffix .heic"),
+        (["in/a.png", "--output=one.xcf"], "one.xcf: no file with the suffix .xcf"),
+        (["in/a.png", "--output=one.heic", "--format=png"], "one.heic: no file with the suffix"),
+        (["in/a.png", "--output=in/a.png", "--format=avif"], "a.png: no file with the suffix"),
+        (["in/a.png", "--output=out", "--format=bmp"], "one of <jpeg|png|"),
+        (["in/a.png", "--output=out", "--quality=5", "--jpeg_quality=6"], "differ"),
         (["in/a.png", "--output=one.avi"], "no file with the suffix .avi"),
         (["", "--output=out"], "an input is an empty text"),
         (["in/a.png", "", "--output=out"], "an input is an empty text"),
@@ -192,7 +196,7 @@ def test_usage(neid, folder, arguments, message):
 
 
 def test_folders_with_dots_in_their_names(neid, folder):
-    for output in ("one.heic/", "results 2026.11.26", "v1.0", "a.b.longer"):
+    for output in ("one.xcf/", "results 2026.11.26", "v1.0", "a.b.longer"):
         enhanced(neid, "in/a.png", f"--output={output}")
         assert os.listdir(output) == ["a.png"]
     enhanced(neid, "in", "--output=in.v2")
@@ -320,14 +324,42 @@ def test_quality_and_metadata(neid, folder, tmp_path):
     noisy = np.random.default_rng(0).integers(0, 60, (64, 64, 3), np.uint8)
     pictures.write(tmp_path / "p.jpg", pictures.Picture(noisy, format="JPEG", extras=extras))
     sizes = []
-    for flags in (["--jpeg_quality=30"], [], ["--metadata=none"]):
+    for flags in (["--quality=30"], [], ["--metadata=none"]):
         enhanced(neid, "p.jpg", "--output=out", "--overwrite", *flags)
         sizes.append(os.path.getsize("out/p.jpg"))
         kept = pictures.read("out/p.jpg").extras
         assert bool(kept.comments) == (flags != ["--metadata=none"])
     assert sizes[0] < 0.6 * sizes[1]
-    for flag in ("--jpeg_quality=0", "--jpeg_quality=101", "--metadata=some"):
+    enhanced(neid, "p.jpg", "--output=old", "--jpeg_quality=30")
+    assert os.path.getsize("old/p.jpg") == sizes[0]
+    for flag in ("--quality=0", "--quality=101", "--jpeg_quality=0", "--metadata=some"):
         assert neid("enhance", "p.jpg", "--output=out", flag)[0] == 2
+
+
+def test_the_format_that_is_asked_for(neid, folder):
+    pictures.write("in/b.jpeg", pictures.Picture(picture(16, 20)))
+    pictures.write("in/c.ppm", pictures.Picture(picture(16, 20)))
+    enhanced(neid, "in", "--output=jpeg", "--format=jpeg")
+    assert files(Path("jpeg")) == ["a.jpg", "b.jpeg", "c.jpg"]
+    enhanced(neid, "in", "--output=avif", "--format=avif", "--quality=40")
+    assert files(Path("avif")) == ["a.avif", "b.avif", "c.avif"]
+    assert pictures.read("avif/a.avif").format == "AVIF"
+    enhanced(neid, "in", "--output=own")
+    assert files(Path("own")) == ["a.png", "b.jpeg", "c.ppm"]
+    enhanced(neid, "in/a.png", "--output=one.jpe", "--format=jpeg")
+    assert pictures.read("one.jpe").format == "JPEG"
+
+
+@pytest.mark.parametrize("suffix", ["heic", "jxl", "jp2", "pam"])
+def test_what_phones_and_others_write_comes_back_as_it_was(suffix, neid, folder):
+    for library, known in (("pillow_heif", "heic"), ("pillow_jxl", "jxl")):
+        if suffix == known:
+            pytest.importorskip(library)
+    source = pictures.read("in/a.png")
+    pictures.write(f"in/b.{suffix}", source)
+    enhanced(neid, f"in/b.{suffix}", "--output=out")
+    back = pictures.read(f"out/b.{suffix}")
+    assert back.pixels.mean() > 1.5 * source.pixels.mean()
 
 
 def test_a_terminated_video_leaves_nothing(neid, folder, tmp_path):

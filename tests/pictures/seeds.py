@@ -1,11 +1,13 @@
 """Small sound files of every kind that the reader knows, to be mutated."""
 
+import importlib.util
 import io
 import struct
 import tempfile
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -145,5 +147,19 @@ SOUND = {
     "animated webp": saved(FRAMES[0], "WEBP", **SEVERAL),
     "gif": saved(FRAMES[0], "GIF", **SEVERAL),
     "avif": saved(Image.fromarray(smooth()), "AVIF", exif=exif()),
+    "deep avif": imagecodecs.avif_encode(noise(20, 30, 3, np.uint16) >> 6, bitspersample=10),
+    "jpeg 2000": full(".jp2", noise(48, 64, 1)[..., 0]),
+    "deep jpeg 2000": encode("a.jp2", Picture(noise(20, 9, 3, np.uint16))),
+    "codestream": imagecodecs.jpeg2k_encode(smooth(), 40, codecformat="j2k"),
+    "pgm": b"P2 # text\n3 2\n100\n0 50 100 1\n2 3\n",
+    "ppm": encode("a.ppm", Picture(noise(9, 12, 3, np.uint16))),
+    "pbm": b"P4\n13 4\n" + bytes(range(8)),
+    "pam": encode("a.pam", Picture(noise(9, 12, 3), noise(9, 12, 1)[..., 0])),
 }
+if importlib.util.find_spec("pillow_heif"):
+    SOUND["heic"] = full(".heic")
+    SOUND["deep heic"] = encode("a.heic", Picture(noise(64, 64, 3, np.uint16)))
+if importlib.util.find_spec("pillow_jxl") and imagecodecs.JPEGXL.available:
+    SOUND["jpeg xl"] = full(".jxl")
+    SOUND["deep jpeg xl"] = imagecodecs.jpegxl_encode(noise(20, 30, 3, np.uint16), lossless=True)
 """Files by their names."""

@@ -1,4 +1,4 @@
-"""GIF, AVIF, HEIC and JPEG XL: what phones and the web write is read, and comes back as PNG."""
+"""GIF, AVIF, HEIC, JPEG XL and JPEG 2000: what phones and the web write is read."""
 
 import io
 import sys
@@ -74,18 +74,21 @@ def test_transparency_of_a_gif_and_of_an_avif():
         assert (picture.alpha[:, 12:] > 240).all()
 
 
-@pytest.mark.parametrize("suffix", [".heic", ".HEIF", ".avif", ".jxl", ".gif"])
-def test_they_come_back_as_png(suffix):
-    assert written_suffix(f"folder.jpg/a{suffix}") == ".png"
+@pytest.mark.parametrize(
+    ("suffix", "written"), [(".gif", ".png"), (".PBM", ".png"), (".j2k", ".jp2"), (".jpx", ".jp2")]
+)
+def test_what_is_only_read_comes_back_as_another(suffix, written):
+    assert written_suffix(f"folder.jpg/a{suffix}") == written
     with pytest.raises(PictureError, match="cannot write a picture with the suffix"):
         encode(f"a{suffix}", pictures.Picture(smooth()))
 
 
-def test_without_a_suffix_they_are_written_as_png():
-    picture = pictures.Picture(smooth(), format="AVIF")
+def test_without_a_suffix_they_are_written_as_another():
+    picture = pictures.Picture(smooth(), format="GIF")
     assert encode("a", picture)[:4] == b"\x89PNG"
     assert left_out("a", picture) == ()
     assert written_suffix("a.JPG") == ".JPG"
+    assert written_suffix("a.HEIC") == ".HEIC"
 
 
 @pytest.mark.parametrize(("module", "brand"), [("pillow_heif", b"heic"), ("pillow_jxl", None)])
@@ -98,6 +101,8 @@ def test_a_missing_library_is_named(module, brand, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert not formats.is_available(formats.FORMATS["HEIC"])
     assert formats.is_available(formats.FORMATS["PNG"])
+    with pytest.raises(ValueError, match=r"HEIC needs pillow_heif: .*install"):
+        pictures.check_target("a.heic", 4, 4)
 
 
 @pytest.mark.parametrize(
@@ -121,12 +126,12 @@ def test_other_boxes_are_no_pictures():
 
 @pytest.mark.parametrize("size", [(8, 16), (300, 200), (1, 1), (256, 256), (640, 480), (3000, 10)])
 def test_size_of_a_jpeg_xl_is_known_before_it_is_decoded(size):
-    from neid_tf.pictures import pillow
+    from neid_tf.pictures import jpegxl
 
     data = jxl(Image.new("RGB", size, (9, 8, 7)))
-    assert pillow._jxl_size(data) == size
+    assert jpegxl._Header(data).size == size
     if imagecodecs.JPEGXL.available:
         data = imagecodecs.jpegxl_encode(
             np.zeros((size[1], size[0], 3), np.uint8), usecontainer=True
         )
-        assert pillow._jxl_size(data) == size
+        assert jpegxl._Header(data).size == size

@@ -1,0 +1,136 @@
+"""AVIF and HEIC, which phones write: pictures in the boxes of ISO 23008-12."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+from PIL import AvifImagePlugin, ImageFile
+
+from neid_tf.pictures import budget
+from neid_tf.pictures.pillow import MODES, image_of, opened, raster_of
+from neid_tf.pictures.raster import QUALITY, Raster, with_channels
+from neid_tf.support.libraries import optional_import
+
+LONGEST_SIDE = 32_768
+"""The longest side that is read again, in pixels."""
+HEIC_BITS = 12
+"""Bits of a sample that a HEIC is written with where the picture has more than 8."""
+_FREE_PIXELS = 2**20
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
+
+
+def brand_of(start: bytes) -> bytes:
+    """Return the first brand of these formats that a file of boxes names; empty if none."""
+    named = [start[8:12], *(start[at : at + 4] for at in range(16, min(len(start), 64), 4))]
+    known = [brand for brand in named if brand in _BRANDS]
+    return known[0] if start[4:8] == b"ftyp" and known else b""
+
+
+def decode_avif(data: bytes, max_pixels: int) -> Raster:
+    """Decode an AVIF of 8, 10 or 12 bits; of a sequence the first picture.
+
+    Args:
+        data: the file.
+        max_pixels: the largest width × height decoded.
+
+    Raises:
+        FormatError: if it is damaged, or too large.
+    """
+    _check_boxes(data, max_pixels)
+    with opened(AvifImagePlugin.AvifImageFile, data, max_pixels) as image:
+        raster = raster_of(image, lossless=False, notes=_further(image))
+    if (bits := _bits(data)) > 8:
+        import imagecodecs
+
+        raster = _deep(raster, imagecodecs.avif_decode(data, index=0), bits)
+    return raster
+
+
+def _deep(raster: Raster, stored: np.ndarray, bits: int) -> Raster:
+    """Return a raster with these samples of more than 8 bits."""
+    scaled = np.rint(with_channels(stored).astype(np.float32) * (65535 / (2**bits - 1)))
+    return dataclasses.replace(raster, samples=scaled.astype(np.uint16))
+
+
+def _further(image: ImageFile.ImageFile) -> tuple[str, ...]:
+    count = getattr(image, "n_frames", 1) - 1
+    return (f"{count} further pictures of it are left out",) if count > 0 else ()
+
+
+def _check_boxes(data: bytes, max_pixels: int) -> None:
+    """Check every size that the file's boxes announce: decoders trust them before they decode.
+
+    Pictures are coded a little larger than they are shown.
+    """
+    at, limit = data.find(b"ispe"), max(2 * max_pixels, _FREE_PIXELS)
+    while 0 <= at < len(data) - 16:
+        width, height = (int.from_bytes(data[p : p + 4], "big") for p in (at + 8, at + 12))
+        if width and height:
+            budget.check_size(width, height, limit)
+        at = data.find(b"ispe", at + 4)
+
+
+def _bits(data: bytes) -> int:
+    """Return the bits of a sample, from the first box that says it; 8 if none does."""
+    at = data.find(b"pixi")
+    return data[at + 9] if 0 <= at < len(data) - 10 and data[at + 8] else 8
+
+
+def encode_avif(raster: Raster) -> bytes:
+    """Encode 8-bit RGB, with or without alpha, as an AVIF of full colour resolution (4:4:4)."""
+    file = io.BytesIO()
+    image_of(raster.samples).save(
+        file,
+        "AVIF",
+        exif=raster.exif or b"",
+        icc_profile=raster.icc,
+        xmp=raster.extras.xmp or b"",
+        quality=raster.quality or QUALITY,
+        subsampling="4:4:4",
+    )
+    return file.getvalue()
+
+
+def decode_heic(data: bytes, max_pixels: int) -> Raster:
+    """Decode a HEIC of 8, 10 or 12 bits with pillow-heif (the extra ``heif``).
+
+    Args:
+        data: the file; of several pictures the main one is decoded.
+        max_pixels: the largest width × height decoded.
+
+    Raises:
+        FormatError: if it is damaged or too large, or pillow-heif is not installed.
+    """
+    with optional_import("HEIC"):
+        import pillow_heif
+    _check_boxes(data, max_pixels)
+    with opened(pillow_heif.HeifImageFile, data, max_pixels) as image:
+        raster = raster_of(image, lossless=False, notes=_further(image))
+    if (bits := _bits(data)) > 8:
+        stored = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        raster = _deep(raster, np.asarray(stored), bits)
+    return raster
+
+
+def encode_heic(raster: Raster) -> bytes:
+    """Encode gray or RGB, with or without alpha, as a HEIC of 8 or 12 bits, 4:4:4."""
+    with optional_import("HEIC"):
+        import pillow_heif
+    height, width, channels = raster.samples.shape
+    deep = raster.samples.dtype == np.uint16
+    mode = MODES[channels] + (";16" if deep else "")
+    made = pillow_heif.from_bytes(mode, (width, height), raster.samples.tobytes())
+    if raster.icc:
+        made[0].info["icc_profile"], made[0].info["icc_profile_type"] = raster.icc, "prof"
+    file = io.BytesIO()
+    made.save(
+        file,
+        quality=raster.quality or QUALITY,
+        chroma=444,
+        exif=raster.exif,
+        xmp=raster.extras.xmp,
+        **({"bit_depth": HEIC_BITS} if deep else {}),
+    )
+    return file.getvalue()

@@ -1,0 +1,154 @@
+"""JPEG XL, bare or in boxes (ISO 18181), with pillow-jxl-plugin (the extra ``jxl``)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import struct
+
+import imagecodecs
+import numpy as np
+from PIL import ImageCms
+
+from neid_tf.pictures import budget, xmp
+from neid_tf.pictures.exif import EXIF_HEADER
+from neid_tf.pictures.jpeg2000 import boxes
+from neid_tf.pictures.pillow import image_of, opened, raster_of
+from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_channels
+from neid_tf.support.libraries import optional_import
+
+SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
+CODESTREAM = b"\xff\x0a"
+_MOST_METADATA = 2**24
+_SRGB = ("sRGB", "Gra_D65_Rel_SRG")
+
+
+def decode_jpegxl(data: bytes, max_pixels: int) -> Raster:
+    """Decode a JPEG XL of 8 to 16 bits; of an animation the first frame.
+
+    Args:
+        data: the file.
+        max_pixels: the largest width × height decoded.
+
+    Raises:
+        FormatError: if it is damaged or too large.
+        MissingLibraryError: if pillow-jxl-plugin is not installed.
+    """
+    header = _Header(data)
+    budget.check_size(*header.size, max_pixels)
+    with opened(_plugin().JXLImageFile, data, max_pixels) as image:
+        raster = raster_of(image, lossless=False)
+    found = _metadata(data)
+    exif = raster.exif or _exif_block(found.get(b"Exif", b""))
+    extras = Extras(xmp=raster.extras.xmp or xmp.sound(found.get(b"xml ")))
+    icc = None if _is_srgb(raster.icc) else raster.icc
+    raster = dataclasses.replace(raster, exif=exif, icc=icc, extras=extras)
+    return _with_all_bits(raster, data) if header.may_be_deep else raster
+
+
+def _plugin():
+    """Return the module that reads the format; with it, Pillow writes the format too."""
+    with optional_import("JPEG XL"):
+        import pillow_jxl
+    return pillow_jxl.JpegXLImagePlugin
+
+
+def _with_all_bits(raster: Raster, data: bytes) -> Raster:
+    """Return a raster with its samples of 16 bits, where there are more than 8."""
+    stored = with_channels(imagecodecs.jpegxl_decode(data, index=0))
+    if stored.dtype == np.uint8:
+        return raster
+    if stored.dtype != np.uint16 or stored.shape != raster.samples.shape:
+        return dataclasses.replace(raster, notes=(*raster.notes, "8 bits of its samples are read"))
+    return dataclasses.replace(raster, samples=stored)
+
+
+def _is_srgb(icc: bytes | None) -> bool:
+    """Tell whether a profile is the one that the decoder makes where a file says sRGB."""
+    with contextlib.suppress(OSError, ImageCms.PyCMSError):
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc or b""))
+        return profile.profile.profile_description in _SRGB
+    return False
+
+
+def _metadata(data: bytes) -> dict[bytes, bytes]:
+    """Return the bodies of the boxes of metadata by their names, unpacked."""
+    found = {}
+    for name, body in boxes(data) if data.startswith(SIGNATURE) else ():
+        if name in (b"Exif", b"xml "):
+            found[name] = body
+        elif name == b"brob" and body[:4] in (b"Exif", b"xml "):
+            # What unpacks to more than this is no metadata.
+            with contextlib.suppress(Exception):
+                found[body[:4]] = imagecodecs.brotli_decode(body[4:], out=_MOST_METADATA)
+    return found
+
+
+def _exif_block(body: bytes) -> bytes | None:
+    """Return the block in a box, which begins with where it does; some programs leave that out."""
+    if body[:2] in (b"II", b"MM"):
+        return body
+    return body[4 + int.from_bytes(body[:4], "big") :] or None
+
+
+class _Header:
+    """The start of the first codestream: the size, and whether there are more than 8 bits.
+
+    Attributes:
+        size: width and height in pixels.
+        may_be_deep: False where there are 8 bits for sure.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        start = 0 if data[:2] == CODESTREAM else _codestream(data)
+        self._bits, self._at = int.from_bytes(data[start + 2 : start + 34], "little"), 0
+        small = self._read(1)
+        height = self._length(small)
+        ratio = self._read(3)
+        if ratio:
+            across, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
+            self.size = height * across // down, height
+        else:
+            self.size = self._length(small), height
+        self.may_be_deep = self._is_deep()
+
+    def _read(self, count: int) -> int:
+        self._at += count
+        return self._bits >> (self._at - count) & ((1 << count) - 1)
+
+    def _length(self, small: int) -> int:
+        return 8 * (self._read(5) + 1) if small else self._read((9, 13, 18, 30)[self._read(2)]) + 1
+
+    def _is_deep(self) -> bool:
+        if self._read(1):  # All of the rest is as usual.
+            return False
+        if self._read(1):  # Further fields come first.
+            return True
+        return bool(self._read(1) or self._read(2))
+
+
+def _codestream(data: bytes) -> int:
+    with contextlib.suppress(ValueError):
+        for box, skipped in ((b"jxlc", 4), (b"jxlp", 8)):
+            at = data.find(box, 12)
+            if at >= 0:
+                return data.index(CODESTREAM, at + skipped, at + skipped + 2)
+    raise FormatError("truncated or damaged JPEG XL: it has no codestream")
+
+
+def encode_jpegxl(raster: Raster) -> bytes:
+    """Encode 8-bit samples, without loss where the raster is and no quality is asked for."""
+    _plugin()
+    lossless = (raster.lossless and raster.quality is None) or raster.quality == 100
+    exif, file = (raster.exif or b"").removeprefix(EXIF_HEADER), io.BytesIO()
+    image_of(raster.samples).save(
+        file,
+        "JXL",
+        lossless=lossless,
+        quality=raster.quality or QUALITY,
+        # The box begins with where the block in it does.
+        exif=struct.pack(">I", 0) + exif if exif else b"",
+        xmp=raster.extras.xmp,
+    )
+    return file.getvalue()

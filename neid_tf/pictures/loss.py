@@ -1,0 +1,91 @@
+"""What of a picture the file that is written cannot hold."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from neid_tf.pictures.formats import FORMATS
+from neid_tf.pictures.jpeg import LONGEST_SEGMENT
+from neid_tf.pictures.picture import Picture, PictureError
+from neid_tf.pictures.png import TEXT_CHUNKS
+from neid_tf.pictures.writer import format_of_name
+from neid_tf.support.errors import errors_named
+
+
+def holds_all(path: str | os.PathLike[str], picture: Picture) -> bool:
+    """Return whether a file can hold all pages or frames of a picture's file.
+
+    Args:
+        path: the file to write.
+        picture: one of them.
+
+    Raises:
+        PictureError: if the suffix is of no format that is written.
+    """
+    with errors_named(path, PictureError):
+        target = FORMATS[format_of_name(path, picture.format)]
+    return picture.pages == 1 or target.several == FORMATS[picture.format].several != ""
+
+
+def left_out(
+    path: str | os.PathLike[str], picture: Picture, metadata: str = "keep"
+) -> tuple[str, ...]:
+    """Say what of a picture is lost in a file of this name.
+
+    Args:
+        path: the file to write.
+        picture: what is written.
+        metadata: as for :func:`write`; with "none" nothing is said of metadata.
+
+    Returns:
+        Lines for a user, such as "alpha is laid on white: JPEG holds none"; none if all is kept.
+
+    Raises:
+        PictureError: if the suffix is of no format that is written.
+    """
+    with errors_named(path, PictureError):
+        name = format_of_name(path, picture.format)
+    lines, format = [], FORMATS[name]
+    if not holds_all(path, picture):
+        several = FORMATS[picture.format].several
+        lines.append(f"{picture.pages - 1} of its {several} are left out: {name} holds none")
+    if picture.alpha is not None and 4 not in format.channels:
+        lines.append(f"its transparency is laid on white: {name} holds none")
+    if picture.pixels.dtype.name not in format.types and not picture.packing:
+        lines.append(f"its {picture.pixels.dtype} samples become {format.types[-1]} in {name}")
+    elif picture.pixels.dtype == np.uint16 and not picture.packing and format.bits < 16:
+        lines.append(f"of its samples {format.bits} bits are kept: {name} holds no more")
+    if picture.bands is not None and not format.bands:
+        lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")
+    lost = [kind for kind in held_metadata(picture) if kind not in format.keeps]
+    if name == "JPEG":
+        extras = picture.extras
+        parts = (picture.exif, extras.xmp, extras.iptc, *extras.comments)
+        lost += ["what is over 64 kB"] * any(len(part or b"") > LONGEST_SEGMENT for part in parts)
+    if lost and metadata == "keep":
+        lines.append(f"{', '.join(lost)} left out: {name} holds none")
+    return tuple(lines)
+
+
+def held_metadata(picture: Picture) -> list[str]:
+    """Return which kinds of metadata a picture has, as :attr:`Format.keeps` names them.
+
+    Args:
+        picture: as it was read.
+    """
+    extras = picture.extras
+    names = [name for name, _ in extras.chunks]
+    held = {
+        "EXIF": picture.exif,
+        "ICC": picture.icc,
+        "XMP": extras.xmp,
+        "IPTC": extras.iptc,
+        "density": extras.density,
+        "comments": extras.comments,
+        "text": [name for name in names if name in TEXT_CHUNKS],
+        "colour chunks": [name for name in names if name not in TEXT_CHUNKS],
+        "GeoTIFF": extras.tags,
+    }
+    return [kind for kind, value in held.items() if value]

@@ -1,0 +1,235 @@
+"""AVIF, HEIC, JPEG XL, JPEG 2000 and PNM: written and read again, with what belongs to them."""
+
+import io
+import struct
+
+import cv2
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from neid_tf.pictures import Picture, PictureError, decode, encode, jpeg2000, jpegxl, left_out
+from neid_tf.pictures.raster import Extras
+from tests.pictures.picture_files import noise, saved, smooth
+from tests.pictures.test_kept import XMP
+
+LOSSY = ("jpg", "webp", "avif", "heic", "jxl", "jp2")
+LOSSLESS = ("webp", "jxl", "jp2", "ppm", "pam")
+LIBRARIES = {"heic": "pillow_heif", "jxl": "pillow_jxl"}
+
+
+@pytest.fixture(autouse=True)
+def _has_library(request):
+    suffix = getattr(request.node, "callspec", None) and request.node.callspec.params.get("suffix")
+    if suffix in LIBRARIES:
+        pytest.importorskip(LIBRARIES[suffix])
+
+
+def profile():
+    """A sound RGB profile that is not sRGB."""
+    from PIL import ImageCms
+
+    lab = ImageCms.createProfile("sRGB")
+    data = bytearray(ImageCms.ImageCmsProfile(lab).tobytes())
+    at = data.find(b"sRGB")
+    if at >= 0:
+        data[at : at + 4] = b"mine"
+    return bytes(data)
+
+
+def deep(height=48, width=64):
+    """The smooth picture in 16 bits, with levels between those of 8."""
+    return (
+        smooth(height, width).astype(np.uint16) * 257 + np.arange(width, dtype=np.uint16)[:, None]
+    )
+
+
+@pytest.mark.parametrize("suffix", LOSSY)
+def test_quality_decides_size_and_likeness(suffix):
+    grainy = np.clip(smooth() + np.random.default_rng(0).normal(0, 9, (48, 64, 3)), 0, 255)
+    picture = Picture(grainy.astype(np.uint8))
+    files = [encode(f"a.{suffix}", picture, "keep", quality) for quality in (20, 60, 100)]
+    assert len(files[0]) < len(files[1]) < len(files[2])
+    errors = [np.abs(decode("a", data).pixels - grainy).mean() for data in files]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < (6 if suffix == "webp" else 2)  # Its colours are of half the size.
+    usual = encode(f"a.{suffix}", Picture(picture.pixels, lossless=False))
+    assert usual == encode(f"a.{suffix}", picture, "keep", 95)
+
+
+@pytest.mark.parametrize("suffix", LOSSLESS)
+def test_without_loss_where_the_source_had_none(suffix):
+    picture = Picture(noise(21, 34, 3))
+    back = decode("a", encode(f"a.{suffix}", picture))
+    np.testing.assert_array_equal(back.pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("suffix", ["jp2", "ppm", "pgm", "pam"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_and_alpha(suffix, channels):
+    samples = noise(21, 34, channels, np.uint16)
+    samples[..., -1] |= 1  # No alpha of 0.
+    gray = channels < 3
+    pixels = np.repeat(samples[..., :1], 3, -1) if gray else samples[..., :3]
+    alpha = samples[..., -1] if channels in (2, 4) else None
+    picture = Picture(pixels, alpha, gray)
+    data = encode(f"a.{suffix}", picture)
+    back = decode("a", data)
+    assert back.pixels.dtype == np.uint16
+    assert back.gray == gray
+    if suffix in ("ppm", "pgm") and alpha is not None:
+        assert back.alpha is None
+        assert "transparency is laid on white" in left_out(f"a.{suffix}", picture)[0]
+        return
+    np.testing.assert_array_equal(back.pixels, pixels)
+    assert (back.alpha is None) == (alpha is None)
+    if alpha is not None:
+        np.testing.assert_array_equal(back.alpha, alpha)
+
+
+@pytest.mark.parametrize(("suffix", "bits"), [("heic", 12), ("avif", 8), ("jxl", 8)])
+def test_bits_that_are_lost_are_told(suffix, bits):
+    picture = Picture(deep())
+    back = decode("a", encode(f"a.{suffix}", picture, "keep", 100))
+    assert back.pixels.dtype == (np.uint16 if bits > 8 else np.uint8)
+    top = np.iinfo(back.pixels.dtype).max
+    np.testing.assert_allclose(back.pixels / top, picture.pixels / 65535, atol=0.02)
+    assert len(np.unique(back.pixels)) > (300 if bits > 8 else 100)
+    (line,) = left_out(f"a.{suffix}", picture)
+    assert ("12 bits are kept" if bits == 12 else "uint16 samples become uint8") in line
+
+
+@pytest.mark.parametrize("suffix", ["avif", "heic", "jxl", "pam", "jp2"])
+def test_transparency(suffix):
+    alpha = np.repeat(np.where(np.arange(64) < 30, 255, 90).astype(np.uint8)[None], 48, 0)
+    back = decode("a", encode(f"a.{suffix}", Picture(smooth(), alpha)))
+    assert np.abs(back.alpha.astype(int) - alpha).mean() < 2
+
+
+@pytest.mark.parametrize("suffix", ["avif", "heic", "jp2"])
+def test_profiles(suffix):
+    icc = profile()
+    assert decode("a", encode(f"a.{suffix}", Picture(smooth(), icc=icc))).icc == icc
+
+
+def test_a_profile_that_says_srgb_is_none():
+    pytest.importorskip("pillow_jxl")
+    for samples in (smooth(), smooth()[..., :1]):
+        image = Image.fromarray(samples if samples.shape[-1] == 3 else samples[..., 0])
+        assert decode("a", saved(image, "JXL")).icc is None
+    (line,) = left_out("a.jxl", Picture(smooth(), icc=profile()))
+    assert line == "ICC left out: JPEG XL holds none"
+
+
+def test_jpeg_xl_of_16_bits_and_packed_metadata():
+    pytest.importorskip("pillow_jxl")
+    samples = noise(20, 31, 3, np.uint16)
+    back = decode("a", imagecodecs.jpegxl_encode(samples, lossless=True))
+    np.testing.assert_array_equal(back.pixels, samples)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    block = exif.tobytes()
+    image = Image.fromarray(smooth())
+    for packed in (True, False):
+        data = saved(image, "JXL", exif=block, xmp=XMP, compress_metadata=packed)
+        picture = decode("a", data)
+        assert b"Maker" in picture.exif
+        assert b"GPano" in picture.extras.xmp
+    # As others write it: the block lies behind a length.
+    body = struct.pack(">I", 4) + b"zzzz" + block.removeprefix(b"Exif\0\0")
+    assert jpegxl._exif_block(body) == block.removeprefix(b"Exif\0\0")
+    bomb = imagecodecs.brotli_encode(bytes(2**25))
+    boxed = jpegxl.SIGNATURE + struct.pack(">I", len(bomb) + 12) + b"brobxml " + bomb
+    assert jpegxl._metadata(boxed) == {}
+
+
+def test_jpeg_2000_of_others():
+    for name, options in {"JPEG2000": {}, "rest": {"no_jp2": True}}.items():
+        data = saved(Image.fromarray(smooth()), "JPEG2000", **options)
+        back = decode("a", data)
+        np.testing.assert_array_equal(back.pixels, smooth())
+        assert back.lossless
+        assert back.format == ("JPEG 2000" if name == "JPEG2000" else "JPEG 2000 codestream")
+    lossy = saved(Image.fromarray(smooth()), "JPEG2000", irreversible=True, quality_layers=[9])
+    assert not decode("a", lossy).lossless
+    levels = np.linspace(0, 4095, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint16)
+    data = imagecodecs.jpeg2k_encode(levels, 0, codecformat="j2k", bitspersample=12)
+    np.testing.assert_allclose(decode("a", data).pixels / 65535, levels / 4095, atol=1e-4)
+
+
+def test_what_we_write_as_jpeg_2000_others_read():
+    alpha = noise(48, 64, 1)[..., 0]
+    data = encode("a.jp2", Picture(smooth(), alpha, extras=Extras(density=(300, 150, True))))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGBA"
+        np.testing.assert_array_equal(np.asarray(image)[..., :3], smooth())
+        assert image.info["dpi"] == pytest.approx((300, 150), rel=1e-3)
+
+
+def test_boxes_of_a_jpeg_2000():
+    data = encode("a.jp2", Picture(smooth()))
+    unknown = struct.pack(">I4s", 24, b"uuid") + bytes(16) + struct.pack(">I4s", 8, b"jp9 ")
+    at = data.index(b"jp2c") - 4
+    picture = decode("a", data[:at] + unknown + data[at:])
+    assert picture.notes == ("boxes left out: 'jp9', 'uuid'",)
+    assert list(jpeg2000.boxes(struct.pack(">I4sQ", 1, b"long", 18) + b"xy")) == [(b"long", b"xy")]
+    assert list(jpeg2000.boxes(struct.pack(">I4s", 99, b"cut "))) == []
+
+
+PNM = {
+    "ascii bits": (b"P1 # ink\n3 2\n101\n01 0", [[0, 255, 0], [255, 0, 255]]),
+    "bits": (b"P4\n3 2\n\xa0\x40", [[0, 255, 0], [255, 0, 255]]),
+    "ascii gray": (b"P2\n#c\n3 1 # c\n100\n0 50 #c\n100\n", [[0, 127, 255]]),
+    "gray": (b"P5\n3 1\n255\n\0\x80\xff", [[0, 128, 255]]),
+    "gray of few levels": (b"P5 3 1 4 \0\2\4", [[0, 128, 255]]),
+    "gray of 12 bits": (b"P5\n2 1\n4095\n\0\0\x0f\xff", [[0, 65535]]),
+    "colours": (b"P6\n1 1\n255\n\1\2\3", [[[1, 2, 3]]]),
+    "ascii colours": (b"P3\n1 1\n255\n1 2\n3\n", [[[1, 2, 3]]]),
+    "any": (b"P7\n#c\nDEPTH 1\nWIDTH 2\nHEIGHT 1\nMAXVAL 255\nENDHDR\n\1\2", [[1, 2]]),
+}
+
+
+@pytest.mark.parametrize("name", PNM)
+def test_pnm_of_every_kind(name):
+    data, expected = PNM[name]
+    pixels = decode("a", data).pixels
+    expected = np.array(expected)
+    expected = np.repeat(expected[..., None], 3, -1) if expected.ndim == 2 else expected
+    np.testing.assert_array_equal(pixels, expected)
+    is_text = name.startswith("ascii")
+    with pytest.raises(PictureError, match="truncated"):
+        decode("a", data.rstrip().rpartition(data.split()[-1])[0] if is_text else data[:-1])
+    further = () if is_text else ("the pictures behind its first are left out",)
+    assert decode("a", data + b"P5 another").notes == further
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pnm_as_opencv_has_it(dtype, tmp_path):
+    samples = noise(13, 17, 3, dtype)
+    assert cv2.imwrite(str(tmp_path / "a.ppm"), samples[..., ::-1])
+    np.testing.assert_array_equal(decode("a", (tmp_path / "a.ppm").read_bytes()).pixels, samples)
+    data = np.frombuffer(encode("a.ppm", Picture(samples)), np.uint8)
+    np.testing.assert_array_equal(cv2.imdecode(data, cv2.IMREAD_UNCHANGED)[..., ::-1], samples)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P5\n3 1\n",
+        b"P5\n0 1\n255\n",
+        b"P5\n3 1\n0\n\0\0\0",
+        b"P5\n3 1\n70000\n\0\0\0",
+        b"P5\n3 1\n4\n\0\5\0",
+        b"P2\n2 1\n9\n1 x\n",
+        b"P2\n2 1\n9\n1 -3\n",
+        b"P1\n2 1\n1x\n",
+        b"P7\n" + b"\n" * 60 + b"X",
+        b"P7\n" + b"#" * 90,
+        b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 9\nMAXVAL 255\nENDHDR\n\1\2",
+        b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nENDHDR\n\1\2",
+    ],
+)
+def test_broken_pnm_is_refused(data):
+    with pytest.raises(PictureError):
+        decode("a", data)

@@ -27,6 +27,7 @@ setup(
             "rasterio>=1.4",
             "ruff>=0.8",
             *common["EXTRAS"]["serve"],
+            *common["EXTRAS"]["watch"],
         ],
         "export": [
             "onnx>=1.17",

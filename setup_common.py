@@ -21,6 +21,7 @@ EXTRAS = {
         "uvicorn>=0.30",
     ],
     "video": ["av>=17.1"],
+    "watch": ["watchfiles>=0.24"],
 }
 """The extras of both distributions."""
 

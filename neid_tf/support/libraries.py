@@ -42,6 +42,7 @@ EXTRAS = {
     "starlette": "serve",
     "tf2onnx": "export",
     "uvicorn": "serve",
+    "watchfiles": "watch",
 }
 """Modules, and the extra of the install that brings them."""
 _TOGETHER = {

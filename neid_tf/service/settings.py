@@ -21,6 +21,7 @@ TYPES = {
     "JPEG XL": "image/jxl",
     "JPEG 2000": "image/jp2",
     "PNM": "image/x-portable-anymap",
+    "PAM": "image/x-portable-arbitrarymap",
 }
 """What the web calls the formats that are written."""
 WRITTEN = {

@@ -38,6 +38,8 @@ EXTRAS = {
     "pillow_jxl": "jxl",
     "prometheus_client": "serve",
     "python_multipart": "serve",
+    "rawpy": "raw",
+    "rasterio": "geo",
     "ray": "ray",
     "starlette": "serve",
     "tf2onnx": "export",

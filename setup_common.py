@@ -13,7 +13,6 @@ EXTRAS = {
     "litert": ["ai-edge-litert>=2.3"],
     "onnx": ["onnxruntime>=1.20"],
     "plot": ["matplotlib>=3.9"],
-    "raw": ["rawpy>=0.24"],
     "ray": ["ray[data]>=2.49,<2.64"],
     "serve": [
         "fastapi>=0.115",
@@ -22,7 +21,6 @@ EXTRAS = {
         "uvicorn>=0.30",
     ],
     "video": ["av>=17.1"],
-    "watch": ["watchfiles>=0.24"],
 }
 """The extras of both distributions."""
 
@@ -51,7 +49,7 @@ def metadata():
             "Topic :: Scientific/Engineering :: Image Processing",
         ],
         "package_data": {
-            "neid_tf.models": ["weights/*", "*.npz"],
+            "neid_tf.models": ["weights/*", "weights/rivals/*", "*.npz"],
             "neid_tf.data": ["*.txt"],
             "neid_tf.evaluation": ["*.txt"],
         },

@@ -1,11 +1,12 @@
 """Draw the paper's figures 5 to 9 again, or the samples', one row of panels for each picture.
 
-    python -m experiments.figures --figure=5 --data=data/lol/our485 --output=figures
+    python -m experiments.figures --figure=5 --data=data/lol/our485 --output=figures [--kind=FILE]
 
 5: LoL (low/ and high/; the held-out names), 6: LIME, 7: NPE, 8: DICM (folders of pictures), 9:
-MIT-Adobe FiveK (input/ and expertC/), samples: data/samples. Each row has the input, LIME, MF,
-NEID and the reference if there is one; the paper's Retinex-Net, GLAD and KinD are not part of
-this project. OUTPUT gets figureN-1.png and so on, --rows pictures each.
+MIT-Adobe FiveK (input/ and expertC/), samples: data/samples. Each row has the paper's panels: the
+input, LIME, MF, Retinex-Net, GLAD, KinD where --kind names its weights, which are not in the
+package, NEID, and the reference if there is one. OUTPUT gets figureN-1.png and so on, --rows
+pictures each.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,13 @@ import numpy as np
 from absl import flags
 
 from experiments import run
+from experiments.table1 import KIND
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import held_out
 from neid_tf.evaluation import crops, panels
 from neid_tf.inference import methods
+from neid_tf.models import pretrained
 from neid_tf.support import keras_start
 from neid_tf.support.errors import NeidError
 
@@ -28,7 +31,7 @@ FOLDERS = {"5": ("low", "high"), "9": ("input", "expertC"), "samples": ("low", "
 
 _FIGURE = flags.DEFINE_enum("figure", None, ["5", "6", "7", "8", "9", "samples"], "Which to draw.")
 _ONLY = flags.DEFINE_list("pictures", [], "Names, without extension, of the pictures; else all.")
-_ALSO = flags.DEFINE_list("also", [], "Classical methods to show beside LIME and MF.")
+_ALSO = flags.DEFINE_list("also", [], "Further methods to show.")
 _ROWS = flags.DEFINE_integer("rows", 4, "Pictures in one file.", lower_bound=1)
 _FILES = flags.DEFINE_enum("files", "png", ["png", "jpg"], "Format of the files.")
 
@@ -119,7 +122,9 @@ def main(arguments: list[str]) -> None:
     root = SAMPLES if samples else common.required(common.DATA)
     rows = chosen(sources(figure, root), _ONLY.value)
     keras_start.import_keras()
-    names = dict.fromkeys(["lime", "mf", *_ALSO.value, "neid"])
+    learned = {name: name for name in pretrained.rivals()}
+    learned |= {"kind": f"kind={KIND.value}"} if KIND.value else {}
+    names = dict.fromkeys(["lime", "mf", *learned.values(), *_ALSO.value, "neid"])
     write(figure, rows, methods.load_all(list(names), common.WEIGHTS.value), output)
 
 

@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from absl import flags
 
 from experiments import ablation, chart, gradients, table1, table2
+from neid_tf import models, pictures
 from neid_tf.commands import train
-from neid_tf.models import model_config
+from neid_tf.models import model_config, pretrained
 from neid_tf.support.fields import flatten
 from tests.conftest import flags_restored
 
@@ -53,7 +55,6 @@ def test_the_papers_schedule_for_each_architecture(at_home, name):
 def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
     from neid_tf.commands import main
     from neid_tf.data import held_out
-    from neid_tf.models import pretrained
 
     monkeypatch.setattr(held_out, "validation_names", lambda: frozenset("56"))
     workdir, records = tmp_path / "runs" / "le_dr-1", tmp_path / "records"
@@ -152,17 +153,45 @@ def test_table_1_shows_the_records(tmp_path):
         mean = {"psnr": psnr, "ssim": 0.5, "ssim_gray": 0.6, "seconds_per_megapixel": 1.0}
         path.write_text(json.dumps({"mean": mean}))
 
-    for number, name in enumerate(table1.PAPER):
+    for number, name in enumerate([*table1.PAPER, table1.ORACLE]):
         write(tmp_path / f"{name}.json", 10 + number)
         write(tmp_path / "neighbours" / f"{name}.json", 20 + number)
     rows = table1.table(tmp_path, tmp_path / "neid.json").splitlines()[2:]
+    assert len(rows) == 12
+    assert rows[5].startswith("| Retinex-Net | 15.00 | 0.500 | 0.600 | trained on |")
+    assert rows[9].startswith("| KinD, ratio 5 | 19.00 |")
+    assert rows[10].startswith("| KinD, ratio of the reference (looks at the answer) | 21.00 |")
+    assert rows[10].endswith("| 20.87 / 0.80 |")
+    (tmp_path / "glad.json").unlink()
+    assert "| GLAD | not run |" in table1.table(tmp_path, tmp_path / "neid.json")
     assert rows[4] == "| MF | 14.00 | 0.500 | 0.600 | 24.00 | 0.600 | 0.24 | 18.79 / 0.64 |"
-    assert rows[-1].startswith("| NEID | 17.00 | 0.500 | 0.600 | trained on |")
+    assert rows[-1].startswith("| NEID | 20.00 | 0.500 | 0.600 | trained on |")
 
 
 def test_the_recorded_tables_can_be_printed():
-    assert len(table1.table().splitlines()) == 2 + len(table1.PAPER)
+    assert len(table1.table().splitlines()) == 3 + len(table1.PAPER)
     assert len(table2.table(table2.load()).splitlines()) == 2 + len(table2.PAPER)
+
+
+def test_kind_is_scored_with_the_ratio_of_the_reference(tmp_path, pairs_folder):
+    keras.utils.set_random_seed(2)
+    model = models.inference_model(models.build("kind", filters=2))
+    pretrained.save(model, tmp_path / "kind.npz", {})
+    (tmp_path / "names.txt").write_text("2\n5\n")
+    given = [str(pairs_folder), str(tmp_path / "kind.npz"), tmp_path / "r.json"]
+    table1.record_oracle(*given, only=str(tmp_path / "names.txt"))
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [image["name"] for image in report["images"]] == ["2", "5"]
+    assert "looks at the answer" in report["method"]["ratio"]
+    low = pictures.read(pairs_folder / "low" / "2.png").pixels
+    high = pictures.read(pairs_folder / "high" / "2.png").pixels
+    enhance = table1.oracle(model)
+    # The same ratio as at inference gives the same picture, another one another.
+    assert not np.array_equal(enhance(low, high), enhance(low, low))
+    with pytest.raises(ValueError, match="--kind=FILE"):
+        table1.record("nowhere", ["kind"])
+    with pytest.raises(ValueError, match="not 'neid'"):
+        table1.record("nowhere", ["neid"])
 
 
 def test_neighbours_are_no_test_pictures():

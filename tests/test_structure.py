@@ -73,7 +73,7 @@ def test_every_folder_has_a_floor():
 def test_networks_are_given(path):
     if any(name(path).startswith(prefix) for prefix in RECEIVES_A_NETWORK):
         assert not [m for m in ours(path) if m.startswith("neid_tf.models")]
-    if name(path) in ("training/losses.py", "training/metrics.py"):
+    if name(path) in ("training/losses.py", "training/rival_losses.py", "training/metrics.py"):
         assert ours(path) <= {"neid_tf.training", "neid_tf.training.metrics"}
 
 
@@ -86,7 +86,10 @@ def test_flags_are_read_in_commands_only(path):
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_models_losses_metrics_and_augment_run_on_any_backend(path):
     if name(path).startswith(
-        ("models/", "training/losses.py", "training/metrics.py", "data/augment.py")
+        (
+            *("models/", "training/losses.py", "training/metrics.py", "data/augment.py"),
+            *("training/rival_losses.py", "training/rival_trainer.py", "training/phases.py"),
+        )
     ):
         assert not [module for module in imports(path) if module.startswith("tensorflow")]
 

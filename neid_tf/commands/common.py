@@ -29,8 +29,9 @@ WEIGHTS = define_path(
 METHOD = flags.DEFINE_string(
     "method",
     "neid",
-    "What enhances: neid, the network, or one of the classical methods msr, npe, dong, mf, lime, "
-    "crm and bimef, which keep the size and need no --weights.",
+    "What enhances: neid, the network; one of its learned rivals retinexnet, glad and kind, of "
+    "which the last needs --weights=FILE of neid train; or one of the classical methods msr, npe, "
+    "dong, mf, lime, crm and bimef, which need no --weights. All but neid keep the size.",
 )
 
 MAX_PIXELS = flags.DEFINE_integer(

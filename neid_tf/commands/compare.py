@@ -22,13 +22,16 @@ from neid_tf.support.errors import NeidError
 if typing.TYPE_CHECKING:
     from neid_tf.evaluation.crops import Crop
 
-ALL = [*sorted(set(methods.METHODS) - {"neid"}), "neid"]
+DEFAULT = [*sorted(methods.CLASSICAL), "neid"]
 
 _REFERENCE = common.define_path(
     "reference", None, "The well-exposed picture, of the input's size, to compare with."
 )
 _METHODS = flags.DEFINE_list(
-    "methods", ALL, "The methods to show, in this order, with commas: neid and the classical ones."
+    "methods",
+    DEFAULT,
+    "The methods to show, in this order, with commas: those of --method of neid enhance. "
+    "NAME=FILE gives a network weights of its own.",
 )
 # Not --crop: that is the side of the training crops.
 _ZOOM = flags.DEFINE_multi_string(

@@ -60,8 +60,8 @@ def main(arguments: list[str]) -> None:
 
 def _function():
     """Return the function from pictures to enhanced ones that is scored."""
-    weights = common.WEIGHTS.value
-    return methods.load(common.METHOD.value, weights, runtime=methods.reference_runtime(weights))
+    method, weights = common.METHOD.value, common.WEIGHTS.value
+    return methods.load(method, weights, runtime=methods.reference_runtime(weights, method))
 
 
 def _check_outputs_alone():
@@ -109,6 +109,6 @@ def _made_elsewhere(rows, folder):
 def _described():
     if _OUTPUTS.value:
         return {"name": "outputs", "folder": _OUTPUTS.value}
-    if common.METHOD.value != "neid":
-        return {"name": common.METHOD.value}
-    return {"name": "neid", "weights": common.WEIGHTS.value}
+    method = common.METHOD.value
+    has_weights = method == "neid" or (method in methods.LEARNED and common.WEIGHTS.present)
+    return {"name": method} | ({"weights": common.WEIGHTS.value} if has_weights else {})

@@ -66,9 +66,11 @@ def main(arguments: list[str]) -> None:
         options["representative"] = _representative()
     keras_start.import_keras()
     from neid_tf import export
-    from neid_tf.models import pretrained
+    from neid_tf.models import Rival, pretrained
 
     model = pretrained.load_pretrained(common.WEIGHTS.value)
+    if isinstance(model, Rival):
+        raise NeidError(f"{common.WEIGHTS.value}: {model.config.architecture} is not exported")
     write = {
         "saved_model": export.to_saved_model,
         "onnx": export.to_onnx,

@@ -1,4 +1,4 @@
-"""The enhancing function that a method's name stands for: NEID, or a classical method."""
+"""The enhancing function that a method's name stands for: NEID, or one of Table 1's rivals."""
 
 import functools
 import importlib.util
@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from neid_tf.inference.network import KerasNetwork, Network
+from neid_tf.inference.network import KerasNetwork, Network, as_network
 from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support import keras_start
 from neid_tf.support.errors import UsageError
 from neid_tf.support.libraries import optional_import
 
-METHODS = ("neid", "msr", "npe", "dong", "mf", "lime", "crm", "bimef")
+LEARNED = ("retinexnet", "glad", "kind")
+CLASSICAL = ("msr", "npe", "dong", "mf", "lime", "crm", "bimef")
+METHODS = ("neid", *LEARNED, *CLASSICAL)
 RUNTIMES = ("tensorflow", "saved_model", "onnx", "litert")
+DEFAULT = "neid"
+"""The name of the package's weights that stands for what a method has of its own."""
 FASTEST = ("onnx", "tensorflow")
 """The runtimes that run the package's weights, on a CPU the fastest first (``neid benchmark``)."""
 
@@ -26,25 +30,44 @@ def check(method: str, weights: str, scale: int = 1, runtime: str = "tensorflow"
     Args:
         method: one of :data:`METHODS`.
         weights: as for :func:`load_network`.
-        scale: 1 or 2; the classical methods know 1 only.
-        runtime: as for :func:`load_network`.
+        scale: 1 or 2; all methods but ``neid`` know 1 only.
+        runtime: as for :func:`load_network`; the other methods know TensorFlow only.
 
     Raises:
-        UsageError: for an unknown method, or a scale that it does not do.
+        UsageError: for an unknown method, a scale or a runtime that it does not do, or weights of
+            another method.
         WeightsError: where the weights can't be read.
     """
     if method not in METHODS:
         raise UsageError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
-    if method != "neid":
-        if scale != 1:
-            raise UsageError(f"--scale=2 needs --method=neid, {method} keeps the size")
-        return
-    if runtime == "auto":
-        runtime = choose_runtime(weights)
-    if runtime == "tensorflow":
-        from neid_tf.models import pretrained
+    if method != "neid" and scale != 1:
+        raise UsageError(f"--scale=2 needs --method=neid, {method} keeps the size")
+    if method in LEARNED:
+        if runtime not in ("auto", "tensorflow"):
+            raise UsageError(f"--method={method} runs in TensorFlow, not with --runtime={runtime}")
+        _check_weights(_of_rival(method, weights), method)
+    elif method == "neid":
+        runtime = choose_runtime(weights) if runtime == "auto" else runtime
+        if runtime == "tensorflow":
+            _check_weights(weights, "neid")
 
-        pretrained.card(weights)
+
+def _check_weights(weights, method):
+    """Refuse weights that can't be read, or that are another method's."""
+    from neid_tf.models import pretrained
+
+    found = pretrained.architecture(weights)
+    of = found if found in LEARNED else "neid"
+    if of != method:
+        raise UsageError(f"{weights} has weights of {of}, --method is {method}")
+
+
+def _of_rival(method, weights):
+    """Return the path of a rival's weights: the package's in place of those of NEID."""
+    from neid_tf.models import presets, pretrained
+
+    packaged = presets.current(weights) in pretrained.names()
+    return pretrained.rival_file(method) if packaged else weights
 
 
 def load(
@@ -60,8 +83,9 @@ def load(
 
     Args:
         method: one of :data:`METHODS`.
-        weights: for ``neid``: as for :func:`load_network`.
-        scale: 1 or 2; the classical methods know 1 only.
+        weights: for ``neid``: as for :func:`load_network`; for a learned rival the path of its
+            weights, or a name of the package's for those of the package.
+        scale: 1 or 2; all methods but ``neid`` know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
         runtime, threads: as for :func:`load_network`.
@@ -69,6 +93,8 @@ def load(
     check(method, weights, scale, runtime)
     if method == "neid":
         return _neid(load_network(weights, runtime, threads), scale, strength, tile)
+    if method in LEARNED:
+        return _neid(_rival(_of_rival(method, weights)), scale, strength, tile)
     from neid_tf import baselines
 
     return functools.partial(_classical, baselines.get(method), strength=strength)
@@ -78,22 +104,33 @@ def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarr
     """Make the functions of several methods, by the names that the paper prints.
 
     Args:
-        names: of :data:`METHODS`.
-        weights: for ``neid``: as for :func:`load_network`.
+        names: of :data:`METHODS`; ``NAME=FILE`` for a network with weights of its own.
+        weights: for ``neid``: as for :func:`load`; the other networks have the package's.
 
     Raises:
         UsageError: for an unknown name.
     """
-    unknown = [name for name in names if name not in METHODS]
+    usual = dict.fromkeys(LEARNED, DEFAULT) | {"neid": weights}
+    given = {
+        name: file or usual.get(name, "")
+        for name, _, file in (item.partition("=") for item in names)
+    }
+    unknown = [name for name in given if name not in METHODS]
     if unknown:
         raise UsageError(f"--methods are of {', '.join(METHODS)}, not {unknown[0]!r}")
-    runtime = reference_runtime(weights)
-    return {title(name): load(name, weights, runtime=runtime) for name in names}
+    return {
+        title(name): load(name, file, runtime=reference_runtime(file, name))
+        for name, file in given.items()
+    }
 
 
 def title(name: str) -> str:
     """Return a method's name as the paper prints it."""
-    return name.capitalize() if name == "dong" else name.upper()
+    return _TITLES.get(name, name.upper())
+
+
+_TITLES = {"dong": "Dong", "retinexnet": "Retinex-Net", "kind": "KinD"}
+"""What the paper does not print in capitals."""
 
 
 def _neid(model, scale, strength, tile):
@@ -143,14 +180,17 @@ def choose_runtime(weights: str) -> str:
     return "tensorflow"
 
 
-def reference_runtime(weights: str) -> str:
+def reference_runtime(weights: str, method: str = "neid") -> str:
     """Return the runtime that scores are made with: TensorFlow, or where it is missing another.
 
     Args:
         weights: name or path of weights, or the path of an export.
+        method: one of :data:`METHODS`.
     """
     from neid_tf.models import presets, pretrained
 
+    if method != "neid":
+        return "tensorflow"
     has_keras = _is_installed("tensorflow") and _is_installed("keras")
     if has_keras and presets.current(weights) in pretrained.names():
         return "tensorflow"
@@ -166,7 +206,16 @@ def _keras_model(weights):
         keras_start.import_keras()
     from neid_tf.models.pretrained import load_pretrained
 
+    _check_weights(weights, "neid")
     return KerasNetwork(load_pretrained(weights))
+
+
+def _rival(weights):
+    with optional_import("the network in TensorFlow"):
+        keras_start.import_keras()
+    from neid_tf.models.pretrained import load_pretrained
+
+    return as_network(load_pretrained(weights))
 
 
 @functools.cache

@@ -220,8 +220,9 @@ def as_network(model: object) -> Network:
     keras = sys.modules.get("keras")
     if keras is None or not isinstance(model, keras.Model):
         return FunctionNetwork(model)
-    from neid_tf.models import NEID
+    from neid_tf.models import NEID, Rival
 
-    return (
-        KerasNetwork(model) if isinstance(model, NEID) else FunctionNetwork(model.predict_on_batch)
-    )
+    if isinstance(model, NEID):
+        return KerasNetwork(model)
+    scale = model.config.scale if isinstance(model, Rival) else 2
+    return FunctionNetwork(model.predict_on_batch, scale)

@@ -4,13 +4,22 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from neid_tf.models.config import ARCHITECTURES, VARIANTS, ModelConfig, model_config
+from neid_tf.models.config import (
+    ARCHITECTURES,
+    RIVALS,
+    VARIANTS,
+    ModelConfig,
+    RivalConfig,
+    model_config,
+)
 
 if TYPE_CHECKING:
     from neid_tf.models.neid import NEID
+    from neid_tf.models.rivals import Rival
 
 _HOMES = {
     "NEID": "neid",
+    "Rival": "rivals",
     "area_resize": "layers",
     "as_part": "transfer",
     "context_model": "transfer",
@@ -22,23 +31,35 @@ _HOMES = {
 """The modules, all with Keras, of the names that are imported when they are asked for."""
 
 
-def build(name: str = "neid", **fields: Any) -> "NEID":
+def build(name: str = "neid", **fields: Any) -> "NEID | Rival":
     """Build a named model with fresh weights.
 
     Args:
         name: one of :data:`VARIANTS`: ``unet``, ``le``, ``le_dr``, ``neid`` (the paper's four
-            architectures, section 2), ``paper`` (the same as ``neid``), or a variant of ours.
-        **fields: fields of :class:`ModelConfig` that differ from the variant's.
+            architectures, section 2), ``paper`` (the same as ``neid``), a variant of ours, or one
+            of :data:`RIVALS`.
+        **fields: fields of :class:`ModelConfig`, or for a rival of :class:`RivalConfig`, that
+            differ from the variant's.
 
     Returns:
-        A :class:`NEID`: N×h×w×3 in [0, 1] to a dictionary of pictures.
+        A :class:`NEID`, or a :class:`Rival`: N×h×w×3 in [0, 1] to a dictionary of pictures.
 
     Raises:
         ValueError: for an unknown name, an unknown field or a bad value.
     """
-    from neid_tf.models.neid import NEID
+    return made(model_config(name, **fields), name=name)
 
-    return NEID(name=name, **dataclasses.asdict(model_config(name, **fields)))
+
+def made(config: ModelConfig | RivalConfig, **options: Any) -> "NEID | Rival":
+    """Make the model of a configuration with fresh weights.
+
+    Args:
+        config: what it is made of.
+        **options: ``part`` and ``name`` of the model.
+    """
+    home, name = ("rivals", "Rival") if isinstance(config, RivalConfig) else ("neid", "NEID")
+    kind = getattr(importlib.import_module(f"neid_tf.models.{home}"), name)
+    return kind(**options, **dataclasses.asdict(config))
 
 
 def __getattr__(name):
@@ -50,8 +71,11 @@ def __getattr__(name):
 __all__ = [
     "ARCHITECTURES",
     "NEID",
+    "RIVALS",
     "VARIANTS",
     "ModelConfig",
+    "Rival",
+    "RivalConfig",
     "area_resize",
     "as_part",
     "build",
@@ -59,6 +83,7 @@ __all__ = [
     "copy_weights",
     "inference_model",
     "load_matching",
+    "made",
     "model_config",
     "tile_model",
 ]

@@ -1,11 +1,15 @@
 """What a model is made of, and the named variants; without Keras."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
+RIVALS = ("retinexnet", "glad", "kind")
+"""The learned rivals of Table 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,29 @@ class ModelConfig:
         return 1 if self.architecture == "unet" else 2
 
 
-VARIANTS = {name: {"architecture": name} for name in ARCHITECTURES}
+@dataclasses.dataclass(frozen=True)
+class RivalConfig:
+    """What a learned rival of Table 1 is made of; the width is the published one in its variant."""
+
+    architecture: str = config_field(
+        "retinexnet", "One of the learned rivals of Table 1.", choices=RIVALS
+    )
+    filters: int = config_field(64, "Channels of its first convolution.", minimum=1, maximum=1024)
+
+    scale: ClassVar[int] = 1
+    tone: ClassVar[bool] = False
+    refinement: ClassVar[int] = 0
+
+    def __post_init__(self):
+        check_fields(self)
+
+    @property
+    def least_parameters(self) -> int:
+        """How many parameters the network has at the very least."""
+        return 9 * self.filters**2
+
+
+VARIANTS: dict[str, dict[str, Any]] = {name: {"architecture": name} for name in ARCHITECTURES}
 """Fields of every named variant; what is not named here has :class:`ModelConfig`'s default."""
 
 VARIANTS["paper"] = {"architecture": "neid"}
@@ -95,10 +121,13 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "tone_kind": "grid",
     "refinement": 32,
 }
+VARIANTS["retinexnet"] = {"architecture": "retinexnet", "filters": 64}
+VARIANTS["glad"] = {"architecture": "glad", "filters": 64}
+VARIANTS["kind"] = {"architecture": "kind", "filters": 32}
 
 
-def model_config(name: str = "neid", **fields) -> ModelConfig:
-    """Return the :class:`ModelConfig` that :func:`neid_tf.models.build` would build.
+def model_config(name: str = "neid", **fields) -> ModelConfig | RivalConfig:
+    """Return the configuration that :func:`neid_tf.models.build` would build.
 
     Args:
         name: one of :data:`VARIANTS`.
@@ -109,7 +138,18 @@ def model_config(name: str = "neid", **fields) -> ModelConfig:
     """
     if name not in VARIANTS:
         raise NeidError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
-    unknown = set(fields) - set(ModelConfig.__dataclass_fields__)
+    given = VARIANTS[name] | fields
+    kind = _kind(given)
+    unknown = set(fields) - {field.name for field in dataclasses.fields(kind)}
     if unknown:
-        raise NeidError(f"a model has no field {', '.join(sorted(unknown))}")
-    return ModelConfig(**(VARIANTS[name] | fields))
+        raise NeidError(f"a model {name} has no field {', '.join(sorted(unknown))}")
+    return kind(**given)
+
+
+def config_of(fields: Mapping[str, Any]) -> ModelConfig | RivalConfig:
+    """Return the configuration with these fields, those of a weights file."""
+    return _kind(fields)(**fields)
+
+
+def _kind(fields):
+    return RivalConfig if fields.get("architecture") in RIVALS else ModelConfig

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.models.config import RIVALS
 from neid_tf.models.presets import FOLDER, current, nearest, presets
 from neid_tf.models.weights_file import WeightsError, WeightsFile, damage_named, write
 from neid_tf.support.errors import NeidError
@@ -16,8 +17,20 @@ from neid_tf.support.libraries import optional_import
 
 if typing.TYPE_CHECKING:
     from neid_tf.models.neid import NEID
+    from neid_tf.models.rivals import Rival
 
-__all__ = ["DEFAULT", "WeightsError", "card", "load_pretrained", "names", "onnx_file", "save"]
+__all__ = [
+    "DEFAULT",
+    "WeightsError",
+    "architecture",
+    "card",
+    "load_pretrained",
+    "names",
+    "onnx_file",
+    "rival_file",
+    "rivals",
+    "save",
+]
 
 DEFAULT = "neid"
 
@@ -29,15 +42,15 @@ def names() -> tuple[str, ...]:
     return tuple(preset.name for preset in presets())
 
 
-def load_pretrained(name: str | os.PathLike = DEFAULT) -> NEID:
+def load_pretrained(name: str | os.PathLike = DEFAULT) -> NEID | Rival:
     """Load a trained model.
 
     Args:
         name: one of :func:`names`, or the path of a weights file.
 
     Returns:
-        A Keras model from float RGB N×h×w×3 in [0, 1] to N×2h×2w×3, not clipped. Its ``card``
-        says how it was trained.
+        A Keras model from float RGB N×h×w×3 in [0, 1] to N×2h×2w×3, or for a rival of Table 1
+        N×h×w×3, not clipped. Its ``card`` says how it was trained.
 
     Raises:
         WeightsError: where there is no such name or file, or the file is damaged.
@@ -58,16 +71,15 @@ def load_pretrained(name: str | os.PathLike = DEFAULT) -> NEID:
 
 def _filled(file):
     """Return the model of a file with its weights."""
+    from neid_tf import models
     from neid_tf.models import backbone
-    from neid_tf.models.neid import NEID
     from neid_tf.models.transfer import named_variables
 
     header, inside = file.header, file.names()
     with damage_named(file.path):
         if header["part"] not in _LOADABLE:
             raise NeidError(f"it holds a {header['part']!r} part of a model")
-        fields = dataclasses.asdict(file.config)
-        model = NEID(part=header["part"], name=header["name"], **fields)
+        model = models.made(file.config, part=header["part"], name=header["name"])
         variables, shared = named_variables(model), set()
         if header["format"] > 1:
             shared = {name for name in backbone.stored() if name in variables} - set(inside)
@@ -90,6 +102,40 @@ def onnx_file(name: str = DEFAULT) -> Path:
     if name not in names() or not path.is_file():
         raise WeightsError(name, "not a name of the package that has an ONNX file")
     return path
+
+
+def rivals() -> tuple[str, ...]:
+    """Return the learned rivals of Table 1 whose weights come with the package."""
+    return tuple(name for name in RIVALS if (FOLDER / "rivals" / f"{name}.npz").is_file())
+
+
+def rival_file(name: str) -> Path:
+    """Return the path of the package's weights of a learned rival of Table 1.
+
+    Args:
+        name: one of :data:`neid_tf.models.RIVALS`.
+
+    Raises:
+        WeightsError: where the package has none.
+    """
+    path = FOLDER / "rivals" / f"{name}.npz"
+    if name not in rivals():
+        raise WeightsError(
+            name,
+            "its weights are not in the package: neid train makes them (docs/rivals.md says how), "
+            "and --weights=FILE takes them",
+        )
+    return path
+
+
+def architecture(name: str | os.PathLike) -> str:
+    """Return what weights are of: the ``architecture`` of their configuration.
+
+    Raises:
+        WeightsError: as for :func:`load_pretrained`.
+    """
+    with WeightsFile(_locate(name)) as file:
+        return file.config.architecture
 
 
 def card(name: str | os.PathLike = DEFAULT) -> dict:
@@ -117,7 +163,7 @@ def _locate(name):
 
 
 def save(
-    model: NEID, path: str | os.PathLike, card: dict | None = None, dtype: str = "float16"
+    model: NEID | Rival, path: str | os.PathLike, card: dict | None = None, dtype: str = "float16"
 ) -> None:
     """Write a model's weights, whole or not at all.
 
@@ -125,7 +171,7 @@ def save(
     where they are as they are there.
 
     Args:
-        model: a :class:`neid_tf.models.NEID`.
+        model: a :class:`neid_tf.models.NEID` or ``Rival``.
         path: the file to write; what is there is replaced.
         card: what is known of the training, a dictionary that JSON can hold.
         dtype: of the stored arrays; ``float16`` halves the file.

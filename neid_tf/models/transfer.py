@@ -16,19 +16,19 @@ def as_part(model: NEID, part: str) -> NEID:
     a graph of its own (the thumbnail is an input, and not mirrored): its weights are copies.
 
     Args:
-        model: a :class:`NEID` that holds every layer of the part.
-        part: one of :data:`neid_tf.models.graph.PARTS`.
+        model: a :class:`NEID`, or a ``Rival``, that holds every layer of the part.
+        part: one of :data:`neid_tf.models.graph.PARTS`, or of a rival's.
 
     Returns:
-        A :class:`NEID`.
+        A model of the same class.
 
     Raises:
         ValueError: for an unknown part, or one with layers that the model does not hold.
     """
     fields = dataclasses.asdict(model.config)
     if model.graph.holds(part):
-        return NEID(part=part, name=model.name, graph=model.graph, **fields)
-    copy = NEID(part=part, name=model.name, **fields)
+        return type(model)(part=part, name=model.name, graph=model.graph, **fields)
+    copy = type(model)(part=part, name=model.name, **fields)
     copy_weights(model, copy)
     return copy
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from neid_tf.models.config import ModelConfig
+from neid_tf.models.config import config_of
 from neid_tf.support import files
 from neid_tf.support.errors import FileError
 
@@ -73,9 +73,8 @@ class WeightsFile:
         path: the file, a ``Path`` or what else can be opened as one.
 
     Attributes:
-        header: ``format``, ``name``, ``part``, ``config`` (fields of :class:`ModelConfig`) and
-            ``card``.
-        config: the :class:`ModelConfig`.
+        header: ``format``, ``name``, ``part``, ``config`` (the fields of ``config``) and ``card``.
+        config: the :class:`neid_tf.models.ModelConfig`, or a rival's ``RivalConfig``.
     """
 
     def __init__(self, path: Traversable) -> None:
@@ -85,7 +84,7 @@ class WeightsFile:
             self._zip = stack.enter_context(zipfile.ZipFile(self._file))
             self._members = {info.filename: info for info in self._zip.infolist()}
             self.header = self._read_header()
-            self.config = ModelConfig(**self.header["config"])
+            self.config = config_of(self.header["config"])
             self._stack = stack.pop_all()
 
     def __enter__(self) -> WeightsFile:

@@ -7,7 +7,7 @@ modules that register classes with it are imported right after it.
 import importlib
 import sys
 
-_REGISTERING = ("neid_tf.models.neid",)
+_REGISTERING = ("neid_tf.models.neid", "neid_tf.models.rivals")
 
 
 def register_with_keras() -> None:

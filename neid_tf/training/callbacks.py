@@ -138,8 +138,12 @@ class Recorder(keras.callbacks.Callback):
     def _due(self, done: int) -> tuple[bool, bool, bool]:
         """Tell whether there is a validation and a panel after an epoch, and whether it ends."""
         config, last = self.run.config, done == self.run.config.epochs
-        shows = (done % config.panel_every == 0 or last) and len(self.validation) > 0
+        shows = (done % config.panel_every == 0 or last) and self._scores()
         return done % config.validate_every == 0 or last, shows, last
+
+    def _scores(self) -> bool:
+        """Tell whether there are pictures to score, and a network that enhances them."""
+        return len(self.validation) > 0 and self.trainer.enhances
 
     def _row(self, done: int, logs: dict[str, Any]) -> dict[str, float]:
         seconds = time.perf_counter() - self.started
@@ -150,7 +154,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _validate(self, row: dict[str, float]) -> dict[str, float]:
         scores = {}
-        if len(self.validation):
+        if self._scores():
             scored = report.evaluate(self.validation, lambda low: enhance(low, self.inference))
             scores = {f"validation_{name}": value for name, value in scored["mean"].items()}
             print(" ".join(f"{name} {value:.4f}" for name, value in scores.items()), flush=True)

@@ -56,8 +56,9 @@ class TrainConfig:
     train: str = config_field(
         "all",
         "What learns: the whole; the tone alone, without the streams; or the streams, on a tone "
-        "that stays as it is (see --init).",
-        choices=("all", "tone", "streams"),
+        "that stays as it is (see --init). retinexnet is trained with decom, then relight; kind "
+        "with decom, then restoration, then adjust: each starts from the one before by --init.",
+        choices=("all", "tone", "streams", "decom", "relight", "restoration", "adjust"),
     )
     init: str = config_field(
         "",

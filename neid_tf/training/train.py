@@ -10,8 +10,11 @@ from neid_tf import models
 from neid_tf.data.batches import training_batches
 from neid_tf.data.pairs import Pairs
 from neid_tf.models import pretrained
+from neid_tf.support.errors import NeidError
 from neid_tf.training import callbacks, checkpoints, devices, lock
 from neid_tf.training.config import TrainConfig
+from neid_tf.training.objective import Objective
+from neid_tf.training.rival_trainer import RivalTrainer
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
 
@@ -74,8 +77,13 @@ def train(
 
 def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Trainer:
     """Return the compiled trainer of a copy of a network, for training."""
-    copy = models.as_part(network, "training")
-    trainer = Trainer(copy, config.objective, config.sampling.exposure, config.train)
+    copy, exposure = models.as_part(network, "training"), config.sampling.exposure
+    if isinstance(network, models.Rival):
+        if config.objective != Objective():
+            raise NeidError(f"{network.config.architecture} has its own loss, not that of NEID")
+        trainer = RivalTrainer(copy, config.train, exposure)
+    else:
+        trainer = Trainer(copy, config.objective, exposure, config.train)
     trainer.compile(optimizer=optimizer, jit_compile=config.jit_compile, loss=None)
     trainer.optimizer.build(trainer.network.trainable_variables)
     return trainer
@@ -97,7 +105,7 @@ def _fit(
     """Train from an epoch on to the last one."""
     config = run.config
     steps = config.sampling.steps_per_epoch(pairs)
-    tone = trainer.network.config.tone
+    tone, pairs = trainer.network.config.tone, trainer.prepared(pairs)
     left = (config.epochs - first) * steps
     trainer.fit(
         training_batches(pairs, config.sampling, first * steps, left, thumbnail=tone),

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from neid_tf.data import augment
+from neid_tf.data.pairs import Pairs
 from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import NEID, THUMBNAIL
 from neid_tf.models.tone import ToneCurve
@@ -36,6 +37,9 @@ class Trainer(keras.Model):
         ValueError: where the tone is to be trained, or kept, of a network that has none.
     """
 
+    enhances = True
+    """Whether the network gives enhanced pictures that are worth scoring."""
+
     def __init__(
         self,
         network: NEID,
@@ -47,13 +51,24 @@ class Trainer(keras.Model):
         # The pictures stay in full precision; the network casts them itself.
         super().__init__(dtype="float32", **kwargs)
         self.network, self.objective, self.exposure = network, objective, exposure
-        self.forward = network if train == "all" else _partly(network, train)
-        names = ["loss", *self._term_names(), *(["psnr"] if "le" in self.forward.output else [])]
+        self.forward = self._forward(train)
+        names = ["loss", *self._term_names(), *(["psnr"] if self._tells_psnr() else [])]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.trackers.values())
+
+    def prepared(self, pairs: Pairs) -> Pairs:
+        """Return the pairs to train on, as the network needs them."""
+        return pairs
+
+    def _forward(self, train: str) -> Any:
+        """Return what is called with the network's inputs."""
+        return self.network if train == "all" else _partly(self.network, train)
+
+    def _tells_psnr(self) -> bool:
+        return "le" in self.forward.output
 
     def _term_names(self) -> list[str]:
         blank = {name: np.zeros((1, 11, 11, 3), np.float32) for name in self.forward.output}

@@ -1,4 +1,8 @@
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import keras
@@ -15,7 +19,6 @@ from neid_tf.models import pretrained
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, Trainer, callbacks, devices
 from neid_tf.training import train as training
-from tests import processes
 from tests.conftest import write_pairs
 
 SMALL = {"filters": 4, "depth": 2}
@@ -148,41 +151,44 @@ def weights_of(workdir):
         return {name: file[name] for name in file.files}
 
 
-def train_for(root, workdir, epochs):
-    """Train in a process of its own."""
-    settings = TrainConfig(
-        sampling=Sampling(crop=32, batch_size=4),
-        epochs=epochs,
-        ema=0.9,
-        deterministic=True,
-        boundaries="2,4",
-        learning_rate=1e-3,
-        validate_every=100,
-    )
-    nothing = pairs.Pairs((), (), ())
-    training.train(settings, "neid_tone", SMALL, pairs.load_pairs(root), nothing, workdir)
+SCRIPT = """
+import sys
+from neid_tf.data import pairs
+from neid_tf.training import Sampling, TrainConfig
+from neid_tf.training.train import train
+root, workdir, epochs = sys.argv[1:]
+config = TrainConfig(sampling=Sampling(crop=32, batch_size=4), epochs=int(epochs), ema=0.9,
+    deterministic=True, boundaries="2,4", learning_rate=1e-3, validate_every=100)
+train(config, "neid_tone", {"filters": 4, "depth": 2},
+    pairs.load_pairs(root), pairs.Pairs((), (), ()), workdir)
+"""
 
 
-def start(pairs_folder, workdir, name):
-    output = pairs_folder.parent / f"{name}.log"
-    return processes.Forked(output, train_for, pairs_folder, workdir, 15)
+def start(pairs_folder, workdir):
+    command = [sys.executable, "-c", SCRIPT, str(pairs_folder), str(workdir), "15"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def test_a_killed_run_ends_as_one_that_was_not(pairs_folder, tmp_path):
-    whole = start(pairs_folder, tmp_path / "whole", "whole")
-    killed = start(pairs_folder, tmp_path / "killed", "killed")
+    whole, killed = (
+        start(pairs_folder, tmp_path / "whole"),
+        start(pairs_folder, tmp_path / "killed"),
+    )
     log = tmp_path / "killed" / "history.jsonl"
     deadline = time.monotonic() + 300
     while not (log.exists() and len(log.read_text().splitlines()) >= 2):
-        assert killed.is_running(), killed.output()
+        assert killed.poll() is None, killed.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    killed.kill()
-    killed.wait()
-    whole.finish()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert whole.wait(300) == 0, whole.stdout.read()
+    whole.communicate()
     done = int(weights_of(tmp_path / "killed")["epoch"])
     assert 1 <= done < 15
-    output = start(pairs_folder, tmp_path / "killed", "again").finish()
+    again = start(pairs_folder, tmp_path / "killed")
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
     assert f"Epoch {done}/15" not in output
     a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert a.keys() == b.keys()

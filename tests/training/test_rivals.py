@@ -1,0 +1,199 @@
+"""The phases in which the learned rivals of Table 1 are trained, and their losses."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from neid_tf import models
+from neid_tf.data import pairs
+from neid_tf.models import pretrained
+from neid_tf.support.fields import unflatten
+from neid_tf.training import TrainConfig, phases, rival_trainer
+from neid_tf.training import rival_losses as losses
+from neid_tf.training import train as training
+from tests.conftest import picture, write_pairs
+
+EVERY_PHASE = [(rival, phase) for rival, found in phases.PHASES.items() for phase in found]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    return pairs.load_pairs(write_pairs(tmp_path_factory.mktemp("pairs")))
+
+
+def config(train, **fields):
+    values = {"crop": 32, "batch_size": 4, "epochs": 6, "learning_rate": 3e-3}
+    values |= {"train": train, "validate_every": 6, "panel_every": 6}
+    return unflatten(TrainConfig, values | fields)
+
+
+def run(settings, loaded, workdir, model):
+    held = loaded.select(lambda name: name == "6")
+    rest = loaded.select(lambda name: name != "6")
+    return training.train(settings, model, {"filters": 4}, rest, held, workdir, ["neid", "train"])
+
+
+def history(workdir):
+    return [json.loads(line) for line in (workdir / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def runs(loaded, tmp_path_factory):
+    """Train each rival in its phases, each from the one before; return the folders."""
+    folder, done = tmp_path_factory.mktemp("runs"), {}
+    for rival, phase in EVERY_PHASE:
+        before = [path for (name, _), path in done.items() if name == rival]
+        settings = config(phase, init=str(before[-1] / "last.npz") if before else "")
+        done[rival, phase] = folder / f"{rival}_{phase}"
+        run(settings, loaded, done[rival, phase], rival)
+    return done
+
+
+@pytest.mark.parametrize("which", EVERY_PHASE, ids="-".join)
+def test_every_phase_learns(runs, which):
+    rows, phase = history(runs[which]), phases.PHASES[which[0]][which[1]]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    for row in rows:
+        assert row["loss"] == pytest.approx(sum(row[name] for name in phase.names), rel=1e-4)
+    assert ("psnr" in rows[0]) == ("validation_psnr" in rows[-1]) == phase.enhances
+
+
+@pytest.mark.parametrize("which", EVERY_PHASE, ids="-".join)
+def test_a_phase_changes_its_own_layers_alone(runs, which):
+    rival, phase = which
+    names = list(phases.PHASES[rival])
+    if phase == names[0]:
+        return
+    before, after = (
+        pretrained.load_pretrained(runs[rival, name] / "last.npz")
+        for name in (names[names.index(phase) - 1], phase)
+    )
+    learns = phases.PHASES[rival][phase].learns
+    for layer in after.layers:
+        if layer.weights:
+            both = zip(before.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True)
+            same = all(np.array_equal(a, b) for a, b in both)
+            assert same != layer.name.startswith(learns), layer.name
+
+
+@pytest.mark.parametrize("which", EVERY_PHASE, ids="-".join)
+def test_every_weight_of_a_phase_has_a_gradient(which):
+    import tensorflow as tf
+
+    rival, phase = which
+    keras.utils.set_random_seed(1)
+    trainer = rival_trainer.RivalTrainer(models.build(rival, filters=4), phase)
+    rng = np.random.default_rng(0)
+    batch = {side: rng.integers(0, 256, (3, 64, 64, 3), np.uint8) for side in ("low", "high")}
+    batch |= {"flip": np.ones(3, bool), "turns": np.int32([0, 1, 2])}
+    batch["exposure"] = np.float32([0.2, 0.9, 0.4])
+    with tf.GradientTape() as tape:
+        outputs = trainer(batch)
+        terms = trainer.objective.terms(outputs["outputs"], outputs["targets"])
+        loss = sum(ops.mean(value) for value in terms.values())
+    assert set(terms) == set(trainer.objective.names)
+    assert all(tuple(value.shape) == (3,) for value in terms.values())
+    variables = trainer.network.trainable_variables
+    assert variables
+    for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        assert np.isfinite(gradient).all(), variable.path
+        assert np.abs(gradient).max() > 0 or "bias" in variable.path, variable.path
+
+
+def test_a_run_goes_on(loaded, tmp_path):
+    """A run in two stretches ends with the weights of one that was not interrupted."""
+    run(config("decom", epochs=2), loaded, tmp_path / "whole", "retinexnet")
+    for epochs in (1, 2):
+        run(config("decom", epochs=epochs), loaded, tmp_path / "parts", "retinexnet")
+    whole, parts = (
+        pretrained.load_pretrained(tmp_path / name / "last.npz").get_weights()
+        for name in ("whole", "parts")
+    )
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+    assert [row["epoch"] for row in history(tmp_path / "parts")] == [1, 2]
+
+
+def test_what_a_rival_does_not_have_is_refused(loaded, tmp_path):
+    with pytest.raises(ValueError, match="--train=decom, then --train=relight, not with --train=a"):
+        run(config("all"), loaded, tmp_path / "a", "retinexnet")
+    with pytest.raises(ValueError, match="glad has its own loss"):
+        run(config("all", colour_weight=0.5), loaded, tmp_path / "b", "glad")
+    with pytest.raises(ValueError, match="train='decom' needs"):
+        run(config("decom"), loaded, tmp_path / "c", "neid")
+
+
+def test_kind_is_trained_on_stretched_pictures():
+    dark = picture(12, 15) // 5 + 3
+    found = rival_trainer.stretched(dark)
+    assert found.dtype == np.uint16
+    least, largest = dark.min(), dark.max()
+    np.testing.assert_allclose(found / 65535, (dark - least) / (largest - least), atol=1e-5)
+    assert not rival_trainer.stretched(np.full((2, 2, 3), 7, np.uint8)).any()
+
+
+def array(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def grads(x):
+    """Return NumPy's differences of N×H×W×1, black beyond the border."""
+    padded = np.pad(x, [(0, 0), (0, 1), (0, 1), (0, 0)])
+    return np.abs(padded[:, :-1, 1:] - x), np.abs(padded[:, 1:, :-1] - x)
+
+
+def scaled(x):
+    return (x - x.min()) / (x.max() - x.min() + 1e-4)
+
+
+def mean(x):
+    return x.mean(axis=(1, 2, 3))
+
+
+def gray(x):
+    return (x * np.float32([0.2989, 0.587, 0.114])).sum(-1, keepdims=True)
+
+
+def close(found, expected):
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_absolute_errors():
+    a, b = array(2, 7, 9, 3), array(2, 7, 9, 3, seed=1)
+    close(losses.absolute(a, b), mean(np.abs(a - b)))
+    weights = np.float32([0.29891, 0.58661, 0.11448])
+    close(losses.weighted_absolute(a, b), mean(np.abs(a - b) * weights))
+
+
+def test_smoothness_of_retinexnet():
+    light, surface = array(2, 7, 9, 1), array(2, 7, 9, 3, seed=1)
+
+    def filtered(x):
+        padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=np.nan)
+        parts = [padded[:, i : i + 7, j : j + 9] for i in range(3) for j in range(3)]
+        return np.nanmean(parts, axis=0)
+
+    expected = sum(
+        mean(a * np.exp(-10 * filtered(b)))
+        for a, b in zip(grads(light), grads(gray(surface)), strict=True)
+    )
+    close(losses.smoothness(light, surface), expected)
+
+
+def test_smoothness_of_kind():
+    low, high, image = array(2, 7, 9, 1), array(2, 7, 9, 1, seed=1), array(2, 7, 9, 3, seed=2)
+    sums = [scaled(a) + scaled(b) for a, b in zip(grads(low), grads(high), strict=True)]
+    close(losses.mutual_smoothness(low, high), sum(mean(x * np.exp(-10 * x)) for x in sums))
+    both = zip(grads(low), grads(gray(image)), strict=True)
+    expected = sum(mean(scaled(a) / np.maximum(scaled(b), 0.01)) for a, b in both)
+    close(losses.relative_smoothness(low, image), expected)
+
+
+def test_error_of_gradients():
+    a, b = array(2, 7, 9, 3), array(2, 7, 9, 3, seed=1)
+    both = zip(grads(gray(a)), grads(gray(b)), strict=True)
+    close(losses.gradient_error(a, b), sum(mean((scaled(x) - scaled(y)) ** 2) for x, y in both))
+    close(losses.gradient_error(a[..., :1], a[..., :1]), [0, 0])

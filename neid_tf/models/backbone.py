@@ -219,6 +219,9 @@ def _stages(exposed, arrays):
 
     def convolve(features, kind, name, activation="relu6", **options):
         layer = kind(**options, padding="same", activation=activation, name=name, trainable=False)
+        # Kernels drawn at random, to be replaced in the next line, would take a while.
+        initial = f"{'depthwise' if kind is layers.DepthwiseConv2D else 'kernel'}_initializer"
+        setattr(layer, initial, keras.initializers.Zeros())
         result = layer(features)
         _fill(layer, arrays)
         return result

@@ -74,7 +74,7 @@ class TrainConfig:
         False,
         "Compute in half precision where that is safe: in float16 with a GPU, in bfloat16 without.",
     )
-    jit_compile: bool = config_field(False, "Compile the step with XLA.")
+    jit_compile: bool = config_field(False, "Compile the step with XLA, as JAX always does.")
     deterministic: bool = config_field(False, "The same bits from run to run (slower).")
     strategy: str = config_field(
         "none",

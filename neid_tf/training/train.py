@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from neid_tf import models
 from neid_tf.data.batches import training_batches
 from neid_tf.data.pairs import Pairs
@@ -84,7 +86,8 @@ def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Train
         trainer = RivalTrainer(copy, config.train, exposure)
     else:
         trainer = Trainer(copy, config.objective, exposure, config.train)
-    trainer.compile(optimizer=optimizer, jit_compile=config.jit_compile, loss=None)
+    compiled = config.jit_compile or keras.backend.backend() == "jax"
+    trainer.compile(optimizer=optimizer, jit_compile=compiled, loss=None)
     trainer.optimizer.build(trainer.network.trainable_variables)
     return trainer
 

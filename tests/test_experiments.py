@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments import ablation, chart, gradients, table1, table2
+from experiments import ablation, chart, gradients, package_rivals, table1, table2
 from neid_tf import models, pictures
 from neid_tf.commands import train
 from neid_tf.models import model_config, pretrained
@@ -192,6 +192,29 @@ def test_kind_is_scored_with_the_ratio_of_the_reference(tmp_path, pairs_folder):
         table1.record("nowhere", ["kind"])
     with pytest.raises(ValueError, match="not 'neid'"):
         table1.record("nowhere", ["neid"])
+
+
+def test_a_rival_is_packaged_with_the_cards_of_its_phases(tmp_path):
+    cards = [{"settings": {"train": "decom", "init": ""}}]
+    cards.append({"settings": {"train": "relight", "init": str(tmp_path / "0.npz")}})
+    model = models.inference_model(models.build("retinexnet", filters=2))
+    for number, card in enumerate(cards):
+        pretrained.save(model, tmp_path / f"{number}.npz", card)
+    target = package_rivals.package(str(tmp_path / "1.npz"), tmp_path / "rivals")
+    assert target == tmp_path / "rivals" / "retinexnet.npz"
+    card = pretrained.card(target)
+    assert (card["settings"]["train"], card["before"]["settings"]["train"]) == ("relight", "decom")
+    assert card["parameters"] == model.count_params()
+    assert "LoL" in card["licence"]
+    with pytest.raises(ValueError, match="no weights of retinexnet"):
+        package_rivals.package("neid_s", tmp_path)
+
+
+@pytest.mark.parametrize("name", pretrained.rivals())
+def test_the_packaged_rivals_have_all_of_their_parameters(name):
+    card = pretrained.card(pretrained.rival_file(name))
+    assert card["parameters"] == {"retinexnet": 444_613, "glad": 931_523}[name]
+    assert card["settings"]["model"] == name
 
 
 def test_neighbours_are_no_test_pictures():

@@ -29,7 +29,8 @@ class Phase:
         prepare: from a network to the function of low-light crops, references (both N×S×S×3 in
             [0, 1]) and N uniform draws that gives outputs and targets by name.
         terms: from outputs and targets to the weighted terms by name, N values each.
-        enhances: whether the network gives enhanced pictures, ``le`` among the outputs, by then.
+        enhances: whether the network gives enhanced pictures by then.
+        tells_psnr: whether they are among the outputs and targets, as ``le``.
     """
 
     learns: str
@@ -37,6 +38,7 @@ class Phase:
     prepare: Callable[[Rival], Callable[[Any, Any, Any], tuple[Pictures, Pictures]]]
     terms: Callable[[Pictures, Pictures], dict[str, Any]]
     enhances: bool = False
+    tells_psnr: bool = False
 
 
 def phase_of(architecture: str, train: str) -> Phase:
@@ -214,9 +216,9 @@ PHASES: dict[str, dict[str, Phase]] = {
             _both,
             _of_decom,
         ),
-        "relight": Phase("relight", ("absolute", "smoothness"), _relit, _of_relight, True),
+        "relight": Phase("relight", ("absolute", "smoothness"), _relit, _of_relight, True, True),
     },
-    "glad": {"all": Phase("", ("absolute",), _windows, _of_glad, True)},
+    "glad": {"all": Phase("", ("absolute",), _windows, _of_glad, True, True)},
     "kind": {
         "decom": Phase(
             "decom",

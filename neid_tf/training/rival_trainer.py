@@ -37,7 +37,7 @@ class RivalTrainer(Trainer):
         return list(self.objective.names)
 
     def _tells_psnr(self) -> bool:
-        return self.objective.enhances
+        return self.objective.tells_psnr
 
     def prepared(self, pairs: Pairs) -> Pairs:
         """Return the pairs to train on: for KinD, each picture stretched as it is at inference."""

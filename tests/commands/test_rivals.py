@@ -86,17 +86,15 @@ def test_weights_that_are_not_in_the_package(neid, dark, tmp_path):
 
 def test_train_and_its_flags(neid, pairs_folder, tmp_path):
     options = [f"--data={pairs_folder}", "--filters=2", "--crop=32", "--batch_size=3"]
-    options += ["--epochs=1", "--validation=none", "--model=retinexnet"]
+    options += ["--epochs=1", "--validation=none"]
     first = tmp_path / "first"
-    assert neid("train", *options, "--train=decom", f"--workdir={first}")[0] == 0
-    more = ["--train=relight", f"--init={first / 'last.npz'}", f"--workdir={tmp_path / 'second'}"]
-    assert neid("train", *options, *more)[0] == 0
-    card = pretrained.card(tmp_path / "second" / "last.npz")
-    assert "--train=relight" in card["command"]
-    assert pretrained.architecture(tmp_path / "second" / "last.npz") == "retinexnet"
-    code, _, said = neid("train", *options, f"--workdir={tmp_path / 'third'}")
+    assert neid("train", *options, "--model=glad", f"--workdir={first}")[0] == 0
+    assert "--model=glad" in pretrained.card(first / "last.npz")["command"]
+    assert pretrained.architecture(first / "last.npz") == "glad"
+    options += ["--model=retinexnet", f"--workdir={tmp_path / 'second'}"]
+    code, _, said = neid("train", *options)
     assert code == 1
     assert "--train=decom, then --train=relight" in said
-    code, _, said = neid("train", *options, "--depth=3", f"--workdir={tmp_path / 'fourth'}")
+    code, _, said = neid("train", *options, "--train=decom", "--depth=3")
     assert code == 2
     assert "retinexnet has no field depth" in said

@@ -25,8 +25,10 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
             "rasterio>=1.4",
+            "rawpy>=0.24",
             "ruff>=0.8",
             *common["EXTRAS"]["serve"],
+            *common["EXTRAS"]["watch"],
         ],
         "export": [
             "onnx>=1.17",

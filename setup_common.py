@@ -13,6 +13,7 @@ EXTRAS = {
     "litert": ["ai-edge-litert>=2.3"],
     "onnx": ["onnxruntime>=1.20"],
     "plot": ["matplotlib>=3.9"],
+    "raw": ["rawpy>=0.24"],
     "ray": ["ray[data]>=2.49,<2.64"],
     "serve": [
         "fastapi>=0.115",
@@ -21,6 +22,7 @@ EXTRAS = {
         "uvicorn>=0.30",
     ],
     "video": ["av>=17.1"],
+    "watch": ["watchfiles>=0.24"],
 }
 """The extras of both distributions."""
 

@@ -291,7 +291,7 @@ def _watched(child: subprocess.Popen) -> tuple[int, list[tuple[int, str]], str]:
                 return
 
     noise = io.BytesIO()
-    reader = threading.Thread(target=lambda: noise.write(child.stderr.read()[-2000:]))
+    reader = threading.Thread(target=lambda: noise.write(child.stderr.read()))
     threads = [threading.Thread(target=watch, daemon=True), reader]
     for thread in threads:
         thread.start()
@@ -304,7 +304,10 @@ def _watched(child: subprocess.Popen) -> tuple[int, list[tuple[int, str]], str]:
     child.wait()
     ended.set()
     reader.join()
-    return reached, problems, noise.getvalue().decode("utf-8", "replace").strip()[-300:]
+    said = noise.getvalue().decode("utf-8", "replace").splitlines()
+    # LibRaw prints of damaged files; neid drops what native code prints.
+    said = [line for line in said if not line.startswith("unknown file: ")]
+    return reached, problems, "\n".join(said).strip()[-300:]
 
 
 def main() -> int:

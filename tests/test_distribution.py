@@ -2,47 +2,28 @@
 
 import json
 import os
-import subprocess
-import sys
+import tempfile
 import time
 
 import numpy as np
 import pytest
 
+from tests import processes
 from tests.conftest import free_ports
 
-DEVICES = """
-import sys, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from neid_tf.commands import main
-sys.exit(main.main(["neid", *sys.argv[1:]]))
-"""
-"""``neid`` on a machine with two devices."""
 CLIP = 0.01
 
 
-def start(
-    root, workdir, strategy, epochs=2, *options, program=("-m", "neid_tf.commands.main"), **env
-):
-    """Start ``neid train``, as users do, with a moving average and clipped gradients."""
+def start(root, workdir, strategy, epochs=2, *options, program=processes.neid, **environment):
+    """Start ``neid train`` with a moving average and clipped gradients."""
     network = ["--model=neid", "--filters=2", "--depth=1", "--initializer=he_normal"]
     run = ["--crop=32", "--batch_size=4", "--learning_rate=1e-3", "--validation=0.2", "--ema=0.5"]
     run += [f"--clip_norm={CLIP}", "--validate_every=2", f"--epochs={epochs}"]
     places = [f"--data={root}", f"--workdir={workdir}", f"--strategy={strategy}"]
-    return subprocess.Popen(
-        [sys.executable, *program, "train", *network, *run, *places, *options],
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, output
-    return output
+    arguments = ["train", *network, *run, *places, *options]
+    handle, output = tempfile.mkstemp(dir=root.parent, suffix=".log")
+    os.close(handle)
+    return processes.Forked(output, program, *arguments, **environment)
 
 
 def results(workdir):
@@ -53,7 +34,7 @@ def results(workdir):
 
 @pytest.fixture
 def alone(pairs_folder, tmp_path):
-    output = finish(start(pairs_folder, tmp_path / "alone", "none"))
+    output = start(pairs_folder, tmp_path / "alone", "none").finish()
     assert "5 pairs to train on, 1 held out: 4" in output
     return results(tmp_path / "alone")
 
@@ -89,26 +70,27 @@ def test_two_workers_and_two_mirrored_devices(alone, pairs_folder, tmp_path):
     # Four steps, of which each gives at most CLIP.
     assert 0.5 * CLIP * (1 - 0.9**4) < first_moments(alone[1]) <= CLIP * (1 - 0.9**4) * 1.001
     for worker in start_workers(pairs_folder, tmp_path / "workers"):
-        finish(worker)
+        worker.finish()
     assert_same(alone, results(tmp_path / "workers"))
-    finish(start(pairs_folder, tmp_path / "mirrored", "mirrored", program=("-c", DEVICES)))
+    mirrored = processes.neid_on_two_devices
+    start(pairs_folder, tmp_path / "mirrored", "mirrored", program=mirrored).finish()
     assert_same(alone, results(tmp_path / "mirrored"))
 
 
 def test_training_that_diverges_on_two_devices_ends_with_an_error(pairs_folder, tmp_path):
     options = ["--learning_rate=1e6", "--clip_norm=0"]
-    process = start(pairs_folder, tmp_path, "mirrored", 3, *options, program=("-c", DEVICES))
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 1, output
-    last = output.strip().splitlines()[-1]
+    two = processes.neid_on_two_devices
+    process = start(pairs_folder, tmp_path / "run", "mirrored", 3, *options, program=two)
+    assert process.wait() == 1, process.output()
+    last = process.output().strip().splitlines()[-1]
     assert last.startswith("neid: train: ")
     assert "diverged" in last or "loss term" in last
-    assert not (tmp_path / "last.npz").exists()
+    assert not (tmp_path / "run" / "last.npz").exists()
 
 
 def test_two_workers_in_half_precision(pairs_folder, tmp_path):
     for worker in start_workers(pairs_folder, tmp_path, 1, "--mixed_precision"):
-        finish(worker)
+        worker.finish()
     assert rows(tmp_path) == 1
 
 
@@ -121,7 +103,7 @@ def lose(workers, lost, workdir, after):
     """Kill a worker once some epochs are done, and then, as who started them does, the other."""
     deadline = time.monotonic() + 300
     while rows(workdir) < after:
-        assert workers[lost].poll() is None, workers[lost].stdout.read()
+        assert workers[lost].is_running(), workers[lost].output()
         assert time.monotonic() < deadline
         time.sleep(0.005)
     workers[lost].kill()
@@ -129,19 +111,19 @@ def lose(workers, lost, workdir, after):
     time.sleep(0.5)
     workers[1 - lost].kill()
     for worker in workers:
-        worker.communicate()
+        worker.wait()
 
 
 def test_after_a_worker_is_lost_all_start_again_from_the_checkpoint(pairs_folder, tmp_path):
     epochs, killed = 24, tmp_path / "killed"
     for worker in start_workers(pairs_folder, tmp_path / "whole", epochs):
-        finish(worker)
+        worker.finish()
     lose(start_workers(pairs_folder, killed, epochs), 1, killed, after=2)
     first = rows(killed)
     lose(start_workers(pairs_folder, killed, epochs), 0, killed, after=first + 1)
     assert 2 <= first < rows(killed) < epochs
     for worker in start_workers(pairs_folder, killed, epochs):
-        finish(worker)
+        worker.finish()
     whole, resumed = results(tmp_path / "whole"), results(killed)
     assert [row["epoch"] for row in resumed[0]] == list(range(1, epochs + 1))
     assert_same(whole, resumed)

@@ -12,7 +12,6 @@ settings that they had before.
 
 import io
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from experiments.performance.record import command_line, publish
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import interleaved, ratios, spread
 from neid_tf.commands import common
@@ -32,7 +32,7 @@ from neid_tf.inference.network import Network
 from neid_tf.jobs import pipeline
 from neid_tf.jobs.plan import Job, plan
 from neid_tf.jobs.transfer import Transfer
-from neid_tf.support import files, keras_start
+from neid_tf.support import keras_start
 from neid_tf.support.machine import usable_cores
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
@@ -266,26 +266,6 @@ def measure(root: Path) -> dict[str, Any]:
     return report | {"encoders": encoders(source, function)}
 
 
-def command_line(module: str, name: str) -> str:
-    """Return the command that a program of this folder was started with.
-
-    Args:
-        module: ``__name__`` of the program, whose flags are told.
-        name: of the program.
-    """
-    own = flags.FLAGS.get_key_flags_for_module(module)
-    given = [f.serialize() for f in own if f.present and f.name != "output"]
-    return " ".join([f"python -m experiments.performance.{name}", *given])
-
-
-def publish(report: dict[str, Any]) -> None:
-    """Print the report of a program of this folder, and write it where ``--output`` says."""
-    text = json.dumps(report, indent=2)
-    print(text)
-    if common.OUTPUT.value:
-        files.write_whole(common.OUTPUT.value, f"{text}\n".encode())
-
-
 def main(_: list[str]) -> None:
     """Measure, print, write."""
     keras_start.import_keras()
@@ -297,7 +277,7 @@ def main(_: list[str]) -> None:
     here = environment() | {"cores_used": usable_cores()}
     report = {"environment": here} | report
     report["seconds"] = round(time.time() - started)
-    report["command"] = command_line(__name__, "folders")
+    report["command"] = command_line(__name__, "experiments.performance.folders")
     publish(report)
 
 

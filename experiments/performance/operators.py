@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.folders import command_line, publish
+from experiments.performance.record import command_line, publish
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.benchmarks.timing import batch, interleaved, spread
 from neid_tf.commands import common
@@ -110,7 +110,7 @@ def main(_: list[str]) -> None:
     report = {"environment": environment(), "weights": common.WEIGHTS.value}
     report |= measure(common.WEIGHTS.value, _PASSES.value)
     report["seconds_in_all"] = round(time.time() - started)
-    report["command"] = command_line(__name__, "operators")
+    report["command"] = command_line(__name__, "experiments.performance.operators")
     publish(report)
 
 

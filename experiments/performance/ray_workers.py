@@ -15,6 +15,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.performance import folders
+from experiments.performance.record import command_line, publish
 from neid_tf.benchmarks.timing import ratios, spread
 from neid_tf.commands import common
 from neid_tf.inference import methods
@@ -71,9 +72,9 @@ def main(_: list[str]) -> None:
         "pictures_per_second": {n: spread(values) for n, values in rates.items()},
         "ratio_to_one_worker": ratios(rates[_MOST.value], rates[1]),
         "seconds": round(time.time() - started),
-        "command": folders.command_line(__name__, "ray_workers"),
+        "command": command_line(__name__, "experiments.performance.ray_workers"),
     }
-    folders.publish(report)
+    publish(report)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 Brightens low-light pictures and restores their details.
 
-INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP, AVIF, JPEG 2000, PNM; with the extras 'heif'
-and 'jxl' HEIC and JPEG XL; 8 or 16 bit, TIFF also of floats), a video (with the extra 'video'), a
-folder, which means all pictures and videos below it, or a pattern in quotes such as
-'photos/**/*.jpg'. GIF is read too, and written as PNG. All pages of a TIFF and all frames of an
-animation are done. What neid pack made small gets the size that it had before. PATH is a folder,
-which gets files of the same names and formats (or that of --format, which is jpeg, png, tiff,
-webp, avif, heic or jxl); where there is one input file, it may be the name of the file to write,
-whose suffix says the format. --quality is 95 if not given; WebP, JPEG XL and JPEG 2000 are then
-written without loss where the source had none.
+INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP, AVIF, JPEG 2000, PNM; with the extras 'heif',
+'jxl' and 'raw' HEIC, JPEG XL and camera raw; 8 or 16 bit, TIFF also of floats), a video (with the
+extra 'video'), a folder, which means all pictures and videos below it, or a pattern in quotes such
+as 'photos/**/*.jpg'. GIF is read too, and written as PNG, camera raw as TIFF. All pages of a TIFF
+and all frames of an animation are done. What neid pack made small gets the size that it had
+before. PATH is a folder, which gets files of the same names and formats (or that of --format,
+which is jpeg, png, tiff, webp, avif, heic or jxl); where there is one input file, it may be the
+name of the file to write, whose suffix says the format. --quality is 95 if not given; WebP,
+JPEG XL and JPEG 2000 are then written without loss where the source had none.
 
   neid enhance dark.jpg --output=bright.png
   neid enhance phone --output=bright --format=jpeg --quality=90
@@ -33,6 +33,7 @@ import functools
 import math
 import os
 import sys
+from typing import Any
 
 from absl import flags
 from tqdm import tqdm
@@ -41,6 +42,7 @@ from neid_tf import pictures, video
 from neid_tf.commands import common, on_ray, terminal
 from neid_tf.commands.tally import Tally
 from neid_tf.inference import methods
+from neid_tf.inference.network import Network
 from neid_tf.jobs import local
 from neid_tf.jobs import plan as planning
 from neid_tf.jobs.pipeline import Coding
@@ -80,7 +82,7 @@ _RUNTIME = flags.DEFINE_enum(
     "much sooner than TensorFlow and then is as fast on a CPU; else tensorflow. With an NVIDIA GPU "
     "tensorflow comes first. Large pictures are done in tiles by tensorflow and onnx.",
 )
-_SUFFIX = flags.DEFINE_string(
+SUFFIX = flags.DEFINE_string(
     "suffix",
     "",
     "Text behind the name of each output, before its extension: with _bright, a.png becomes "
@@ -97,6 +99,10 @@ _METADATA = flags.DEFINE_enum(
 _JPEG_QUALITY = flags.DEFINE_integer(
     "jpeg_quality", None, "The old name of --quality.", lower_bound=1, upper_bound=100
 )
+FRAMES = (_SCALE, _STRENGTH, _RUNTIME)
+"""The flags of what is done to frames."""
+FILES = (*FRAMES, _TILE, SUFFIX, _METADATA, _JPEG_QUALITY, common.FORMAT, common.QUALITY)
+"""The flags of what is done to files, and how they are written."""
 _ENGINE = flags.DEFINE_enum(
     "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
 )
@@ -117,11 +123,11 @@ def main(inputs: list[str]) -> int:
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
     if on_cluster:
         return _on_ray(inputs, output)
-    plan = planning.plan(inputs, output, _SUFFIX.value, extensions=_extensions())
+    plan = planning.plan(inputs, output, SUFFIX.value, extensions=extensions())
     common.existing(), _tile(), _coding()
     tally = Tally(output, plan)
     if plan.jobs:
-        methods.check(common.METHOD.value, common.WEIGHTS.value, _scale(), _RUNTIME.value)
+        check()
         _enhance_all(plan, tally)
     return tally.close()
 
@@ -132,7 +138,7 @@ def _on_ray(inputs, output):
     options["coding"] = _coding()
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     methods.check(common.METHOD.value, weights, scale, runtime)
-    plan = on_ray.plan(inputs, output, _SUFFIX.value, _extensions())
+    plan = on_ray.plan(inputs, output, SUFFIX.value, extensions())
     return on_ray.enhance(plan, output, make, weights, **options)
 
 
@@ -176,7 +182,7 @@ def _coding():
     return Coding(_METADATA.value, quality or old, unpack=_SCALE.value is None)
 
 
-def _extensions() -> tuple[str, ...]:
+def extensions() -> tuple[str, ...]:
     """Return what the names of pictures of the format that is asked for end in; empty for any."""
     if not (name := formats.NAMES.get(common.chosen_format(formats.NAMES))):
         return ()
@@ -184,10 +190,20 @@ def _extensions() -> tuple[str, ...]:
     return formats.FORMATS[name].suffixes
 
 
-def _enhance_clip(job):
-    """Enhance a video under a progress bar of its own; return its summary."""
+def for_frames() -> tuple[Network, dict[str, Any]]:
+    """Return the network for videos, and what else the flags ask for."""
     model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
-    options = {"scale": _scale(), "strength": _STRENGTH.value}
+    return model, {"scale": _scale(), "strength": _STRENGTH.value}
+
+
+def _enhance_clip(job, check=lambda: None):
+    """Enhance a video under a progress bar of its own; return its summary.
+
+    Args:
+        job: names it.
+        check: called after each frame; what it raises ends the video.
+    """
+    model, options = for_frames()
     options["max_pixels"] = _max_pixels()
     name = terminal.printable(os.path.basename(job.source))
     with tqdm(unit="frame", desc=name, disable=not sys.stderr.isatty()) as bar:
@@ -195,6 +211,7 @@ def _enhance_clip(job):
         def progress(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
+            check()
 
         return video.enhance_video(job.source, job.target, model, progress=progress, **options)
 
@@ -202,5 +219,15 @@ def _enhance_clip(job):
 def _enhance_all(plan, tally):
     """Do the jobs; take note of each."""
     transfer = Transfer(tuple(plan.storages), existing=common.existing())
-    how = (transfer, _function, _enhance_clip, _max_pixels(), _coding())
-    tally.note_all(local.enhance(plan.jobs, *how))
+    tally.note_all(local.enhance(plan.jobs, transfer, *how()))
+
+
+def how() -> tuple:
+    """Return what the flags ask for, as :func:`neid_tf.jobs.local.enhance` takes it."""
+    return functools.cache(_function), _enhance_clip, _max_pixels(), _coding()
+
+
+def check() -> None:
+    """Refuse flags that do not go together, and weights that can't be read."""
+    _tile()
+    methods.check(common.METHOD.value, common.WEIGHTS.value, _scale(), _RUNTIME.value)

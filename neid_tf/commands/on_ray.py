@@ -9,10 +9,9 @@ from absl import flags
 from tqdm import tqdm
 
 from neid_tf.commands.tally import Tally
+from neid_tf.jobs import failures
 from neid_tf.jobs import plan as planning
-from neid_tf.jobs import storage
 from neid_tf.support.errors import reason_of
-from neid_tf.support.files import json_bytes
 from neid_tf.support.libraries import install_extra
 
 ADDRESS = flags.DEFINE_string(
@@ -37,8 +36,6 @@ GPUS = flags.DEFINE_float(
     lower_bound=0,
 )
 FLAGS = (ADDRESS, WORKERS, CPUS, GPUS)
-FAILURES = "failures.jsonl"
-"""The file in the output folder that tells what could not be done, if anything."""
 
 
 def plan(
@@ -75,7 +72,7 @@ def enhance(
     from neid_tf.jobs import cluster
 
     tally = Tally(output, made)
-    rows = [_failure(name, None, reason) for name, reason in made.failures]
+    rows = [failures.row(name, None, reason) for name, reason in made.failures]
     work = cluster.Work(make, weights, tuple(made.storages), output, **options)
     try:
         where = cluster.Cluster(ADDRESS.value, WORKERS.value, CPUS.value, GPUS.value)
@@ -91,20 +88,7 @@ def enhance(
             for outcome in bar:
                 if tally.note(outcome):
                     job, reason = outcome.job, reason_of(outcome.error)
-                    rows.append(_failure(job.source, job.target, reason))
+                    rows.append(failures.row(job.source, job.target, reason))
     finally:
-        _record(rows, storage.storage_of(output), storage.inside(output, FAILURES))
+        failures.record(rows, output)
     return tally.close()
-
-
-def _failure(source: str, target: str | None, reason: str) -> dict:
-    """Return an input's line for the file of failures."""
-    return {"input": source, "output": target, "reason": reason}
-
-
-def _record(rows: list[dict], place: storage.Storage, path: str) -> None:
-    """Write the file of failures; without any, remove an earlier run's."""
-    if rows:
-        place.write(path, b"".join(map(json_bytes, rows)))
-    else:
-        place.remove(path)

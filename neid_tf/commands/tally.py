@@ -25,6 +25,14 @@ class Tally:
 
     def __init__(self, output: str, plan: Plan) -> None:
         self.output, self.plan, self.counts = output, plan, collections.Counter()
+        self._tell_failures(plan)
+
+    def add(self, plan: Plan) -> None:
+        """Take a further plan: its failures are told at once, what it left out at the end."""
+        self._tell_failures(plan)
+        self.plan.left_out += plan.left_out
+
+    def _tell_failures(self, plan):
         for name, reason in plan.failures:
             self.counts["failed"] += 1
             terminal.report(str(FileError(name, reason)))
@@ -72,7 +80,7 @@ class Tally:
         rest = {**self.counts, "left out": sum(self.plan.left_out.values())}
         names = [name for name in ("skipped", "failed", "left out") if rest.get(name)]
         sums = ", ".join(f"{rest[name]} {name}" for name in names)
-        if self.plan.jobs or left_out:
+        if self.plan.jobs or self.counts or left_out:
             written = f"{self.counts['written']} written to {self.output}"
             terminal.show(f"{written}, {sums}" if sums else written)
         return 1 if self.counts["failed"] else 0

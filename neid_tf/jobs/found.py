@@ -85,8 +85,8 @@ def find(item: str) -> Found:
 
 def _below(folder: str) -> Found:
     found = Found(root=folder, is_folder=True)
-    for path, below in sorted(_walk(folder, found.problems), key=lambda pair: pair[1].parts):
-        found.take(path, below, _is_known(path))
+    for path, below in sorted(walk(folder, found.problems), key=lambda pair: pair[1].parts):
+        found.take(path, below, is_known(path))
     if not found.files and not found.problems:
         found.problems.append((folder, _nothing_in(found.left_out)))
     return found
@@ -110,7 +110,8 @@ def listing(kinds: collections.Counter, most: int = 8) -> str:
     return ", ".join(texts + ([f"{rest} others"] if rest else []))
 
 
-def _is_known(path: str) -> bool:
+def is_known(path: str) -> bool:
+    """Tell whether a file of a folder is one that is enhanced, by its name."""
     name = PurePath(path)
     if name.suffix.lower() in TRANSPORT_STREAMS and has_known_suffix(name):
         return _is_transport_stream(path)
@@ -126,8 +127,13 @@ def _is_transport_stream(path: str) -> bool:
     return any(all(start[at : at + 1] == _SYNC for at in places) for places in _PACKETS)
 
 
-def _walk(root: str, problems: list[tuple[str, str]]) -> Iterator[tuple[str, PurePath]]:
-    """Yield each file below a folder, and its path from there."""
+def walk(root: str, problems: list[tuple[str, str]]) -> Iterator[tuple[str, PurePath]]:
+    """Yield each file below a folder, and its path from there.
+
+    Args:
+        root: the folder.
+        problems: gets (name, reason) of what can't be looked into.
+    """
     for _, below, entries in _folders(root, problems):
         yield from ((entry.path, below / entry.name) for entry in entries if not _is_folder(entry))
 

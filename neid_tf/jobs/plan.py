@@ -4,11 +4,12 @@ import collections
 import dataclasses
 import os
 import re
+from collections.abc import Iterable
 from pathlib import PurePath
 
 from neid_tf import pictures, video
-from neid_tf.jobs.found import SUFFIXES, Found, is_below, listing
-from neid_tf.jobs.storage import Storage, inside, is_address, key_of, storage_of
+from neid_tf.jobs.found import SUFFIXES, Found, is_below, is_known, listing
+from neid_tf.jobs.storage import LocalStorage, Storage, inside, is_address, key_of, storage_of
 from neid_tf.support import files
 from neid_tf.support.errors import UsageError
 from neid_tf.support.machine import WINDOWS
@@ -109,6 +110,31 @@ def plan(
         made.jobs = [dataclasses.replace(job, target=output) for job in made.jobs]
         return made
     _set_targets(made, output, suffix, extensions)
+    return made
+
+
+def plan_below(
+    folder: str,
+    paths: Iterable[str],
+    output: str | os.PathLike,
+    suffix: str = "",
+    extensions: tuple[str, ...] = (),
+) -> Plan:
+    """Decide what some files below a folder become, as :func:`plan` does for the whole folder.
+
+    Args:
+        folder: path.
+        paths: of files below it, which begin as it does.
+        output: a folder.
+        suffix, extensions: as for :func:`plan`.
+    """
+    result, made = Found(root=folder, is_folder=True), Plan(storages=[LocalStorage()])
+    for path in paths:
+        result.take(path, PurePath(os.path.relpath(path, folder)), is_known(path))
+    files = _without_outputs(result, os.fspath(output), suffix, made.left_out)
+    made.left_out += result.left_out
+    made.jobs = [Job(path, str(below)) for path, below in files]
+    _set_targets(made, os.fspath(output), suffix, extensions)
     return made
 
 

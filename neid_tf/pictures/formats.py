@@ -21,6 +21,7 @@ from neid_tf.pictures import (
     pillow,
     png,
     pnm,
+    raw,
     tiff,
     tiff_write,
     webp,
@@ -39,7 +40,8 @@ class Format:
 
     Attributes:
         suffixes: file name suffixes, lower case.
-        matches: whether a file that starts with these 64 bytes is one.
+        matches: whether a file that starts with these 64 bytes is one, or, for camera raw in TIFFs,
+            one of these bytes.
         decode: (data, max_pixels) → raster; raises FormatError or whatever its library raises.
         encode: raster → data, for rasters of these channels and types; None where it is only read.
         decode_all: (data, max_pixels) → all its pages or frames; None where there is one.
@@ -113,6 +115,13 @@ FORMATS = {
         encode=bmp.encode_bmp,
         channels=(1, 3, 4),
         keeps=("density",),
+    ),
+    "camera raw": Format(
+        suffixes=raw.SUFFIXES,
+        matches=raw.is_raw,
+        decode=raw.decode_raw,
+        library="rawpy",
+        instead="TIFF",
     ),
     "TIFF": Format(
         suffixes=(".tif", ".tiff"),

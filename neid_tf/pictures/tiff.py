@@ -34,7 +34,6 @@ _WEBP_COMPRESSION = 50001
 # data tells, how much comes out.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001, 50013)
 _REDUCED, _MASK = 1, 4
-_RAW_KINDS, _DNG_VERSION = ("CFA", "LINEAR_RAW"), 50706
 
 
 def decode_tiff(data: bytes, max_pixels: int) -> Raster:
@@ -51,11 +50,10 @@ def decode_tiff(data: bytes, max_pixels: int) -> Raster:
 
     Raises:
         FormatError: for other kinds of samples, float samples that are not finite or further
-            outside of [0, 1], a picture without its data, a raw camera file, or a picture that is
-            too large.
+            outside of [0, 1], a picture without its data, or a picture that is too large.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        pages, notes = _pages(file, data)
+        pages, notes = _pages(file)
         return dataclasses.replace(_decoded(pages[0], data, max_pixels, notes), pages=len(pages))
 
 
@@ -70,7 +68,7 @@ def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
         FormatError: as :func:`decode_tiff`; it names the page.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        pages, notes = _pages(file, data)
+        pages, notes = _pages(file)
         total = sum(page.imagewidth * page.imagelength for page in pages)
         budget.check_effort(total, max_pixels, f"its {len(pages)} pages")
         for number, page in enumerate(pages, 1):
@@ -81,7 +79,7 @@ def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
             yield dataclasses.replace(raster, pages=len(pages))
 
 
-def _pages(file: tifffile.TiffFile, data: bytes) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
+def _pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
     """Return the pages that are pictures of their own, and what is said of the others."""
     count = len(file.pages)
     if not count:
@@ -90,7 +88,6 @@ def _pages(file: tifffile.TiffFile, data: bytes) -> tuple[list[tifffile.TiffPage
         raise FormatError(f"{count} pages are not supported, only {_MOST_PAGES}")
     pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
     below = [sub for page in pages if page.subifds for sub in _sub_pages(page)]
-    _refuse_raw(data, pages[0], [*pages, *below])
     notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | _MASK)]
     whole = whole or [page for page in below if not page.subfiletype & (_REDUCED | _MASK)]
     if not whole:
@@ -107,18 +104,6 @@ def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     with contextlib.suppress(Exception):
         return [sub for sub in page.pages if isinstance(sub, tifffile.TiffPage)]
     return []
-
-
-def _refuse_raw(data: bytes, first: tifffile.TiffPage, pages: list[tifffile.TiffPage]) -> None:
-    """Refuse a camera's raw file: what it shows at once is a thumbnail or a preview."""
-    kinds = {tifffile.PHOTOMETRIC(page.photometric).name for page in pages}
-    if data[8:10] == b"CR":
-        raise FormatError("a raw camera file (CR2) is not supported: develop it first")
-    if _DNG_VERSION in first.tags:
-        raise FormatError("a raw camera file (DNG) is not supported: develop it first")
-    if raw := kinds & set(_RAW_KINDS):
-        name = "".join(sorted(raw)[:1])
-        raise FormatError(f"a raw camera file: colours of the kind {name} are not supported")
 
 
 def _decoded(
@@ -157,7 +142,8 @@ def _decoded(
         layout=Layout(tile, tifffile.COMPRESSION(page.compression).name.lower()),
     )
     lossless = page.compression not in JPEG_COMPRESSIONS
-    exif = _exif_from_tags(page, data, orientation)
+    order, is_big = page.parent.byteorder, page.parent.is_bigtiff
+    exif = exif_of_directory(data, order, is_big, page.offset, orientation)
     return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
 
 
@@ -189,7 +175,7 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
     if page.imagedepth > 1:
         raise FormatError(f"a volume of {page.imagedepth} layers is not supported")
     if page.compression not in _COMPRESSIONS:
-        kind = getattr(page.compression, "name", page.compression)
+        kind = getattr(page.compression, "name", repr(page.compression))
         raise FormatError(f"damaged or unsupported TIFF: compression {kind}")
     width = page.dtype.itemsize if page.dtype else 1
     pixels = page.imagewidth * page.imagelength
@@ -234,14 +220,24 @@ def _jpeg_size(data: bytes, at: int, end: int) -> tuple[int, int] | None:
     return None
 
 
-def _exif_from_tags(page: tifffile.TiffPage, data: bytes, orientation: int) -> bytes | None:
-    """Return the descriptive tags as an EXIF block; the orientation alone if they are broken."""
+def exif_of_directory(
+    data: bytes, order: str, is_big: bool, at: int, orientation: int = 1
+) -> bytes | None:
+    """Return the descriptive tags as an EXIF block; the orientation alone if they are broken.
+
+    Args:
+        data: the file.
+        order: "<" or ">", of its bytes.
+        is_big: whether it is a BigTIFF.
+        at: where the directory with the tags lies.
+        orientation: what the block is to say.
+    """
     exif = Image.Exif()
     # Broken or strange metadata must not cost the user the picture.
     with contextlib.suppress(Exception):
         found = Image.Exif()
-        found.endian, found.bigtiff = page.parent.byteorder, page.parent.is_bigtiff
-        found.load_from_fp(io.BytesIO(data), page.offset)
+        found.endian, found.bigtiff = order, is_big
+        found.load_from_fp(io.BytesIO(data), at)
         described = Image.Exif()
         for tag in TEXT_TAGS:
             text = str(found.get(tag, ""))

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from neid_tf.models import presets
-from neid_tf.pictures.formats import format_of_content
+from neid_tf.pictures.formats import FORMATS, format_of_content, is_available
 from neid_tf.pictures.raster import FormatError
 from neid_tf.service import settings as parameters
 from neid_tf.service.body import Bodies, disconnected
@@ -132,9 +132,11 @@ def _add_enhance(app, configuration, pool, metrics, bodies):
 
 def _check_format(content):
     try:
-        format_of_content(content[:64])
+        name = format_of_content(content[:64])
     except FormatError as error:
         raise Refused(415, str(error)) from None
+    if not is_available(FORMATS[name]):
+        raise Refused(415, f"this service does not read {name}")
 
 
 async def _while_connected(request, work):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Callable, Iterator
 
@@ -14,6 +13,7 @@ from neid_tf.service import app
 from neid_tf.service.configuration import Configuration
 from neid_tf.service.log import log, take_over
 from neid_tf.service.pool import Pool
+from neid_tf.support.ending import told_to_end
 
 _BACKLOG = 2048
 _GRACE = 5.0  # seconds that a request whose time is over has to be answered
@@ -50,8 +50,8 @@ def serve(configuration: Configuration, listening: socket.socket, ready: Callabl
 
 async def _serve(configuration, listening, ready):
     take_over()
-    pool = Pool(configuration)
-    with _ending() as ending:
+    pool, ending, loop = Pool(configuration), asyncio.Event(), asyncio.get_running_loop()
+    with told_to_end(lambda: loop.call_soon_threadsafe(ending.set)):
         if not await _unless(ending, pool.start()):
             return
         server = _Server(
@@ -100,24 +100,3 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
-
-
-@contextlib.contextmanager
-def _ending() -> Iterator[asyncio.Event]:
-    """Give what is set by a signal that says to end; a second one ends at once."""
-    ending, loop, before = asyncio.Event(), asyncio.get_running_loop(), {}
-    numbers = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-
-    def note(number, frame):
-        if ending.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        loop.call_soon_threadsafe(ending.set)
-
-    for number in numbers:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            before[number] = signal.signal(number, note)
-    try:
-        yield ending
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

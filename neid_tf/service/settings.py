@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from neid_tf.inference.enhance import MAX_STRENGTH
-from neid_tf.pictures.formats import FORMATS
+from neid_tf.pictures.formats import FORMATS, NAMES, is_available
 from neid_tf.service.errors import Refused
 
 TYPES = {
@@ -19,10 +19,13 @@ TYPES = {
     "AVIF": "image/avif",
     "HEIC": "image/heic",
     "JPEG XL": "image/jxl",
+    "JPEG 2000": "image/jp2",
+    "PNM": "image/x-portable-anymap",
+    "PAM": "image/x-portable-arbitrarymap",
 }
-"""What the web calls the formats."""
+"""What the web calls the formats that are written."""
 WRITTEN = {
-    suffix[1:]: suffix for form in FORMATS.values() if form.encode for suffix in form.suffixes
+    asked: FORMATS[name].suffixes[0] for asked, name in NAMES.items() if is_available(FORMATS[name])
 }
 """The formats that can be asked for, and the suffixes of their files."""
 
@@ -33,12 +36,15 @@ class Settings:
 
     Attributes:
         scale: 1 or 2.
+        unpack: whether pictures of ``neid pack`` get the size that they had; so where no scale is
+            given.
         strength: 0 to 8.
         weights: a name that the service offers.
         suffix: of the result; empty for the format of the picture.
     """
 
     scale: int
+    unpack: bool
     strength: float
     weights: str
     suffix: str
@@ -53,7 +59,12 @@ def parameters(weights: Collection[str]) -> list[dict[str, Any]]:
     default = next(iter(weights))
     strength = {"type": "number", "minimum": 0, "maximum": MAX_STRENGTH, "default": 1}
     rows = (
-        ("scale", {"type": "integer", "enum": [1, 2], "default": 1}, "2: twice the size"),
+        (
+            "scale",
+            {"type": "integer", "enum": [1, 2]},
+            "1, the size that it has, if it is not given, and the size from before for pictures of "
+            "neid pack; 2: twice the size",
+        ),
         ("strength", strength, "0: the picture as it is; above 1: more light"),
         ("weights", {"type": "string", "enum": list(weights), "default": default}, "the network"),
         (
@@ -87,11 +98,10 @@ def parsed(pairs: Iterable[tuple[str, str]], weights: Collection[str]) -> Settin
             raise Refused(422, f"{name} is given twice")
     return Settings(
         scale=int(_one_of("scale", given.get("scale", "1"), ("1", "2"))),
+        unpack="scale" not in given,
         strength=_strength(given.get("strength", "1")),
         weights=_one_of("weights", given.get("weights", next(iter(weights))), weights),
-        suffix=WRITTEN[_one_of("format", given["format"].lower(), WRITTEN)]
-        if "format" in given
-        else "",
+        suffix=WRITTEN[_one_of("format", given["format"], WRITTEN)] if "format" in given else "",
     )
 
 

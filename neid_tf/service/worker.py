@@ -15,6 +15,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from neid_tf.service import wire
+from neid_tf.support import ending
 
 READY = "ready"
 COMMAND = (
@@ -26,7 +27,7 @@ COMMAND = (
 def main() -> None:
     """Do what comes in, until nothing comes any more."""
     # A terminal sends these to all of its processes; the front decides when to end.
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in ending.NAMES:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     commands, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
@@ -127,8 +128,10 @@ class _Networks:
 
         steps = Enhancement(self.network(facts["weights"]), facts["scale"], facts["strength"])
         job = Job("the picture", f"result{facts['suffix']}")
-        # One thread, so that the network is the one that has the threads.
-        [outcome] = pipeline.enhance_files([job], steps, files, self.max_pixels, threads=1)
+        coding = pipeline.Coding(unpack=facts["unpack"])
+        # Of the result too. One thread, so that the network is the one that has the threads.
+        most = self.max_pixels // facts["scale"] ** 2
+        [outcome] = pipeline.enhance_files([job], steps, files, most, 1, coding)
         if outcome.error:
             raise outcome.error
         return outcome.notes

@@ -38,10 +38,13 @@ EXTRAS = {
     "pillow_jxl": "jxl",
     "prometheus_client": "serve",
     "python_multipart": "serve",
+    "rawpy": "raw",
+    "rasterio": "geo",
     "ray": "ray",
     "starlette": "serve",
     "tf2onnx": "export",
     "uvicorn": "serve",
+    "watchfiles": "watch",
 }
 """Modules, and the extra of the install that brings them."""
 _TOGETHER = {

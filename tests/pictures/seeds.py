@@ -15,6 +15,7 @@ from PIL import Image
 from neid_tf.models import weights_file
 from neid_tf.pictures import Picture, encode
 from neid_tf.pictures.raster import Extras
+from tests.pictures import raw_files
 from tests.pictures.picture_files import PNG_START, chunk, noise, saved, smooth
 
 XMP = (
@@ -159,6 +160,9 @@ SOUND = {
 if importlib.util.find_spec("pillow_heif"):
     SOUND["heic"] = full(".heic")
     SOUND["deep heic"] = encode("a.heic", Picture(noise(64, 64, 3, np.uint16)))
+if importlib.util.find_spec("rawpy"):
+    SOUND["dng"] = raw_files.dng(raw_files.scene(32, 48), entries={0x927C: b"notes"}, xmp=XMP)
+    SOUND["bare dng"] = raw_files.dng(raw_files.scene(32, 48), thumbnail=False)
 if importlib.util.find_spec("pillow_jxl") and imagecodecs.JPEGXL.available:
     SOUND["jpeg xl"] = full(".jxl")
     SOUND["deep jpeg xl"] = imagecodecs.jpegxl_encode(noise(20, 30, 3, np.uint16), lossless=True)

@@ -202,7 +202,6 @@ UNSUPPORTED = {
     "32 bits": (RGB16.astype(np.uint32), {}, "uint32 samples are not supported"),
     "complex": (FLOATS.astype(np.complex64), {}, "complex64 samples are not supported"),
     "lab": (noise(9, 9, 3), {"photometric": "cielab"}, "CIELAB are not supported"),
-    "raw": (RGB16[..., 0], {"photometric": "cfa"}, "CFA are not supported"),
     "many channels": (noise(9, 9, 40), {"photometric": "minisblack"}, "40 channels"),
     "volume": (
         RGB16.reshape(3, 10, 20, 3)[..., 0],
@@ -225,6 +224,7 @@ DAMAGED_TAGS = {
     "strip of no bytes": (279, [0, 100, 100], "not in the file"),
     "strip behind the end": (273, [8, 10**6, 10**6], "not in the file"),
     "unknown compression": (259, 4711, "damaged or unsupported TIFF"),
+    "unprintable compression": (259, "\b\b\b", r"compression '\\x08"),
     "0 width": (256, 0, "0x30 pixels: it is empty"),
     "0 height": (257, 0, "20x0 pixels: it is empty"),
     "more rows than there are": (257, 3000, "TIFF"),
@@ -244,7 +244,7 @@ def test_damaged_tags(name, tmp_path, capfd):
     tifffile.imwrite(file, RGB16[..., 0], metadata=None, compression="zlib", **layout)
     file.seek(0)
     with tifffile.TiffFile(file, mode="r+") as tiff:
-        tiff.pages[0].tags[tag].overwrite(value, dtype="s" if value == "wide" else None)
+        tiff.pages[0].tags[tag].overwrite(value, dtype="s" if isinstance(value, str) else None)
     (tmp_path / "a.tif").write_bytes(file.getvalue())
     with pytest.raises(PictureError, match=reason):
         read(tmp_path / "a.tif")

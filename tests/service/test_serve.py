@@ -107,7 +107,7 @@ REFUSED = [
     ("/v1/enhance?strength=nan", PNG, 422, "strength is a number from 0 to 8, not 'nan'"),
     ("/v1/enhance?strength=9", PNG, 422, "strength is a number from 0 to 8, not '9'"),
     ("/v1/enhance?weights=/etc/passwd", PNG, 422, "weights is one of neid_s, neid"),
-    ("/v1/enhance?format=gif", PNG, 422, "format is one of jpg"),
+    ("/v1/enhance?format=gif", PNG, 422, "format is one of jpeg"),
     ("/v1/enhance?scael=2", PNG, 422, "no parameter 'scael'"),
     ("/v1/enhance?scale=1&scale=2", PNG, 422, "scale is given twice"),
     ("/v1/enhance?url=http://localhost/a.png", b"", 400, "empty"),
@@ -151,7 +151,17 @@ def test_pictures_with_too_many_pixels_are_refused(server):
     status, _, told = server.ask(body=content(101, 100))
     assert status == 413
     assert "100x101 is 10100 pixels, over the limit of 10000" in json.loads(told)["error"]
+    assert server.ask("/v1/enhance?scale=2", content(60, 60))[0] == 413  # The result, too.
     assert server.ask(body=bomb(30_000, 30_000))[0] == 413
+
+
+def test_a_packed_picture_gets_its_size_back(server, neid, tmp_path):
+    (tmp_path / "a.png").write_bytes(content(39, 48))
+    assert neid("pack", tmp_path / "a.png", f"--output={tmp_path / 'b.jpg'}")[0] == 0
+    packed = (tmp_path / "b.jpg").read_bytes()
+    for query, size in (("", (39, 48)), ("?scale=1", (20, 24)), ("?scale=2", (40, 48))):
+        status, _, made = server.ask(f"/v1/enhance{query}", packed)
+        assert (status, pixels(made).shape[:2]) == (200, size)
 
 
 def bomb(width, height):

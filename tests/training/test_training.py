@@ -1,8 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import keras
@@ -19,6 +15,7 @@ from neid_tf.models import pretrained
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, Trainer, callbacks, devices
 from neid_tf.training import train as training
+from tests import processes
 from tests.conftest import write_pairs
 
 SMALL = {"filters": 4, "depth": 2}
@@ -151,44 +148,41 @@ def weights_of(workdir):
         return {name: file[name] for name in file.files}
 
 
-SCRIPT = """
-import sys
-from neid_tf.data import pairs
-from neid_tf.training import Sampling, TrainConfig
-from neid_tf.training.train import train
-root, workdir, epochs = sys.argv[1:]
-config = TrainConfig(sampling=Sampling(crop=32, batch_size=4), epochs=int(epochs), ema=0.9,
-    deterministic=True, boundaries="2,4", learning_rate=1e-3, validate_every=100)
-train(config, "neid_tone", {"filters": 4, "depth": 2},
-    pairs.load_pairs(root), pairs.Pairs((), (), ()), workdir)
-"""
+def train_for(root, workdir, epochs):
+    """Train in a process of its own."""
+    settings = TrainConfig(
+        sampling=Sampling(crop=32, batch_size=4),
+        epochs=epochs,
+        ema=0.9,
+        deterministic=True,
+        boundaries="2,4",
+        learning_rate=1e-3,
+        validate_every=100,
+    )
+    nothing = pairs.Pairs((), (), ())
+    training.train(settings, "neid_tone", SMALL, pairs.load_pairs(root), nothing, workdir)
 
 
-def start(pairs_folder, workdir):
-    command = [sys.executable, "-c", SCRIPT, str(pairs_folder), str(workdir), "15"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(pairs_folder, workdir, name):
+    output = pairs_folder.parent / f"{name}.log"
+    return processes.Forked(output, train_for, pairs_folder, workdir, 15)
 
 
 def test_a_killed_run_ends_as_one_that_was_not(pairs_folder, tmp_path):
-    whole, killed = (
-        start(pairs_folder, tmp_path / "whole"),
-        start(pairs_folder, tmp_path / "killed"),
-    )
+    whole = start(pairs_folder, tmp_path / "whole", "whole")
+    killed = start(pairs_folder, tmp_path / "killed", "killed")
     log = tmp_path / "killed" / "history.jsonl"
     deadline = time.monotonic() + 300
     while not (log.exists() and len(log.read_text().splitlines()) >= 2):
-        assert killed.poll() is None, killed.stdout.read()
+        assert killed.is_running(), killed.output()
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert whole.wait(300) == 0, whole.stdout.read()
-    whole.communicate()
+    killed.kill()
+    killed.wait()
+    whole.finish()
     done = int(weights_of(tmp_path / "killed")["epoch"])
     assert 1 <= done < 15
-    again = start(pairs_folder, tmp_path / "killed")
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
+    output = start(pairs_folder, tmp_path / "killed", "again").finish()
     assert f"Epoch {done}/15" not in output
     a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert a.keys() == b.keys()

@@ -1,0 +1,29 @@
+"""What the programs that measure write: a report in JSON, with the command that it is of."""
+
+import json
+from typing import Any
+
+from absl import flags
+
+from neid_tf.commands import common
+from neid_tf.support import files
+
+
+def command_line(module: str, name: str) -> str:
+    """Return the command that a program was started with.
+
+    Args:
+        module: ``__name__`` of the program, whose flags are told.
+        name: of its module, as it is called.
+    """
+    own = flags.FLAGS.get_key_flags_for_module(module)
+    given = [f.serialize() for f in own if f.present and f.name != "output"]
+    return " ".join([f"python -m {name}", *given])
+
+
+def publish(report: dict[str, Any]) -> None:
+    """Print the report of a program, and write it where ``--output`` says."""
+    text = json.dumps(report, indent=2)
+    print(text)
+    if common.OUTPUT.value:
+        files.write_whole(common.OUTPUT.value, f"{text}\n".encode())

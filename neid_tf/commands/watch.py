@@ -1,0 +1,149 @@
+"""neid watch FOLDER --output=PATH [--settle=S] [--existing=skip|overwrite]
+
+Brightens the pictures and videos of a folder, those that are there and then those that arrive,
+until it is ended (Ctrl-C, SIGTERM).
+
+A file is taken when it is complete: when its size and time have not changed for --settle seconds,
+or it was moved in. Each is done once, also after a restart: one whose output exists is done. With
+--existing=overwrite it is done again when it has changed since. What can't be done is named on
+stderr, listed in PATH/failures.jsonl, and tried again when it changes; a restart tries it too.
+
+  neid watch incoming --output=bright
+
+PATH is a folder, and not FOLDER itself; it may lie below it. The other flags are as for neid
+enhance.
+
+Needs: {install watch}
+
+Exit codes: 0 ended by a signal, all done; 1 some file failed; 2 wrong usage.
+"""
+
+import contextlib
+import os
+import threading
+
+from absl import flags
+
+from neid_tf.commands import common, enhance, terminal
+from neid_tf.commands.tally import Tally
+from neid_tf.jobs import failures, local, watch
+from neid_tf.jobs import plan as planning
+from neid_tf.jobs.outcome import Outcome
+from neid_tf.jobs.storage import is_address
+from neid_tf.jobs.transfer import Skipped, Transfer
+from neid_tf.support.ending import told_to_end
+from neid_tf.support.errors import reason_of
+
+_SETTLE = flags.DEFINE_float(
+    "settle", 2.0, "Seconds for which a file must not have changed, to be complete.", lower_bound=0
+)
+common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
+common.declare(__name__, common.WEIGHTS, common.METHOD, *enhance.FILES)
+
+
+def main(arguments: list[str]) -> int:
+    """Enhance what arrives until a signal says to end; return the exit code."""
+    folder, output = _folders([common.expanded(item) for item in arguments])
+    enhance.check()
+    job = _Watch(folder, output, common.existing("skip"))
+    with told_to_end(job.stop.set), contextlib.suppress(KeyboardInterrupt):
+        terminal.show(f"watching {folder} (Ctrl-C ends)")
+        how = (_SETTLE.value, job.stop, job.cannot)
+        for paths in watch.complete_files(folder, output, *how):
+            job.do(paths)
+    return job.tally.close()
+
+
+def _folders(arguments):
+    """Return the folder to watch, and the one to write to."""
+    output = common.required(common.OUTPUT)
+    if len(arguments) != 1:
+        raise flags.ValidationError("name one folder to watch")
+    [folder] = arguments
+    for item in (folder, output):
+        if is_address(item):
+            raise flags.ValidationError(f"{item} is no folder of this machine")
+    if not os.path.isdir(folder):
+        raise common.Failure(f"{folder}: no such folder")
+    if os.path.lexists(output) and not os.path.isdir(output):
+        raise flags.ValidationError(f"{output} is no folder")
+    if os.path.realpath(folder) == os.path.realpath(output):
+        raise flags.ValidationError("--output is the folder itself: name another one")
+    return os.path.abspath(folder), output
+
+
+class _Watch:
+    """What has become of the files so far.
+
+    Args:
+        folder: that is watched.
+        output: that is written to.
+        existing: as for :class:`neid_tf.jobs.transfer.Transfer`.
+    """
+
+    def __init__(self, folder: str, output: str, existing: str) -> None:
+        self.folder, self.output, self.existing = folder, output, existing
+        self.tally, self.stop = Tally(output, planning.Plan()), threading.Event()
+        self._failed: dict[str, dict] = {}
+        self._first, self._how = True, enhance.how()
+
+    def do(self, paths: list[str]) -> None:
+        """Enhance files; a signal ends it after those that were begun.
+
+        Args:
+            paths: below the folder.
+        """
+        names = enhance.SUFFIX.value, enhance.extensions()
+        plan = planning.plan_below(self.folder, paths, self.output, *names)
+        self._add(plan)
+        transfer = Transfer(existing=self.existing)
+        function, clip, *rest = self._how
+        jobs = [job for job in plan.jobs if not self._is_done(job)]
+        outcomes = local.enhance(jobs, transfer, function, self._ending(clip), *rest)
+        with contextlib.closing(outcomes):
+            for outcome in outcomes:
+                self._note(outcome)
+                if self.stop.is_set():
+                    break
+        self._first = False
+        failures.record(self._failed.values(), self.output)
+
+    def cannot(self, name: str, reason: str) -> None:
+        """Take note of what can't be looked into."""
+        self._add(planning.Plan(failures=[(name, reason)]))
+
+    def _add(self, plan):
+        self.tally.add(plan)
+        for source, reason in plan.failures:
+            self._failed[source] = failures.row(source, None, reason)
+
+    def _is_done(self, job):
+        """Tell whether the output of a file is newer than the file, where it may be replaced."""
+        if self.existing != "overwrite":
+            return False
+        with contextlib.suppress(OSError):
+            source = os.stat(job.source)
+            changed = max(source.st_mtime, source.st_ctime)
+            return os.stat(job.target).st_mtime >= changed
+        return False
+
+    def _note(self, outcome: Outcome) -> None:
+        job, error, _ = outcome
+        if self.tally.note(outcome):
+            self._failed[job.source] = failures.row(job.source, job.target, reason_of(error))
+            return
+        self._failed.pop(job.source, None)
+        if isinstance(error, Skipped) and not self._first:
+            terminal.report(f"{job.source}: left alone, {job.target} is there already")
+
+    def _ending(self, clip):
+        """Return a function that enhances a video, and gives it up when a signal comes."""
+
+        def ending(job):
+            return clip(job, self._check)
+
+        return ending
+
+    def _check(self):
+        if self.stop.is_set():
+            raise KeyboardInterrupt

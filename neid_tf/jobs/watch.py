@@ -1,0 +1,141 @@
+"""Files as they arrive in a folder, each once it is complete."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from neid_tf.jobs import found
+from neid_tf.support.libraries import optional_import
+
+RESCAN = 60.0
+"""Seconds after which the folder is looked through anew: not all file systems tell of changes."""
+_TICK = 0.1
+
+
+class State(NamedTuple):
+    """What tells a file from what it was before.
+
+    Attributes:
+        size: in bytes.
+        modified: when its content was last changed, in nanoseconds.
+        number: of the file in its file system.
+    """
+
+    size: int
+    modified: int
+    number: int
+
+
+def state_of(path: str) -> State | None:
+    """Return the state of a regular file; None for anything else."""
+    try:
+        told = os.stat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(told.st_mode):
+        return None
+    return State(told.st_size, told.st_mtime_ns, told.st_ino)
+
+
+class Arrivals:
+    """Which of the files that were noticed are complete.
+
+    One is so when its size and time have not changed for a while, or its time is older than that:
+    it was moved here, or copied with its time, which is set last. Each is given once, and again
+    only when it has changed.
+
+    Args:
+        settle: that while, in seconds.
+    """
+
+    def __init__(self, settle: float) -> None:
+        self.settle = settle
+        self._waiting: dict[str, tuple[State | None, float]] = {}
+        self._given: dict[str, State] = {}
+
+    def note(self, paths: Iterable[str]) -> None:
+        """Take files that are there, or have changed."""
+        for path in paths:
+            self._waiting.setdefault(path, (None, 0.0))
+
+    def complete(self) -> list[str]:
+        """Return those that have become complete."""
+        now, ready = time.monotonic(), []
+        for path, (before, since) in list(self._waiting.items()):
+            state = state_of(path)
+            if state is None or state == self._given.get(path):
+                del self._waiting[path]
+            elif self._is_old(state) or (state == before and now - since >= self.settle):
+                del self._waiting[path]
+                self._given[path] = state
+                ready.append(path)
+            elif state != before:
+                self._waiting[path] = state, now
+        return sorted(ready)
+
+    def _is_old(self, state):
+        return state.size > 0 and time.time() - state.modified / 1e9 >= self.settle
+
+
+def complete_files(
+    folder: str,
+    but: str,
+    settle: float,
+    stop: threading.Event,
+    report: Callable[[str, str], None],
+) -> Iterator[list[str]]:
+    """Yield lists of files below a folder that have become complete: those that are there, first.
+
+    Args:
+        folder: that is watched, with all below it.
+        but: a folder whose files are left out, wherever it is.
+        settle: see :class:`Arrivals`.
+        stop: ends it.
+        report: is told name and reason of each folder that can't be looked into, once.
+
+    Raises:
+        MissingLibraryError: where watchfiles is not installed.
+    """
+    with optional_import("watching a folder"):
+        import watchfiles
+
+    arrivals, scanned, reported = Arrivals(settle), -RESCAN, set()
+    # Of the folder's own path, so that each file has one name.
+    changes = watchfiles.watch(
+        os.path.abspath(folder),
+        watch_filter=None,
+        stop_event=stop,
+        step=50,
+        debounce=500,
+        rust_timeout=int(1e3 * _TICK),
+        yield_on_timeout=True,
+        ignore_permission_denied=True,
+        raise_interrupt=True,
+    )
+    for changed in changes:
+        if time.monotonic() - scanned >= RESCAN:  # At first: it is being watched already.
+            changed = {(None, os.path.abspath(folder)), *changed}
+            scanned = time.monotonic()
+        for _, path in changed:
+            problems: list[tuple[str, str]] = []
+            below = _below(path, problems)
+            arrivals.note(path for path in below if not _is_inside(path, but))
+            for problem in set(problems) - reported:
+                report(*problem)
+            reported.update(problems)
+        if ready := arrivals.complete():
+            yield ready
+
+
+def _below(path, problems):
+    """Return a file, or the files of a folder that was moved in as a whole."""
+    return [below for below, _ in found.walk(path, problems)] if os.path.isdir(path) else [path]
+
+
+def _is_inside(path, folder):
+    return found.is_below(os.path.realpath(path), os.path.realpath(folder))

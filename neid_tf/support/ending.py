@@ -1,0 +1,43 @@
+"""Programs that run until they are told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+"""The signals that tell a program to end, where the system has them."""
+
+
+@contextlib.contextmanager
+def told_to_end(call: Callable[[], None]) -> Iterator[None]:
+    """Let a signal to end call a function; a second interruption ends what is inside at once.
+
+    A signal that is ignored, as in a shell's background, stays ignored. Outside of the main
+    thread, which takes signals, nothing is changed.
+
+    Args:
+        call: a function that returns at once; it may be called again.
+
+    Raises:
+        KeyboardInterrupt: at the second interruption.
+    """
+    told, before = False, {}
+
+    def note(number, frame):
+        nonlocal told
+        if told and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        told = True
+        call()
+
+    for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):
+        with contextlib.suppress(ValueError):  # Not the main thread.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,211 @@
+"""Files as they arrive in a folder, through ``neid watch``."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+
+from neid_tf import pictures
+from neid_tf.jobs import watch
+from tests.conftest import darkened, flags_restored, picture, write
+
+pytest.importorskip("watchfiles")
+PATIENCE = 30
+
+
+def test_a_file_is_complete_when_it_rests_and_is_given_once(tmp_path):
+    path = write(tmp_path / "a.png", picture(8, 8))
+    arrivals = watch.Arrivals(0.2)
+    arrivals.note([str(path), str(tmp_path / "none.png"), str(tmp_path)])
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until:
+        assert arrivals.complete() == []
+    path.write_bytes(b"longer than before" * 100)  # It grows: it has to rest again.
+    assert arrivals.complete() == []
+    time.sleep(0.25)
+    assert arrivals.complete() == [str(path)]
+    arrivals.note([str(path)])
+    assert arrivals.complete() == []
+    path.write_bytes(b"changed")
+    arrivals.note([str(path)])
+    time.sleep(0.25)
+    assert [arrivals.complete() for _ in range(2)][-1] in ([], [str(path)])
+
+
+def test_what_was_moved_in_is_complete_at_once_unless_it_is_empty(tmp_path):
+    old, empty = write(tmp_path / "a.png", picture(8, 8)), tmp_path / "b.png"
+    empty.touch()
+    for path in (old, empty):
+        os.utime(path, (1e9, 1e9))
+    arrivals = watch.Arrivals(60.0)
+    arrivals.note(map(str, (old, empty)))
+    assert arrivals.complete() == [str(old)]
+    assert arrivals.complete() == []
+
+
+class Watched:
+    """``neid watch`` in a thread of its own: it is ended as a signal would do it."""
+
+    def __init__(self, folder, *arguments):
+        self.folder, self.output = folder, folder / "bright"
+        self.arguments = [str(folder), f"--output={self.output}", "--method=bimef", *arguments]
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def _run(self):
+        from neid_tf.commands import main
+
+        with flags_restored():
+            self.code = main.main(["neid", "watch", "--settle=0.2", *self.arguments])
+
+    def __exit__(self, *_):
+        self.job.stop.set()
+        self._thread.join()
+
+    def wait_for(self, *names):
+        until = time.monotonic() + PATIENCE
+        while not all((self.output / name).exists() for name in names):
+            assert time.monotonic() < until, names
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    from neid_tf.commands import watch as command
+
+    def make(*arguments):
+        made = Watched(tmp_path / "in", *arguments)
+        initialise = command._Watch.__init__
+
+        def noting(self, *given):
+            initialise(self, *given)
+            made.job = self
+
+        monkeypatch.setattr(command._Watch, "__init__", noting)
+        return made
+
+    write(tmp_path / "in" / "there.png", darkened(picture(20, 24)))
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    return make
+
+
+def test_what_is_there_and_what_arrives_is_done_once(watched, tmp_path, capfd):
+    data = (tmp_path / "in" / "there.png").read_bytes()
+    with watched() as run:
+        run.wait_for("there.png")
+        with open(run.folder / "slow.png", "wb") as file:
+            for start in range(0, len(data), 400):
+                file.write(data[start : start + 400])
+                file.flush()
+                time.sleep(0.03)
+        write(tmp_path / "album" / "deep" / "b.png", darkened(picture(20, 24)))
+        shutil.move(tmp_path / "album", run.folder / "album")
+        (run.folder / "broken.png").write_bytes(data[: len(data) // 2])
+        run.wait_for("slow.png", "album/deep/b.png", "failures.jsonl")
+        (run.folder / "broken.png").write_bytes(data)  # What failed is tried again when it changes.
+        run.wait_for("broken.png")
+        until = time.monotonic() + PATIENCE
+        while (run.output / "failures.jsonl").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    out, err = capfd.readouterr()
+    assert run.code == 1  # One failed, once.
+    assert "4 written to" in out
+    assert "1 failed, 1 left out" in out
+    assert err.count("broken.png") == 1
+    assert pictures.read(run.output / "slow.png").pixels.shape == (20, 24, 3)
+
+
+def test_a_restart_does_what_is_missing(watched, tmp_path, capfd):
+    with watched() as run:
+        run.wait_for("there.png")
+    made = (run.output / "there.png").stat()
+    write(run.folder / "new.png", darkened(picture(20, 24)))
+    (run.folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with watched() as run:
+        run.wait_for("new.png", "failures.jsonl")
+    assert (run.output / "there.png").stat() == made
+    assert "1 skipped, 1 failed" in capfd.readouterr().out
+    [row] = map(json.loads, (run.output / "failures.jsonl").read_text().splitlines())
+    assert (row["input"], row["output"]) == tuple(
+        str(folder / "bad.png") for folder in (run.folder, run.output)
+    )
+
+
+def test_overwriting_does_what_has_changed(watched, tmp_path):
+    with watched("--existing=overwrite") as run:
+        run.wait_for("there.png")
+    made = (run.output / "there.png").stat()
+    write(run.folder / "second.png", darkened(picture(20, 24)))
+    with watched("--existing=overwrite") as run:
+        run.wait_for("second.png")
+        assert (run.output / "there.png").stat() == made
+        write(run.folder / "there.png", darkened(picture(30, 24)))
+        until = time.monotonic() + PATIENCE
+        while pictures.read(run.output / "there.png").pixels.shape != (30, 24, 3):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["in"], 2, "--output is missing"),
+        (["--output=out"], 2, "name one folder"),
+        (["in", "in", "--output=out"], 2, "name one folder"),
+        (["in", "--output=in/../in"], 2, "the folder itself"),
+        (["none", "--output=out"], 1, "none: no such folder"),
+        (["in", "--output=in/a.txt"], 2, "is no folder"),
+        (["s3://b/in", "--output=out"], 2, "no folder of this machine"),
+    ],
+)
+def test_what_cannot_be_watched(neid, tmp_path, monkeypatch, arguments, code, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").touch()
+    got, _, err = neid("watch", *arguments)
+    assert (got, reason in err) == (code, True), err
+
+
+def test_a_signal_ends_it_in_order(neid, tmp_path):
+    write(tmp_path / "in" / "a.png", darkened(picture(20, 24)))
+    target = tmp_path / "out" / "a.png"
+
+    def end():
+        while not target.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    code, out, err = neid("watch", tmp_path / "in", f"--output={target.parent}", "--method=bimef")
+    thread.join()
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == f"1 written to {target.parent}"
+
+
+def test_folders_that_cannot_be_read_are_named_once(watched, monkeypatch, capfd):
+    entries = watch.found._entries
+
+    def refusing(folder, problems):
+        if folder.endswith("closed"):
+            problems.append((folder, "can't look into this folder: permission denied"))
+            return []
+        return entries(folder, problems)
+
+    monkeypatch.setattr(watch.found, "_entries", refusing)
+    monkeypatch.setattr(watch, "RESCAN", 0.0)
+    with watched() as run:
+        (run.folder / "closed").mkdir()
+        run.wait_for("there.png")
+        write(run.folder / "b.png", darkened(picture(20, 24)))
+        run.wait_for("b.png", "failures.jsonl")
+    assert capfd.readouterr().err.count("closed: can't look into") == 1
+    assert run.code == 1

@@ -57,11 +57,11 @@ CODECS = {
         FORMATS["JPEG"].suffixes,
         "JPEG",
         {"optimize": True, "progressive": True, "subsampling": "4:2:0"},
-        floor=10,
+        floor=8,
     ),
-    "webp": Codec((".webp",), "WEBP", {"method": 4}, 5, longest_side=16_383),
-    "avif": Codec((".avif",), "AVIF", {"speed": 6, "subsampling": "4:2:0"}, 10),
-    "jxl": Codec((".jxl",), "JXL", {"effort": 7, "use_container": True}, 10, "pillow_jxl"),
+    "webp": Codec((".webp",), "WEBP", {"method": 4}, 4, longest_side=16_383),
+    "avif": Codec((".avif",), "AVIF", {"speed": 6, "subsampling": "4:2:0"}, 3),
+    "jxl": Codec((".jxl",), "JXL", {"effort": 7, "use_container": True}, 3, "pillow_jxl"),
 }
 """The codecs by the names that ``neid pack`` knows them by."""
 

@@ -13,7 +13,7 @@ documents = pytest.importorskip("experiments.documents")
 ROOT = Path(__file__).parents[1]
 PAGES = documents.pages()
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
-LASTING = ("serve", "watch")
+LASTING = ("serve", "watch", "live")
 """Commands that end when they are told to; their tests run their examples."""
 EXTRAS = {"--engine=ray": "ray", "--format=onnx": "tf2onnx", "--format=litert": "ai_edge_litert"}
 LIGHTER = {

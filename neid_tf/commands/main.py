@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "serve a web page that enhances what is dropped on it",
     "serve": "enhance the pictures that are sent over HTTP",
     "watch": "enhance the files of a folder as they arrive",
+    "live": "enhance a camera or a stream as it comes",
 }
 QUIET_COMMANDS = {"enhance", "pack", "evaluate", "compare", "export"}
 """Those of which only our own words are shown. The others run for long, or measure."""

@@ -79,6 +79,61 @@ def reformatter() -> av.video.reformatter.VideoReformatter:
     return VideoReformatter()
 
 
+def to_rgb(
+    converter: av.video.reformatter.VideoReformatter,
+    frame: av.VideoFrame,
+    color: Color,
+    size: tuple[int, int] | None = None,
+    layout: str = "rgb24",
+) -> np.ndarray:
+    """Return the pixels of a frame, H×W×3.
+
+    Args:
+        converter: from :func:`reformatter`.
+        frame: a PyAV frame.
+        color: how it codes colour.
+        size: width and height of the result; None for its own.
+        layout: of the result, as FFmpeg calls it.
+    """
+    width, height = size or (frame.width, frame.height)
+    return converter.reformat(
+        frame,
+        width=width,
+        height=height,
+        format=layout,
+        src_colorspace=MATRICES[color.matrix],
+        src_color_range=color.range,
+        interpolation=ACCURATE,
+    ).to_ndarray()
+
+
+def to_yuv(
+    converter: av.video.reformatter.VideoReformatter,
+    pixels: np.ndarray,
+    color: Color,
+    size: tuple[int, int],
+) -> av.VideoFrame:
+    """Return pixels as a frame that encoders take, 8 bits and 4:2:0.
+
+    Args:
+        converter: from :func:`reformatter`.
+        pixels: H×W×3 uint8.
+        color: how the frame is to code colour.
+        size: width and height of the frame; where it is larger, the edge is repeated.
+    """
+    import av
+
+    width, height = size
+    padding = (0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)
+    return converter.reformat(
+        av.VideoFrame.from_ndarray(np.pad(pixels, padding, mode="edge")),
+        format="yuv420p",
+        dst_colorspace=MATRICES[color.matrix],
+        dst_color_range=color.range,
+        interpolation=ACCURATE,
+    )
+
+
 def display_matrix(frame: av.VideoFrame) -> list[int] | None:
     """Return the nine numbers that say how a PyAV frame is to be turned, or None."""
     try:

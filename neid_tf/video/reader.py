@@ -9,10 +9,11 @@ import typing
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
-from neid_tf.video.coding import ACCURATE, MATRICES, Color, lost_properties, reformatter
+from neid_tf.video.coding import Color, lost_properties, reformatter, to_rgb
 from neid_tf.video.frames import Frame
 
 if typing.TYPE_CHECKING:
@@ -66,14 +67,14 @@ class Reader:
     def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
         self.path, self.notes, self._damaged, self._last = path, [], 0, None
         self._lock, self._closed = threading.Lock(), False
-        self._limit = _Limit(path, max_pixels)
+        self._limit = Limit(path, max_pixels)
         self.first = _first_frame(path, self._limit)
         self.width, self.height = self.first.width, self.first.height
         self.color, self._reformatter = Color.of(self.first), reformatter()
         deep = max(component.bits for component in self.first.format.components) > 8
         self._layout = "rgb48le" if deep else "rgb24"
         self.container = _open(path, self._limit)
-        self.stream = _picture_stream(self.container, path, self._limit)
+        self.stream = picture_stream(self.container, path, self._limit)
         self.others = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         self.notes += lost_properties(self.first)
@@ -138,15 +139,8 @@ class Reader:
             return []
 
     def _frame(self, frame):
-        picture = self._reformatter.reformat(
-            frame,
-            width=self.width,
-            height=self.height,
-            format=self._layout,
-            src_colorspace=MATRICES[self.color.matrix],
-            src_color_range=self.color.range,
-            interpolation=ACCURATE,
-        )
+        size = self.width, self.height
+        pixels = to_rgb(self._reformatter, frame, self.color, size, self._layout)
         unit = self.stream.time_base
         step = max(round(1 / (self.rate * unit)), 1)
         pts, last = self._from_zero(frame).pts, self._last
@@ -155,7 +149,7 @@ class Reader:
         # Encoders refuse a time that does not grow.
         self._last = pts if last is None else max(pts, last + 1)
         duration = frame.duration or step
-        return Frame(picture.to_ndarray(), self._last, duration, float(self._last * unit))
+        return Frame(pixels, self._last, duration, float(self._last * unit))
 
     def _from_zero(self, timed):
         """Let a broadcast, whose clock starts anywhere, start at zero."""
@@ -174,24 +168,40 @@ class Reader:
             self.container.close()
 
 
-class _Limit:
-    """The most pixels of a frame, which FFmpeg checks before it takes memory for one."""
+class Limit:
+    """The most pixels of a frame, which FFmpeg checks before it takes memory for one.
 
-    def __init__(self, path, pixels):
+    Args:
+        path: for messages.
+        pixels: the most; None for no limit.
+    """
+
+    def __init__(self, path: str | os.PathLike, pixels: int | None) -> None:
         self._path, self._pixels = path, pixels
         # FFmpeg counts what it adds to rows; frames between the two are looked at when they come.
         self.options = {} if pixels is None else {"max_pixels": str(2 * pixels + _SLACK)}
 
-    def check(self, width, height):
-        """Refuse a size that is announced, or that a frame has."""
+    def check(self, width: int, height: int) -> None:
+        """Refuse a size that is announced, or that a frame has.
+
+        Args:
+            width, height: in pixels.
+
+        Raises:
+            VideoError: where it is too large.
+        """
         if self._pixels is not None and width * height > self._pixels:
             raise VideoError(self._path, f"frames of {width}×{height}, {self._allowed()}")
 
     def _allowed(self):
         return f"more than the {self._pixels:,} pixels that --max_pixels allows"
 
-    def decoded(self, packet):
-        """Return the frames of a packet, none larger than allowed."""
+    def decoded(self, packet: av.Packet) -> list[av.VideoFrame]:
+        """Return the frames of a packet, none larger than allowed.
+
+        Raises:
+            VideoError: where one is.
+        """
         import av
 
         try:
@@ -210,7 +220,7 @@ def _first_frame(path, limit):
     with contextlib.closing(_open(path, limit)) as container, errors_of(path, "decoding fails"):
         import av
 
-        stream = _picture_stream(container, path, limit)
+        stream = picture_stream(container, path, limit)
         for packet in container.demux(stream):
             with contextlib.suppress(av.InvalidDataError):
                 for frame in limit.decoded(packet):
@@ -219,7 +229,7 @@ def _first_frame(path, limit):
 
 
 def _open(path, limit):
-    av = _pyav(path)
+    av = pyav(path)
     with errors_of(path, "opening it fails"):
         if not Path(path).is_file():
             raise VideoError(path, "not a regular file" if Path(path).exists() else "no such file")
@@ -235,7 +245,15 @@ def _open(path, limit):
             raise VideoError(path, reason) from error
 
 
-def _pyav(path):
+def pyav(path: str | os.PathLike) -> ModuleType:
+    """Return PyAV.
+
+    Args:
+        path: for messages.
+
+    Raises:
+        VideoError: where it is missing, or too old.
+    """
     try:
         import av
     except ImportError as error:
@@ -248,8 +266,19 @@ def _pyav(path):
     return av
 
 
-def _picture_stream(container, path, limit):
-    """Return the first video stream that is not a cover picture."""
+def picture_stream(
+    container: av.container.InputContainer, path: str | os.PathLike, limit: Limit
+) -> av.VideoStream:
+    """Return the first video stream that is not a cover picture.
+
+    Args:
+        container: an open file or stream.
+        path: for messages.
+        limit: of its frames.
+
+    Raises:
+        VideoError: where there is none, or its frames are too large.
+    """
     for stream in container.streams.video:
         if not stream.disposition & _COVER:
             limit.check(stream.width, stream.height)

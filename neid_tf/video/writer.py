@@ -14,7 +14,7 @@ import numpy as np
 from neid_tf.support import files
 from neid_tf.support.errors import reason_of
 from neid_tf.video import sound
-from neid_tf.video.coding import ACCURATE, MATRICES, display_matrix, reformatter
+from neid_tf.video.coding import display_matrix, reformatter, to_yuv
 from neid_tf.video.frames import Frame
 from neid_tf.video.reader import Reader, VideoError, errors_of
 
@@ -229,18 +229,8 @@ class Writer:
             frame: which frame they are of.
             pixels: H×W×3 uint8.
         """
-        import av
-
-        width, height = self.size
-        padding = (0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)
         with errors_of(self.path, f"encoding frame {self.frames + 1} fails"):
-            picture = self._reformatter.reformat(
-                av.VideoFrame.from_ndarray(np.pad(pixels, padding, mode="edge")),
-                format="yuv420p",
-                dst_colorspace=MATRICES[self._color.matrix],
-                dst_color_range=self._color.range,
-                interpolation=ACCURATE,
-            )
+            picture = to_yuv(self._reformatter, pixels, self._color, self.size)
             picture.pts, picture.duration, picture.time_base = frame.pts, frame.duration, self._unit
             self.output.mux(self.stream.encode(picture))
         self.frames += 1

@@ -1,0 +1,187 @@
+"""Where the frames of a stream go: a file, an address, or a window."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+
+from neid_tf.support.errors import reason_of
+from neid_tf.video.coding import Color, reformatter, to_yuv
+from neid_tf.video.reader import VideoError, errors_of
+from neid_tf.video.stream import scheme_of
+from neid_tf.video.writer import container_for, whole_file
+
+FORMATS = {
+    "udp": "mpegts",
+    "tcp": "mpegts",
+    "srt": "mpegts",
+    "rtp": "rtp_mpegts",
+    "rtsp": "rtsp",
+    "rtmp": "flv",
+}
+"""The addresses that can be sent to, and what is sent there."""
+_PATIENCE = "timeout=5000000"  # microseconds, for FFmpeg to connect and to send
+_QUICK = {"preset": "ultrafast", "tune": "zerolatency", "crf": "20", "g": "50"}
+_UNIT = Fraction(1, 90_000)
+_SRGB = Color(matrix=1, tag=1, range=1, primaries=1, curve=1)
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before an address that broke off is tried anew; each time twice as many."""
+
+
+def check_output(output: str) -> None:
+    """Refuse what can't be written or sent to.
+
+    Raises:
+        VideoError: for an address or a suffix that is not known.
+    """
+    scheme = scheme_of(output)
+    if not scheme:
+        container_for(output)
+    elif scheme not in FORMATS:
+        known = "://, ".join(FORMATS)
+        raise VideoError(output, f"frames can't be sent there, only to {known}://")
+
+
+class Encoder:
+    """Encodes frames as they come into a container, as H.264; VP9 in WebM.
+
+    Args:
+        place: path or address.
+        name: what it is called in messages.
+        kind: FFmpeg's name of the container.
+        codec: and of the codec.
+        size: width and height of the frames.
+    """
+
+    def __init__(self, place: str, name: str, kind: str, codec: str, size: tuple[int, int]) -> None:
+        import av
+
+        self.name, self.size = name, tuple(side + side % 2 for side in size)
+        self._shown, self._converter = size, reformatter()
+        options = _QUICK if codec == "libx264" else {"deadline": "realtime", "cpu-used": "8"}
+        with errors_of(name, "opening it fails"):
+            self._output = av.open(place, "w", format=kind)
+            width, height = self.size
+            self._stream = self._output.add_stream(
+                codec,
+                rate=25,
+                options=options,
+                width=width,
+                height=height,
+                pix_fmt="yuv420p",
+                time_base=_UNIT,
+            )
+            context = self._stream.codec_context
+            context.colorspace, context.color_range = _SRGB.tag, _SRGB.range
+            context.color_primaries, context.color_trc = _SRGB.primaries, _SRGB.curve
+
+    def write(self, pixels: np.ndarray, seconds: float) -> None:
+        """Encode a frame.
+
+        Args:
+            pixels: H×W×3 uint8; another size than that of the first is changed to it.
+            seconds: when it is shown.
+        """
+        if pixels.shape[1::-1] != self._shown:
+            import cv2
+
+            pixels = cv2.resize(pixels, self._shown, interpolation=cv2.INTER_AREA)
+        with errors_of(self.name, "writing a frame fails"):
+            frame = to_yuv(self._converter, pixels, _SRGB, self.size)
+            frame.pts, frame.time_base = round(seconds / _UNIT), _UNIT
+            self._output.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what is still held, and the end."""
+        with errors_of(self.name, "ending it fails"):
+            self._output.mux(self._stream.encode(None))
+            self._output.close()
+
+    def close(self) -> None:
+        """Close it, finished or not."""
+        with contextlib.suppress(Exception):
+            self._output.close()
+
+
+class FileOutput:
+    """A file, which is there whole once the stream has ended, or not at all.
+
+    Args:
+        path: the file; its suffix says the container.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path, self._stack, self._encoder = path, contextlib.ExitStack(), None
+
+    def write(self, pixels: np.ndarray, seconds: float) -> None:
+        """Write a frame; see :meth:`Encoder.write`."""
+        if self._encoder is None:
+            kind = container_for(self.path)
+            temporary = self._stack.enter_context(whole_file(self.path))
+            how = (os.fspath(self.path), kind.format, kind.codec, pixels.shape[1::-1])
+            self._encoder = Encoder(str(temporary), *how)
+        self._encoder.write(pixels, seconds)
+
+    def close(self) -> None:
+        """Give the file its name, if there were any frames."""
+        with self._stack:
+            if self._encoder:
+                self._encoder.finish()
+
+
+@dataclasses.dataclass
+class AddressOutput:
+    """An address that frames are sent to; while it can't be reached, they are left out.
+
+    Attributes:
+        address: one of :data:`FORMATS`.
+        report: is told, in a line, when it can't be reached.
+        unsent: how many frames were left out.
+    """
+
+    address: str
+    report: Callable[[str], None]
+    unsent: int = 0
+    _encoder: Encoder | None = None
+    _again: float = 0.0
+    _pause: float = 0.0
+
+    def write(self, pixels: np.ndarray, seconds: float) -> None:
+        """Send a frame; see :meth:`Encoder.write`."""
+        try:
+            if self._encoder is None:
+                if time.monotonic() < self._again:
+                    self.unsent += 1
+                    return
+                kind = FORMATS[scheme_of(self.address)]
+                # PyAV lets nothing else go on while it connects.
+                place = self.address
+                if scheme_of(place) == "tcp":
+                    place += f"{'&' if '?' in place else '?'}{_PATIENCE}"
+                size = pixels.shape[1::-1]
+                self._encoder = Encoder(place, self.address, kind, "libx264", size)
+            self._encoder.write(pixels, seconds)
+            self._pause = 0.0
+        except VideoError as error:
+            self._broke_off(error)
+
+    def _broke_off(self, error):
+        self.unsent += 1
+        if self._encoder:
+            self._encoder.close()
+        self._encoder = None
+        self._pause = min(2 * self._pause, LONGEST_PAUSE) or FIRST_PAUSE
+        self._again = time.monotonic() + self._pause
+        self.report(f"{self.address}: {reason_of(error)}; again in {self._pause:g} s")
+
+    def close(self) -> None:
+        """Send what is still held."""
+        if self._encoder:
+            with contextlib.suppress(VideoError):
+                self._encoder.finish()

@@ -8,6 +8,7 @@ PAPER = "https://arxiv.org/abs/2101.08039"
 # How the restarts of workers are limited changes with Ray 2.64.
 EXTRAS = {
     "demo": ["gradio>=6"],
+    "geo": ["rasterio>=1.4"],
     "heif": ["pillow-heif>=1.0"],
     "jxl": ["pillow-jxl-plugin>=1.3"],
     "litert": ["ai-edge-litert>=2.3"],

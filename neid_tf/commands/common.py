@@ -38,7 +38,8 @@ MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels",
     None,
     "The most pixels, width times height, that a picture or a frame of a video may have. Larger "
-    "ones are named and not done, so this bounds the memory. (default: 178,956,970; 50,000,000 "
+    "ones are named and not done, so this bounds the memory; but neid enhance does TIFFs by "
+    "windows, with the extra 'geo'. (default: 178,956,970; 50,000,000 "
     "for neid demo)",
     lower_bound=1,
 )

@@ -224,7 +224,23 @@ def _enhance_all(plan, tally):
 
 def how() -> tuple:
     """Return what the flags ask for, as :func:`neid_tf.jobs.local.enhance` takes it."""
-    return functools.cache(_function), _enhance_clip, _max_pixels(), _coding()
+    return functools.cache(_function), _enhance_clip, _max_pixels(), _coding(), _TileBar()
+
+
+class _TileBar:
+    """A progress bar of the tiles of one large TIFF after the other."""
+
+    def __init__(self) -> None:
+        self._job, self._bar = None, None
+
+    def __call__(self, job: planning.Job, done: int, total: int) -> None:
+        if job is not self._job:
+            name = terminal.printable(os.path.basename(job.source))
+            hidden = not sys.stderr.isatty()
+            self._job, self._bar = job, tqdm(total=total, unit="tile", desc=name, disable=hidden)
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.close()
 
 
 def check() -> None:

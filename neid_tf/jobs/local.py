@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from neid_tf import pictures, video
-from neid_tf.jobs import pipeline
+from neid_tf.jobs import large, pipeline
 from neid_tf.jobs.outcome import Outcome, named
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
@@ -21,6 +21,7 @@ def enhance(
     enhance_clip: Callable[[Job], video.Summary],
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     coding: pipeline.Coding | None = None,
+    progress: large.Progress | None = None,
 ) -> Iterator[Outcome]:
     """Enhance pictures and videos, each written whole or not at all.
 
@@ -30,8 +31,10 @@ def enhance(
         make_function: gives what :func:`neid_tf.jobs.pipeline.enhance_files` takes as its
             function; called once there is a picture to do.
         enhance_clip: enhances the video of a job (:func:`neid_tf.video.enhance_video`).
-        max_pixels: the largest picture read, in pixels.
+        max_pixels: the largest picture read, in pixels; larger TIFFs are done by windows, where
+            that can be (:mod:`neid_tf.jobs.large`).
         coding: how pictures are encoded.
+        progress: told of the tiles of large TIFFs.
 
     Yields:
         What became of each job, in their order. Whatever goes wrong with a job ends it alone.
@@ -42,14 +45,43 @@ def enhance(
     jobs, function = list(jobs), functools.cache(make_function)
     for folder in {os.path.dirname(os.path.abspath(job.target)) for job in jobs}:
         files.sweep(folder)
-    for is_video, group in itertools.groupby(jobs, key=lambda job: job.is_video):
-        if is_video:
+
+    def kind(job: Job) -> str:
+        if job.is_video:
+            return "video"
+        return "large" if large.is_large(job, max_pixels) else "picture"
+
+    for name, group in itertools.groupby(jobs, key=kind):
+        if name == "video":
             yield from (_clip_done(job, transfer, enhance_clip) for job in group)
+            continue
+        how = (function(), transfer, max_pixels, None, coding)
+        if name == "large":
+            for job in group:
+                yield from _large_done(job, how, progress)
         else:
-            how = (function(), transfer, max_pixels, None, coding)
-            done = pipeline.enhance_files(list(group), *how)
-            with contextlib.closing(done):
-                yield from done
+            yield from _pictures_done(list(group), how)
+
+
+def _pictures_done(jobs: list[Job], how: tuple) -> Iterator[Outcome]:
+    done = pipeline.enhance_files(jobs, *how)
+    with contextlib.closing(done):
+        yield from done
+
+
+def _large_done(job: Job, how: tuple, progress: large.Progress | None) -> Iterator[Outcome]:
+    """Do a large TIFF by windows, or as the others where that can't be."""
+    steps, transfer, max_pixels, _, coding = how
+    try:
+        transfer.check(job)
+        if source := large.opened(job, steps, max_pixels):
+            notes = large.enhance(job, source, transfer, steps, coding, progress)
+            yield Outcome(job, notes=notes)
+            return
+    except Exception as error:
+        yield Outcome(job, named(job, error))
+        return
+    yield from _pictures_done([job], how)
 
 
 def _clip_done(

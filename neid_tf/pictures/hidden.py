@@ -41,17 +41,17 @@ def fill(samples: np.ndarray, seen: np.ndarray) -> np.ndarray:
         samples[:] = 0
         return samples
     for rows in bands(*seen.shape):
-        places = _nearest(seen[rows])
+        places = nearest(seen[rows])
         hidden = ~seen[rows]
         row, _ = np.nonzero(hidden)
         samples[rows][hidden] = samples[rows][row, places[hidden]]
     some = seen.any(axis=1)
-    for row, place in zip(np.flatnonzero(~some), _nearest(some[None])[0][~some], strict=True):
+    for row, place in zip(np.flatnonzero(~some), nearest(some[None])[0][~some], strict=True):
         samples[row] = samples[place]
     return samples
 
 
-def _nearest(seen: np.ndarray) -> np.ndarray:
+def nearest(seen: np.ndarray) -> np.ndarray:
     """Return for each pixel the column of the nearest in its row that is seen; 0 if none is."""
     width = seen.shape[1]
     column = np.arange(width, dtype=np.int32)

@@ -101,6 +101,12 @@ class Picture:
             valid = resize_mask(valid, height, width)
         return dataclasses.replace(changed, alpha=alpha, bands=bands, valid=valid, extras=extras)
 
+    def part(self, rows: slice, columns: slice) -> Picture:
+        """Return a part of the picture, with the alpha, bands and mask of that part."""
+        arrays = {name: getattr(self, name) for name in ("pixels", "alpha", "bands", "valid")}
+        cut = {name: a[rows, columns] for name, a in arrays.items() if a is not None}
+        return dataclasses.replace(self, **cut)
+
 
 def from_raster(raster: Raster, name: str) -> Picture:
     """Make a picture of what a decoder gave: upright, and no hidden colour deciding anything.

@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 
-_LIBRARIES = ("tifffile", "imagecodecs", "PIL")
+_LIBRARIES = ("tifffile", "imagecodecs", "PIL", "rasterio")
 # What is said of sound files: text that is not ASCII, a nodata value that is not of the samples'
 # type, lengths that fax files leave out.
 _HARMLESS = ("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8")

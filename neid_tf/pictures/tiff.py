@@ -18,6 +18,7 @@ from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
     colours_and_bands,
+    declared_as_colours,
     looks_like_colours,
     stored_samples,
 )
@@ -53,7 +54,7 @@ def decode_tiff(data: bytes, max_pixels: int) -> Raster:
             outside of [0, 1], a picture without its data, or a picture that is too large.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        pages, notes = _pages(file)
+        pages, notes = main_pages(file)
         return dataclasses.replace(_decoded(pages[0], data, max_pixels, notes), pages=len(pages))
 
 
@@ -68,7 +69,7 @@ def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
         FormatError: as :func:`decode_tiff`; it names the page.
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        pages, notes = _pages(file)
+        pages, notes = main_pages(file)
         total = sum(page.imagewidth * page.imagelength for page in pages)
         budget.check_effort(total, max_pixels, f"its {len(pages)} pages")
         for number, page in enumerate(pages, 1):
@@ -79,7 +80,7 @@ def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
             yield dataclasses.replace(raster, pages=len(pages))
 
 
-def _pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
+def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
     """Return the pages that are pictures of their own, and what is said of the others."""
     count = len(file.pages)
     if not count:
@@ -128,8 +129,7 @@ def _decoded(
         stored = np.where(valid[..., None], stored, stored.dtype.type(0))
     samples, bands = colours_and_bands(page, stored, icc)
     if looks_like_colours(page):
-        notes = (*notes, f"{page.samplesperpixel} bands of no declared colour: "
-                 "the first three are taken as red, green and blue")  # fmt: skip
+        notes = (*notes, declared_as_colours(page))
     if tifffile.PHOTOMETRIC(page.photometric).name == "SEPARATED":
         icc, notes = None, (*notes, metadata.INKS_CONVERTED)
     tile = (page.tilelength, page.tilewidth) if page.is_tiled else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import tifffile
 from PIL import Image
@@ -41,6 +43,14 @@ def looks_like_colours(page: tifffile.TiffPage) -> bool:
     )
 
 
+def declared_as_colours(page: tifffile.TiffPage) -> str:
+    """Return what is said of such a page."""
+    return (
+        f"{page.samplesperpixel} bands of no declared colour: "
+        "the first three are taken as red, green and blue"
+    )
+
+
 def colours_and_bands(
     page: tifffile.TiffPage, stored: np.ndarray, icc: bytes | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -70,15 +80,12 @@ def colours_and_bands(
         return _rgb_from_ycbcr(page, samples), None
     if kind not in ("MINISWHITE", "MINISBLACK", "RGB"):
         raise FormatError(f"colours of the kind {kind} are not supported")
-    colours, extra = (3 if kind == "RGB" else 1), page.extrasamples
-    if looks_like_colours(page):
-        colours, extra = 3, extra[2:]
-    if samples.shape[-1] < colours:
+    if samples.shape[-1] < len(roles_of(page).colours):
         raise FormatError(f"{samples.shape[-1]} channels are too few for {kind}")
     if kind == "MINISWHITE":
         samples = samples.copy()
         samples[..., 0] = white(samples.dtype) - samples[..., 0]
-    return _split(samples, colours, extra)
+    return _split(page, samples)
 
 
 def _full_range(stored: np.ndarray, bits: int) -> np.ndarray:
@@ -109,19 +116,42 @@ def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _split(
-    samples: np.ndarray, colours: int, extra: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return colours with the first alpha behind them, and all other channels or None."""
-    further = list(range(colours, samples.shape[-1]))
-    meanings = [*extra, *[0] * len(further)][: len(further)]
-    alpha = [at for at, meaning in zip(further, meanings, strict=True) if meaning in (1, 2)][:1]
+@dataclasses.dataclass(frozen=True)
+class Roles:
+    """What the samples of a page of gray or RGB are, each by its place.
+
+    Attributes:
+        colours: one or three.
+        alpha: one, or none.
+        others: further bands.
+        is_associated: whether the colours are multiplied by the alpha.
+    """
+
+    colours: list[int]
+    alpha: list[int]
+    others: list[int]
+    is_associated: bool
+
+
+def roles_of(page: tifffile.TiffPage) -> Roles:
+    """Return what the samples of a page of gray or RGB are."""
+    kind = tifffile.PHOTOMETRIC(page.photometric).name
+    colours, extra = (1 if kind in ("MINISWHITE", "MINISBLACK") else 3), page.extrasamples
+    if looks_like_colours(page):
+        colours, extra = 3, extra[2:]
+    further = range(colours, page.samplesperpixel)
+    meanings = dict(zip(further, extra, strict=False))
+    alpha = [at for at in further if meanings.get(at) in (1, 2)][:1]
     others = [at for at in further if at not in alpha]
-    bands = np.ascontiguousarray(samples[..., others]) if others else None
-    if not alpha:
-        return samples[..., :colours], bands
-    if others:
-        samples = samples[..., [*range(colours), *alpha]]
-    if meanings[alpha[0] - colours] == 1:
-        samples = unassociated(samples)
-    return samples, bands
+    return Roles(list(range(colours)), alpha, others, any(meanings[at] == 1 for at in alpha))
+
+
+def _split(page: tifffile.TiffPage, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return colours with the first alpha behind them, and all other channels or None."""
+    roles = roles_of(page)
+    bands = np.ascontiguousarray(samples[..., roles.others]) if roles.others else None
+    if not roles.alpha:
+        return samples[..., : len(roles.colours)], bands
+    if roles.others:
+        samples = samples[..., [*roles.colours, *roles.alpha]]
+    return unassociated(samples) if roles.is_associated else samples, bands

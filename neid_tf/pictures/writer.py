@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -153,12 +154,23 @@ def write_content(path: str | os.PathLike[str], data: bytes, label: str = "") ->
         data: its content.
         label: text in the name that the file has until it is complete.
     """
+    with whole_target(path, label) as temporary, open(temporary, "xb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_target(path: str | os.PathLike[str], label: str = "") -> Iterator[pathlib.Path]:
+    """Give a name to write to, which gets the path's name once all went well.
+
+    Args:
+        path, label: as for :func:`write_content`.
+    """
     with errors_named(path, PictureError):
         target = pathlib.Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise FormatError("is there already and not a regular file")
-        with files.whole_file(target, label) as temporary, open(temporary, "xb") as file:
-            file.write(data)
+        with files.whole_file(target, label) as temporary:
+            yield temporary
 
 
 def format_of_name(path: str | os.PathLike[str], own: str) -> str:

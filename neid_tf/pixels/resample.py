@@ -154,15 +154,57 @@ def area_reduce(pixels: np.ndarray, size: int) -> np.ndarray:
     return _rows_averaged(_rows_averaged(pixels.swapaxes(0, 1), size).swapaxes(0, 1), size)
 
 
-def _rows_averaged(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Return the means of ``size`` equal runs of rows, float32 size×W×C."""
-    averaged = np.empty((size, *pixels.shape[1:]), np.float32)
-    cell = len(pixels) / size
-    for index in range(size):
+class AreaMean:
+    """The averages of :func:`area_reduce` of a picture that comes in pieces.
+
+    Args:
+        height, width: of the picture, in pixels.
+        size: cells along each side.
+        channels: of the picture.
+    """
+
+    def __init__(self, height: int, width: int, size: int, channels: int = 3) -> None:
+        self.height, self.width, self.size = height, width, size
+        self._means = np.zeros((size, size, channels))
+
+    def add(self, piece: np.ndarray, top: int, left: int) -> None:
+        """Add a piece; each pixel of the picture is to be in one.
+
+        Args:
+            piece: float32 h×w×C.
+            top, left: where it begins.
+        """
+        rows = _rows_averaged(piece, self.size, self.height, top).swapaxes(0, 1)
+        cells = _rows_averaged(rows, self.size, self.width, left).swapaxes(0, 1)
+        first, before = (
+            int(at / (length / self.size))
+            for at, length in ((top, self.height), (left, self.width))
+        )
+        self._means[first : first + len(cells), before : before + cells.shape[1]] += cells
+
+    def result(self) -> np.ndarray:
+        """Return the averages, float32 size×size×C."""
+        return self._means.astype(np.float32)
+
+
+def _rows_averaged(
+    pixels: np.ndarray, size: int, length: int | None = None, start: int = 0
+) -> np.ndarray:
+    """Return the means of ``size`` equal runs of rows, float32 size×W×C.
+
+    Where the rows are a part of ``length``, from ``start`` on: what they add to the means of the
+    runs that they reach.
+    """
+    cell = (length or len(pixels)) / size
+    stop = start + len(pixels)
+    runs = range(int(start / cell), min(math.ceil(stop / cell), size))
+    averaged = np.empty((len(runs), *pixels.shape[1:]), np.float32)
+    for index in runs:
         low, high = index * cell, (index + 1) * cell
-        first, last = int(low), min(math.ceil(high), len(pixels))
+        first, last = max(int(low), start), min(math.ceil(high), stop)
         row = np.arange(first, last)
         share = (np.minimum(high, row + 1.0) - np.maximum(low, row)).clip(0.0) / cell
-        rows = np.ascontiguousarray(pixels[first:last]).reshape(last - first, -1)
-        averaged[index] = (share.astype(np.float32) @ rows).reshape(averaged.shape[1:])
+        rows = np.ascontiguousarray(pixels[first - start : last - start])
+        mean = share.astype(np.float32) @ rows.reshape(last - first, -1)
+        averaged[index - runs.start] = mean.reshape(averaged.shape[1:])
     return averaged

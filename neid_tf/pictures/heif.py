@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import struct
 
 import numpy as np
 from PIL import AvifImagePlugin, ImageFile
@@ -18,6 +19,7 @@ LONGEST_SIDE = 32_768
 HEIC_BITS = 12
 """Bits of a sample that a HEIC is written with where the picture has more than 8."""
 _FREE_PIXELS = 2**20
+_HDR, _WIDE = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
 
 
@@ -40,7 +42,7 @@ def decode_avif(data: bytes, max_pixels: int) -> Raster:
     """
     _check_boxes(data, max_pixels)
     with opened(AvifImagePlugin.AvifImageFile, data, max_pixels) as image:
-        raster = raster_of(image, lossless=False, notes=_further(image))
+        raster = raster_of(image, lossless=False, notes=_notes(image, data))
     if (bits := _bits(data)) > 8:
         import imagecodecs
 
@@ -54,9 +56,21 @@ def _deep(raster: Raster, stored: np.ndarray, bits: int) -> Raster:
     return dataclasses.replace(raster, samples=scaled.astype(np.uint16))
 
 
-def _further(image: ImageFile.ImageFile) -> tuple[str, ...]:
-    count = getattr(image, "n_frames", 1) - 1
-    return (f"{count} further pictures of it are left out",) if count > 0 else ()
+def _notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
+    """Return what of a file is left out, or taken for something else."""
+    notes, count = [], getattr(image, "n_frames", 1) - 1
+    if count > 0:
+        notes.append(f"{count} further pictures of it are left out")
+    if image.info.get("depth_images") or image.info.get("aux"):
+        notes.append("what lies beside it (depth, gain map) is left out")
+    at = data.find(b"colrnclx")
+    if 0 <= at <= len(data) - 12:
+        primaries, transfer = struct.unpack_from(">HH", data, at + 8)
+        if transfer in _HDR:
+            notes.append(f"its levels are those of HDR ({_HDR[transfer]}) and taken for sRGB's")
+        elif primaries in _WIDE and not image.info.get("icc_profile"):
+            notes.append(f"its colours are those of {_WIDE[primaries]} and taken for sRGB's")
+    return tuple(notes)
 
 
 def _check_boxes(data: bytes, max_pixels: int) -> None:
@@ -107,7 +121,7 @@ def decode_heic(data: bytes, max_pixels: int) -> Raster:
         import pillow_heif
     _check_boxes(data, max_pixels)
     with opened(pillow_heif.HeifImageFile, data, max_pixels) as image:
-        raster = raster_of(image, lossless=False, notes=_further(image))
+        raster = raster_of(image, lossless=False, notes=_notes(image, data))
     if (bits := _bits(data)) > 8:
         stored = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         raster = _deep(raster, np.asarray(stored), bits)

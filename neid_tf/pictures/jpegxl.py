@@ -8,7 +8,6 @@ import io
 import struct
 
 import imagecodecs
-import numpy as np
 from PIL import ImageCms
 
 from neid_tf.pictures import budget, xmp
@@ -37,8 +36,9 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> Raster:
     """
     header = _Header(data)
     budget.check_size(*header.size, max_pixels)
+    notes = ("its frames but the first are left out",) if header.is_animated else ()
     with opened(_plugin().JXLImageFile, data, max_pixels) as image:
-        raster = raster_of(image, lossless=False)
+        raster = raster_of(image, lossless=False, notes=notes)
     found = _metadata(data)
     exif = raster.exif or _exif_block(found.get(b"Exif", b""))
     extras = Extras(xmp=raster.extras.xmp or xmp.sound(found.get(b"xml ")))
@@ -55,11 +55,12 @@ def _plugin():
 
 
 def _with_all_bits(raster: Raster, data: bytes) -> Raster:
-    """Return a raster with its samples of 16 bits, where there are more than 8."""
+    """Return a raster with the samples of the first frame, of 16 bits where there are so many.
+
+    The plugin gives 8 bits, and of an animation the last frame.
+    """
     stored = with_channels(imagecodecs.jpegxl_decode(data, index=0))
-    if stored.dtype == np.uint8:
-        return raster
-    if stored.dtype != np.uint16 or stored.shape != raster.samples.shape:
+    if stored.dtype.kind != "u" or stored.shape != raster.samples.shape:
         return dataclasses.replace(raster, notes=(*raster.notes, "8 bits of its samples are read"))
     return dataclasses.replace(raster, samples=stored)
 
@@ -93,25 +94,28 @@ def _exif_block(body: bytes) -> bytes | None:
 
 
 class _Header:
-    """The start of the first codestream: the size, and whether there are more than 8 bits.
+    """The start of the first codestream.
 
     Attributes:
         size: width and height in pixels.
+        is_animated: whether there are several frames.
         may_be_deep: False where there are 8 bits for sure.
     """
 
     def __init__(self, data: bytes) -> None:
         start = 0 if data[:2] == CODESTREAM else _codestream(data)
         self._bits, self._at = int.from_bytes(data[start + 2 : start + 34], "little"), 0
+        self.size, self.is_animated = self._size(), False
+        self.may_be_deep = self._is_deep()
+
+    def _size(self) -> tuple[int, int]:
         small = self._read(1)
         height = self._length(small)
         ratio = self._read(3)
-        if ratio:
-            across, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
-            self.size = height * across // down, height
-        else:
-            self.size = self._length(small), height
-        self.may_be_deep = self._is_deep()
+        if not ratio:
+            return self._length(small), height
+        across, down = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
+        return height * across // down, height
 
     def _read(self, count: int) -> int:
         self._at += count
@@ -123,8 +127,15 @@ class _Header:
     def _is_deep(self) -> bool:
         if self._read(1):  # All of the rest is as usual.
             return False
-        if self._read(1):  # Further fields come first.
-            return True
+        if self._read(1):  # Further fields come first: how it is turned, its size on paper.
+            self._read(3)
+            if self._read(1):
+                self._size()
+            if self._read(1):  # A preview, which says much.
+                return True
+            self.is_animated = bool(self._read(1))
+            if self.is_animated:
+                return True
         return bool(self._read(1) or self._read(2))
 
 

@@ -32,7 +32,7 @@ MOST_BANDS = 16
 _TYPES = ("uint8", "uint16", "float32")
 _KINDS = ("MINISBLACK", "RGB")
 _JPEG = 7
-_BAND = 2**19  # Pixels that are looked at at a time where all of a picture is.
+_BAND = 2**20  # Pixels that are looked at at a time where all of a picture is.
 _DNG_VERSION = 50706
 _LOST = {34665: "EXIF", 34853: "EXIF", 33723: "IPTC", 700: "XMP"}
 

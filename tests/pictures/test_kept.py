@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from neid_tf import pictures
 from neid_tf.pictures import Picture, formats, jpeg, left_out, metadata, read, write
@@ -281,12 +281,13 @@ def test_the_table_says_what_is_true(name, tmp_path):
     block = Image.Exif()
     block[0x010F] = "Maker"
     extras = Extras(XMP, IPTC, (300, 150, True), (b"c",), tuple(CHUNKS[:1] + CHUNKS[3:4]))
-    picture = Picture(smooth(), format=name, exif=block.tobytes(), extras=extras)
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = Picture(smooth(), format=name, exif=block.tobytes(), icc=icc, extras=extras)
     path = tmp_path / f"a{formats.FORMATS[name].suffixes[0]}"
     write(path, picture)
     back = read(path)
     names = [name for name, _ in back.extras.chunks]
-    held = {"EXIF": back.exif, "XMP": back.extras.xmp, "IPTC": back.extras.iptc}
+    held = {"EXIF": back.exif, "XMP": back.extras.xmp, "IPTC": back.extras.iptc, "ICC": back.icc}
     held |= {"density": back.extras.density, "comments": back.extras.comments}
     held |= {"text": b"tEXt" in names, "colour chunks": b"gAMA" in names}
     for kind, value in held.items():

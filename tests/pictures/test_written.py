@@ -144,6 +144,39 @@ def test_jpeg_xl_of_16_bits_and_packed_metadata():
     assert jpegxl._metadata(boxed) == {}
 
 
+def test_what_is_left_out_of_sequences_and_what_lies_beside_is_told():
+    pytest.importorskip("pillow_jxl")
+    pillow_heif = pytest.importorskip("pillow_heif")
+    frames = [noise(20, 30, 3, seed=seed) for seed in range(3)]
+    picture = decode("a", imagecodecs.jpegxl_encode(np.stack(frames), lossless=True))
+    assert picture.notes == ("its frames but the first are left out",)
+    np.testing.assert_array_equal(picture.pixels, frames[0])
+    images = [Image.fromarray(frame) for frame in frames]
+    pillow_heif.register_heif_opener()
+    for kind in ("AVIF", "HEIF"):
+        data = saved(images[0], kind, save_all=True, append_images=images[1:])
+        assert decode("a", data).notes == ("2 further pictures of it are left out",)
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "told"),
+    [
+        (9, 16, "its levels are those of HDR (PQ)"),
+        (9, 18, "its levels are those of HDR (HLG)"),
+        (12, 13, "its colours are those of Display P3"),
+        (1, 13, ""),
+    ],
+)
+def test_other_colours_without_a_profile_are_told(primaries, transfer, told):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file, made = io.BytesIO(), pillow_heif.from_bytes("RGB", (64, 48), smooth().tobytes())
+    said = {"color_primaries": primaries, "transfer_characteristics": transfer}
+    made.save(file, quality=90, full_range_flag=1, **said)
+    notes = decode("a", file.getvalue()).notes
+    assert " ".join(notes).startswith(told)
+    assert bool(notes) == bool(told)
+
+
 def test_jpeg_2000_of_others():
     for name, options in {"JPEG2000": {}, "rest": {"no_jp2": True}}.items():
         data = saved(Image.fromarray(smooth()), "JPEG2000", **options)

@@ -87,7 +87,8 @@ def place(tmp_path, monkeypatch, pairs_folder):
     pairs_folder.rename(tmp_path / "pairs")
     for number in range(2):
         write(tmp_path / "photos" / f"{number}.png", darkened(picture(30, 40, number)))
-    write(tmp_path / "dark.jpg", darkened(picture(60, 80)))
+    for suffix in ("jpg", "tif"):
+        write(tmp_path / f"dark.{suffix}", darkened(picture(60, 80)))
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(tmp_path)
 

@@ -54,7 +54,7 @@ class Format:
         longest_side: the longest side that can be written, in pixels.
         library: a module that codes it and may be missing, or "".
         instead: the format that such pictures are written as, where this one is only read.
-        bits: of integer samples, how many are written at most.
+        bits: of integer samples, how many it may have at most.
     """
 
     suffixes: tuple[str, ...]
@@ -160,6 +160,7 @@ FORMATS = {
         decode=heif.decode_avif,
         encode=heif.encode_avif,
         channels=(3, 4),
+        bits=heif.BITS,
         keeps=("EXIF", "ICC", "XMP"),
         longest_side=heif.LONGEST_SIDE,
     ),
@@ -173,7 +174,7 @@ FORMATS = {
         keeps=("EXIF", "ICC", "XMP"),
         longest_side=heif.LONGEST_SIDE,
         library="pillow_heif",
-        bits=heif.HEIC_BITS,
+        bits=heif.BITS,
     ),
     "JPEG XL": Format(
         suffixes=(".jxl",),

@@ -16,8 +16,8 @@ from neid_tf.support.libraries import optional_import
 
 LONGEST_SIDE = 32_768
 """The longest side that is read again, in pixels."""
-HEIC_BITS = 12
-"""Bits of a sample that a HEIC is written with where the picture has more than 8."""
+BITS = 12
+"""The most bits of a sample; what a HEIC is written with where the picture has more than 8."""
 _FREE_PIXELS = 2**20
 _HDR, _WIDE = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
@@ -145,6 +145,6 @@ def encode_heic(raster: Raster) -> bytes:
         chroma=444,
         exif=raster.exif,
         xmp=raster.extras.xmp,
-        **({"bit_depth": HEIC_BITS} if deep else {}),
+        **({"bit_depth": BITS} if deep else {}),
     )
     return file.getvalue()

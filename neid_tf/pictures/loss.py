@@ -55,7 +55,7 @@ def left_out(
         lines.append(f"its transparency is laid on white: {name} holds none")
     if picture.pixels.dtype.name not in format.types and not picture.packing:
         lines.append(f"its {picture.pixels.dtype} samples become {format.types[-1]} in {name}")
-    elif picture.pixels.dtype == np.uint16 and not picture.packing and format.bits < 16:
+    elif picture.pixels.dtype == np.uint16 and FORMATS[picture.format].bits > format.bits:
         lines.append(f"of its samples {format.bits} bits are kept: {name} holds no more")
     if picture.bands is not None and not format.bands:
         lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")

@@ -8,22 +8,17 @@ import sys
 
 import pytest
 
-SCRIPT = """
+WITHOUT_TENSORFLOW = """
 import sys
 sys.modules["tensorflow"] = None  # importing it fails, as where it is not installed
+from neid_tf.commands import main
+status = main.main(["neid", *sys.argv[1:]])
 import keras
-from neid_tf.data import pairs
-from neid_tf.training import Objective, Sampling, TrainConfig
-from neid_tf.training.train import train
-root, workdir = sys.argv[1:]
-config = TrainConfig(sampling=Sampling(crop=32, batch_size=4), epochs=8, learning_rate=1e-3,
-    ema=0.5, objective=Objective(structure_weight=0.1), validate_every=8)
-loaded = pairs.load_pairs(root)
-train(config, "neid_tone", {"filters": 2, "depth": 1}, loaded,
-    loaded.select(lambda name: name == "6"), workdir)
 print(keras.backend.backend())
+sys.exit(status)
 """
-
+RUN = ["--model=neid_tone", "--filters=2", "--depth=1", "--crop=32", "--batch_size=4", "--ema=0.5"]
+RUN += ["--epochs=8", "--learning_rate=1e-3", "--structure_weight=0.1", "--validate_every=8"]
 
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 """For few steps: to make fast code takes longer than to run slow code."""
@@ -31,8 +26,11 @@ QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
 
 @pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
 def test_training_on_jax(pairs_folder, tmp_path):
+    (tmp_path / "held.txt").write_text("6\n")
+    places = [f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}"]
+    places.append(f"--validation={tmp_path / 'held.txt'}")
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(pairs_folder), str(tmp_path / "run")],
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, "train", *places, *RUN],
         env=os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": QUICK_TO_COMPILE},
         capture_output=True,
         text=True,

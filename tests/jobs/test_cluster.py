@@ -15,7 +15,7 @@ import pytest
 from neid_tf import pictures
 from neid_tf.commands import main
 from neid_tf.inference import methods
-from neid_tf.jobs import cluster
+from neid_tf.jobs import cluster, packing
 from neid_tf.jobs.plan import plan
 from neid_tf.jobs.storage import storage_of
 from neid_tf.support.errors import UsageError
@@ -128,12 +128,15 @@ def expected(mixed, tmp_path):
     return files(tmp_path / "alone")
 
 
-def test_addresses_of_files(nodes, mixed, tmp_path):
+def test_addresses_of_files_and_packed_pictures(nodes, mixed, tmp_path):
+    content, _ = packing.pack(pictures.Picture(darkened(picture(31, 45))))
+    (mixed / "packed.jpg").write_bytes(content)
     output = (tmp_path / "out").as_uri()
     code, out, err = on_ray(nodes, mixed.as_uri(), f"--output={output}", "--method=msr")
     assert (code, err) == (0, "")
-    assert out.startswith("10 written")
+    assert out.startswith("11 written")
     assert files(tmp_path / "out") == expected(mixed, tmp_path)
+    assert pictures.read(tmp_path / "out" / "packed.jpg").pixels.shape == (31, 45, 3)
 
 
 def test_names_that_are_no_text_and_paths_that_are_too_long(nodes, tmp_path):

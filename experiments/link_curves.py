@@ -32,8 +32,8 @@ from neid_tf.support.environment import environment
 
 RECORD = RECORDS / "curves.json"
 BUDGETS = (2000, 5000)
-"""Bytes of a picture, of which a curve takes 350 for the metadata that undoes it."""
-_METADATA = 350
+"""Bytes of a picture, of which a curve takes 210 for the metadata that undoes it."""
+_METADATA = 210
 
 
 class Log:

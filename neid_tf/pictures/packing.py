@@ -11,21 +11,20 @@ import re
 
 from neid_tf.pixels.curve import Curve
 
-NAMESPACE = b"urn:neid-tf:pack:1#"
-"""Of the properties below."""
+NAMESPACE = b"urn:neid-tf:1#"
+"""Of the property that tells of it; the packet is short, since it counts."""
 MAX_HALVINGS = 6
 """How often a picture is halved at most."""
-_HEAD = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
-_HEAD += b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
-_TAIL = b"/></rdf:RDF></x:xmpmeta>"
-_NAMES = ("Gain", "Gamma", "Width", "Height", "Halvings")
-# Other programs write properties as elements, or with a space after their value.
+_HEAD = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+_HEAD += b'<rdf:Description rdf:about=""'
+_TAIL = b"/></rdf:RDF>"
+# Other programs write properties as elements.
 _PROPERTY = re.compile(
-    rb"\s*neid:(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')|\s*<neid:(\w+)>([^<]*)</neid:\4>"
+    rb"\s*neid:Packed\s*=\s*(?:\"([^\"]*)\"|'([^']*)')|\s*<neid:Packed>([^<]*)</neid:Packed>"
 )
 _DECLARATION = re.compile(rb"\s*xmlns:neid\s*=\s*[\"']" + NAMESPACE + rb"[\"']")
-_MOST_BYTES = 2000  # That its properties take, behind the namespace.
-DAMAGED = "what it says of how it was packed is damaged: it is taken as it looks"
+_MOST_BYTES = 2000  # That the property takes, behind the namespace.
+DAMAGED = "its XMP, which tells how it was packed, is damaged: it is taken as it looks"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +75,11 @@ class Packing:
 
 
 def packet(packing: Packing) -> bytes:
-    """Return the XMP packet that tells of a packing."""
+    """Return the XMP packet that tells of a packing: gain, gamma, width, height, halvings."""
     curve = packing.curve
-    values = (curve.gain, curve.gamma, packing.width, packing.height, packing.halvings)
-    pairs = zip(_NAMES, values, strict=True)
-    fields = "".join(f' neid:{name}="{value:.15g}"' for name, value in pairs).encode()
-    return _HEAD + b' xmlns:neid="' + NAMESPACE + b'"' + fields + _TAIL
+    size = f"{packing.width} {packing.height} {packing.halvings}"
+    value = f' neid:Packed="{curve.gain:.15g} {curve.gamma:.15g} {size}"'
+    return _HEAD + b' xmlns:neid="' + NAMESPACE + b'"' + value.encode() + _TAIL
 
 
 def pixels_told(data: bytes) -> int:
@@ -91,7 +89,7 @@ def pixels_told(data: bytes) -> int:
         data: the file. XMP lies in it as it is.
     """
     at = data.find(NAMESPACE)
-    packing = _parsed(_properties(data[at : at + _MOST_BYTES])) if at >= 0 else None
+    packing = _parsed(data[at : at + _MOST_BYTES]) if at >= 0 else None
     return packing.height * packing.width if packing else 0
 
 
@@ -102,30 +100,26 @@ def taken_out(xmp: bytes | None) -> tuple[bytes | None, Packing | None, tuple[st
         xmp: the packet, or None.
 
     Returns:
-        The packet without it, or None where nothing else is in it; the packing, or None where
-        there is none or it is damaged; and notes, a line each.
+        The packet without it, or None where nothing else is in it or it is damaged; the packing,
+        or None where there is none or it is damaged; and notes, a line each.
     """
     if not xmp or NAMESPACE not in xmp:
         return xmp, None, ()
-    packing = _parsed(_properties(xmp))
+    packing = _parsed(xmp)
+    if packing is None:
+        return None, None, (DAMAGED,)
     rest = _DECLARATION.sub(b"", _PROPERTY.sub(b"", xmp))
     rest = None if rest == _HEAD + _TAIL else rest
-    return rest, packing, () if packing else (DAMAGED,)
+    return rest, packing, ()
 
 
-def _properties(xmp: bytes) -> dict[str, str]:
-    found = {}
-    for match in _PROPERTY.finditer(xmp):
-        name, value = match[1] or match[4], match[2] or match[3] or match[5] or b""
-        found[name.decode("ascii", "replace")] = value.decode("ascii", "replace")
-    return found
-
-
-def _parsed(found: dict[str, str]) -> Packing | None:
-    """Return the packing that properties tell of; None where they are damaged."""
+def _parsed(xmp: bytes) -> Packing | None:
+    """Return the packing that a packet tells of; None where that is damaged."""
+    match = _PROPERTY.search(xmp)
     try:
-        curve = Curve(*(float(found[name]) for name in _NAMES[:2]))
-        width, height, halvings = (int(found[name]) for name in _NAMES[2:])
-        return Packing(curve, height, width, halvings)
-    except (KeyError, ValueError):
+        value = (match[1] or match[2] or match[3] or b"").decode("ascii") if match else ""
+        gain, gamma, width, height, halvings = value.split()
+        curve = Curve(float(gain), float(gamma))
+        return Packing(curve, int(height), int(width), int(halvings))
+    except ValueError:  # Also of text that is none.
         return None

@@ -15,7 +15,7 @@ EXTRAS = {
     "onnx": ["onnxruntime>=1.20"],
     "plot": ["matplotlib>=3.9"],
     "raw": ["rawpy>=0.24"],
-    "ray": ["ray[data]>=2.49,<2.64"],
+    "ray": ["ray[data,serve]>=2.49,<2.64"],
     "serve": [
         "fastapi>=0.115",
         "prometheus-client>=0.20",

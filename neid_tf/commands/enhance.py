@@ -103,9 +103,6 @@ FRAMES = (_SCALE, _STRENGTH, _RUNTIME)
 """The flags of what is done to frames."""
 FILES = (*FRAMES, _TILE, SUFFIX, _METADATA, _JPEG_QUALITY, common.FORMAT, common.QUALITY)
 """The flags of what is done to files, and how they are written."""
-_ENGINE = flags.DEFINE_enum(
-    "engine", "local", ["local", "ray"], "local: this process; ray: workers of a Ray cluster."
-)
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
 common.declare(__name__, common.FORMAT, common.METHOD, common.QUALITY, common.WEIGHTS)
 common.declare(__name__, *on_ray.FLAGS)
@@ -117,7 +114,7 @@ def main(inputs: list[str]) -> int:
     if not inputs:
         raise flags.ValidationError("no input: name pictures, folders or patterns")
     common.required(common.WEIGHTS)
-    output, on_cluster = common.required(common.OUTPUT), _ENGINE.value == "ray"
+    output, on_cluster = common.required(common.OUTPUT), on_ray.ENGINE.value == "ray"
     for item in [*inputs, output]:
         if is_address(item) and not on_cluster:
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")

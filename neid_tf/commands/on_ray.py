@@ -1,8 +1,11 @@
-"""The part of ``neid enhance`` that hands pictures to a Ray cluster."""
+"""The flags of what runs on a Ray cluster, and the part of ``neid enhance`` that does."""
+
+from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import typing
 from collections.abc import Callable
 
 from absl import flags
@@ -14,6 +17,15 @@ from neid_tf.jobs import plan as planning
 from neid_tf.support.errors import reason_of
 from neid_tf.support.libraries import install_extra
 
+if typing.TYPE_CHECKING:
+    from neid_tf.jobs.ray_cluster import Cluster
+
+ENGINE = flags.DEFINE_enum(
+    "engine",
+    "local",
+    ["local", "ray"],
+    "local: this machine; ray: workers of a Ray cluster, or Ray's on this machine.",
+)
 ADDRESS = flags.DEFINE_string(
     "ray_address",
     "",
@@ -35,7 +47,14 @@ GPUS = flags.DEFINE_float(
     "With --engine=ray: GPUs of each worker; with 0.5, two workers share one.",
     lower_bound=0,
 )
-FLAGS = (ADDRESS, WORKERS, CPUS, GPUS)
+FLAGS = (ENGINE, ADDRESS, WORKERS, CPUS, GPUS)
+
+
+def cluster_of_flags() -> Cluster:
+    """Return the cluster that the flags name."""
+    from neid_tf.jobs.ray_cluster import Cluster
+
+    return Cluster(ADDRESS.value, WORKERS.value, CPUS.value, GPUS.value)
 
 
 def plan(
@@ -75,8 +94,7 @@ def enhance(
     rows = [failures.row(name, None, reason) for name, reason in made.failures]
     work = cluster.Work(make, weights, tuple(made.storages), output, **options)
     try:
-        where = cluster.Cluster(ADDRESS.value, WORKERS.value, CPUS.value, GPUS.value)
-        results = cluster.enhance(made.jobs, work, where)
+        results = cluster.enhance(made.jobs, work, cluster_of_flags())
         hidden = not sys.stderr.isatty()
         with (
             # Where Ray tells at length of a machine that it lost.

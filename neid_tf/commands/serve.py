@@ -10,6 +10,9 @@ The parameters scale, strength, weights and format are as for neid enhance. /doc
 /v1/models, /healthz, /readyz and /metrics (Prometheus) are there too. Each request is a line of
 JSON on stderr. SIGTERM or Ctrl-C ends it: what has begun is finished.
 
+With --engine=ray (and the extra 'ray') the same application runs as a deployment of Ray Serve, with
+--ray_workers replicas on the machines of a cluster, each with one process that computes.
+
 On another address than this machine's own loopback, clients need keys: --api_keys=FILE, or the
 environment variable NEID_API_KEYS.
 
@@ -20,7 +23,7 @@ Exit codes: 0 ended by a signal; 1 failed; 2 wrong usage.
 
 from absl import flags
 
-from neid_tf.commands import common, listening, terminal
+from neid_tf.commands import common, listening, on_ray, terminal
 from neid_tf.inference import methods
 from neid_tf.support import hosts
 from neid_tf.support.libraries import optional_import
@@ -52,7 +55,7 @@ _KEYS = common.define_path(
 _OPEN = flags.DEFINE_bool(
     "without_keys", False, "Serve whoever reaches it, on other addresses than the loopback too."
 )
-common.declare(__name__, common.MAX_PIXELS, common.WEIGHTS, *listening.FLAGS)
+common.declare(__name__, common.MAX_PIXELS, common.WEIGHTS, *listening.FLAGS, *on_ray.FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -65,18 +68,22 @@ def main(arguments: list[str]) -> None:
         from neid_tf.service import server
     configuration = _configuration()
     methods.check("neid", common.WEIGHTS.value, runtime="auto")
-    port = listening.PORT.value or _PORT
+    port, host = listening.PORT.value or _PORT, listening.HOST.value
     try:
-        socket = server.listener(listening.HOST.value, port)
+        socket = server.listener(host, port)
     except OSError as error:
         raise listening.taken(error, port) from error
-    host = listening.HOST.value
+
+    def ready():
+        terminal.show(f"http://{host}:{port} (Ctrl-C ends)")
+
     with socket:
-        server.serve(
-            configuration,
-            socket,
-            lambda: terminal.show(f"http://{host}:{port} (Ctrl-C ends)"),
-        )
+        if on_ray.ENGINE.value == "local":
+            server.serve(configuration, socket, ready)
+            return
+    from neid_tf.service import on_ray as ray_engine
+
+    ray_engine.serve(configuration, host, port, on_ray.cluster_of_flags(), ready)
 
 
 def _configuration():

@@ -88,9 +88,13 @@ class Server:
             assert time.monotonic() < until, name
             time.sleep(0.02)
 
+    def open(self):
+        """Return a socket that is connected to it."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
     def raw(self, *parts):
         """Send bytes as they are, and return the first line of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+        with self.open() as connection:
             for part in parts:
                 connection.sendall(part)
             return connection.makefile("rb").readline()

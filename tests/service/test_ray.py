@@ -1,0 +1,28 @@
+"""The same service on Ray Serve."""
+
+import json
+import secrets
+
+import pytest
+
+from tests.service.serving import Server
+from tests.service.test_serve import PNG, pixels
+
+pytest.importorskip("ray.serve", reason="needs the extra 'ray'")
+
+
+def test_the_same_application_on_ray():
+    # The token is this cluster's own.
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    quiet = {"PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0"}
+    server = Server("--engine=ray", "--ray_workers=1", **token, **quiet)
+    try:
+        status, headers, made = server.ask("/v1/enhance?scale=2", PNG)
+        assert (status, headers["content-type"]) == (200, "image/png")
+        assert pixels(made).shape == (48, 64, 3)
+        status, _, told = server.ask("/v1/enhance?scale=3", PNG)
+        assert (status, "scale is one of 1, 2" in json.loads(told)["error"]) == (422, True)
+        assert server.ask("/readyz")[0] == 200
+    finally:
+        code = server.stop()
+    assert code == 0

@@ -6,6 +6,7 @@ Each number is stated once, in its record. A table stands between ``<!-- table: 
 ``<!-- end -->``; --check changes nothing and fails where a page and a record differ.
 """
 
+import functools
 import json
 import re
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments import cross_data
+from experiments import cross_data, link, link_curves
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
 from neid_tf.pictures import formats
@@ -169,10 +170,13 @@ TABLES = {
     "cross_data": cross_data.table,
     "formats": _formats,
     "growth": _growth,
+    "link": link.table,
+    "link_curves": link_curves.table,
     "memory": _memory,
     "speed": _speed,
     "table1": _table1,
     "weights": _weights,
+    **{f"link_{codec}": functools.partial(link.table, codec) for codec in link.CODECS},
 }
 """The tables by name, each a function that returns Markdown."""
 

@@ -11,12 +11,13 @@ of the held-out scenes, evenly drawn. Each is sent in at most so many bytes in t
 - ``half``: halved, and enhanced at scale 2;
 - ``packed``: by ``neid pack``, whose metadata counts, and enhanced as ``neid enhance`` does it;
 - ``npe``: halved, enlarged bicubically, and enhanced by the classical method that has the highest
-  PSNR on LoL's test pictures (experiments/table1).
+  PSNR on LoL's held-out pictures (experiments/table1); with JPEG alone.
 
 The codec is the same for all: its best quality that fits. Where a picture does not fit at the
 lowest, the row has no score.
 """
 
+import functools
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -54,6 +55,8 @@ LABELS = {
     "packed": "neid pack, then neid enhance",
     CLASSICAL: "halved, bicubic ×2, NPE",
 }
+COLOURS = {"full": 1, "half": 2, "packed": 3, CLASSICAL: 0}
+_HEADS = {"full": "full size, ×1", "half": "halved, ×2", "packed": "packed", CLASSICAL: "NPE"}
 
 Row = tuple[str, np.ndarray, np.ndarray]
 """A picture's name, its pixels and its reference's, uint8 H×W×3 each."""
@@ -105,25 +108,29 @@ class Ways:
         )
         self.classical = methods.load(CLASSICAL, "")
 
-    def results(self, pixels: np.ndarray, codec: str, most: int) -> dict[str, tuple | None]:
-        """Return what each way gives, and the bytes sent; None where it does not fit.
+    def results(self, pixels: np.ndarray, codec: str) -> Iterator[tuple[int, str, tuple | None]]:
+        """Yield budget, way, and what it gives with the bytes sent; None where it does not fit.
 
         Args:
             pixels: uint8 H×W×3.
             codec: one of :data:`neid_tf.pictures.codecs.CODECS`.
-            most: bytes.
         """
         half = from_float(halve(pad_to_even(pixels), 255), np.uint8)
-        full, half = (_sent(image, codec, most) for image in (pixels, half))
+        encoders = [functools.cache(encoder(image, codec)) for image in (pixels, half)]
         height, width = pixels.shape[:2]
 
-        def made(sent: tuple | None, enhance: Callable) -> tuple | None:
-            return sent and (enhance(sent[0])[:height, :width], sent[1])
+        def made(content: bytes | None, enhance: Callable) -> tuple | None:
+            output = content and enhance(_decoded(content))[:height, :width]
+            return content and (output, len(content))
 
-        made_of = {"full": made(full, self.same), "half": made(half, self.twice)}
-        made_of["packed"] = self._packed(pixels, packing.Settings(codec, most))
-        made_of[CLASSICAL] = made(half, lambda image: self.classical(_enlarged(image)))
-        return made_of
+        for most in BUDGETS:
+            full, half = (largest_within(encode, most) for encode in encoders)
+            yield most, "full", made(full, self.same)
+            yield most, "half", made(half, self.twice)
+            yield most, "packed", self._packed(pixels, packing.Settings(codec, most))
+            if codec == "jpeg":
+                enhance = functools.partial(_enlarged_by, self.classical)
+                yield most, CLASSICAL, made(half, enhance)
 
     def _packed(self, pixels, settings):
         try:
@@ -134,18 +141,19 @@ class Ways:
         return Unpacking(self.same, received.packing)(received.pixels), len(content)
 
 
-def _sent(pixels: np.ndarray, codec: str, most: int) -> tuple[np.ndarray, int] | None:
-    """Return pixels as they come out of a codec, and the bytes; None where they do not fit."""
-    image = Image.fromarray(pixels)
-    content = largest_within(lambda quality: CODECS[codec].encode(image, quality), most)
-    if content is None:
-        return None
+def encoder(pixels: np.ndarray, codec: str) -> Callable[[int], bytes]:
+    """Return a function from a quality to the file of a picture."""
+    return functools.partial(CODECS[codec].encode, Image.fromarray(pixels))
+
+
+def _decoded(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as received:
-        return np.asarray(received.convert("RGB")), len(content)
+        return np.asarray(received.convert("RGB"))
 
 
-def _enlarged(pixels: np.ndarray) -> np.ndarray:
-    return from_float(double(to_float(pixels)), np.uint8)
+def _enlarged_by(enhance: Callable, pixels: np.ndarray) -> np.ndarray:
+    """Return what a method that keeps the size makes of a picture that is enlarged bicubically."""
+    return enhance(from_float(double(to_float(pixels)), np.uint8))
 
 
 def record(data: Path, weights: str, count: int) -> dict:
@@ -167,14 +175,15 @@ def _scored(rows: list[Row], ways: Ways) -> dict:
     """Return the scores by codec, budget and way; and of the ways without a codec's loss."""
     found = {"pictures": [name for name, *_ in rows], "without_loss": _without_loss(rows, ways)}
     for codec in CODECS:
-        for most in BUDGETS:
-            table = {way: [] for way in LABELS}
-            for _, pixels, reference in rows:
-                for way, result in ways.results(pixels, codec, most).items():
-                    table[way].append(result and _row(reference, *result))
-            found.setdefault(codec, {})[str(most)] = {
-                way: _summary(scored) for way, scored in table.items()
-            }
+        table = {}
+        for _, pixels, reference in rows:
+            for most, way, result in ways.results(pixels, codec):
+                scored = table.setdefault(str(most), {}).setdefault(way, [])
+                scored.append(result and _row(reference, *result))
+        found[codec] = {
+            most: {way: _summary(scored) for way, scored in each.items()}
+            for most, each in table.items()
+        }
     return found
 
 
@@ -189,7 +198,8 @@ def _without_loss(rows, ways):
 
 
 def _row(reference, output, size):
-    found = scores.score(reference, to_8_bit(output))
+    output = to_8_bit(output)
+    found = {"psnr": scores.psnr(reference, output), "ssim": scores.ssim(reference, output)}
     return {"bytes": size, **{name: round(value, 4) for name, value in found.items()}}
 
 
@@ -208,16 +218,18 @@ def table(codec: str = "jpeg", path: Path = RECORD) -> str:
         path: of the record.
     """
     found = json.loads(Path(path).read_text("utf-8"))["sets"]
-    lines = [f"| bytes | {' | '.join(f'{n}: {t}' for n, t in _heads())} |", "|---" * 9 + "|"]
+    heads = [f"{name}: {_HEADS[way]}" for name in ("LoL", "SICE") for way in _ways(codec)]
+    lines = [f"| bytes | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for most in BUDGETS:
-        cells = [_cell(found[name][codec][str(most)][way]) for name in SETS for way in LABELS]
+        ways = [(name, way) for name in SETS for way in _ways(codec)]
+        cells = [_cell(found[name][codec][str(most)][way]) for name, way in ways]
         lines.append(f"| {most:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _heads():
-    short = ("full size, ×1", "halved, ×2", "packed", "classical")
-    return [(name, text) for name in ("LoL", "SICE") for text in short]
+def _ways(codec: str) -> list[str]:
+    """Return the ways that are scored with a codec."""
+    return [way for way in LABELS if way != CLASSICAL or codec == "jpeg"]
 
 
 def _cell(found):
@@ -246,11 +258,13 @@ def draw(path: Path = RECORD, codec: str = "jpeg") -> np.ndarray:
 
 def _lines(found: dict, score: str) -> list[chart.Line]:
     lines = []
-    for colour, way in enumerate(LABELS):
+    for way, colour in COLOURS.items():
+        if way not in found[str(BUDGETS[0])]:
+            continue
         every = [found[str(most)][way] for most in BUDGETS]
         points = [(one["mean"]["bytes"] / 1000, one["mean"][score]) for one in every if one]
         if points:
-            lines.append((LABELS[way], *zip(*points, strict=True), (1, 2, 3, 0)[colour]))
+            lines.append((LABELS[way], *zip(*points, strict=True), colour))
     return lines
 
 

@@ -35,6 +35,8 @@ _WEBP_COMPRESSION = 50001
 # data tells, how much comes out.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001, 50013)
 _REDUCED, _MASK = 1, 4
+ORIENTATION_LEFT_OUT = "its orientation tag, which its place excludes, is left out"
+"""What is said of a GeoTIFF that has one."""
 
 
 def decode_tiff(data: bytes, max_pixels: int) -> Raster:
@@ -118,10 +120,7 @@ def _decoded(
     orientation, tags = page.tags.valueof(ORIENTATION, default=1), geo.carried_tags(page)
     if geo.is_placed(tags) and orientation != 1:
         # Programs for maps do not turn; a picture that is turned would lie elsewhere.
-        orientation, notes = (
-            1,
-            (*notes, "its orientation tag, which its place excludes, is left out"),
-        )
+        orientation, notes = 1, (*notes, ORIENTATION_LEFT_OUT)
     stored = stored_samples(page)
     nodata = geo.nodata_of(tags)
     valid = geo.valid_pixels(stored, nodata)

@@ -11,10 +11,11 @@ import numpy as np
 import tifffile
 
 from neid_tf.pictures import budget, geo, hidden
+from neid_tf.pictures.exif import ORIENTATION
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import Extras, FormatError, Raster
-from neid_tf.pictures.tiff import main_pages
+from neid_tf.pictures.tiff import ORIENTATION_LEFT_OUT, main_pages
 from neid_tf.pictures.tiff_samples import (
     colours_and_bands,
     declared_as_colours,
@@ -73,8 +74,10 @@ class Windows:
             self.page = pages[0]
             if len(pages) > 1 or self.page.index:
                 raise FormatError("it has several pages")
-            self.nodata = geo.nodata_of(geo.carried_tags(self.page))
-            self.notes = _notes(self.page)
+            tags = geo.carried_tags(self.page)
+            if self.page.tags.valueof(ORIENTATION, default=1) != 1 and not geo.is_placed(tags):
+                raise FormatError("it is to be turned")
+            self.nodata, self.notes = geo.nodata_of(tags), _notes(self.page)
         _check_page(self.page)
         self.height, self.width = self.page.imagelength, self.page.imagewidth
         self.dtype, self.roles = np.dtype(self.page.dtype), roles_of(self.page)
@@ -172,10 +175,14 @@ class Windows:
 
 def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
     lost = sorted({name for code, name in _LOST.items() if code in page.tags})
-    notes = (f"{', '.join(lost)} left out: a TIFF that is done by windows holds none",)[: len(lost)]
+    notes = []
+    if lost:
+        notes.append(f"{', '.join(lost)} left out: a TIFF that is done by windows holds none")
+    if page.tags.valueof(ORIENTATION, default=1) != 1:
+        notes.append(ORIENTATION_LEFT_OUT)
     if looks_like_colours(page):
-        return (*notes, declared_as_colours(page))
-    return notes
+        notes.append(declared_as_colours(page))
+    return tuple(notes)
 
 
 def _check_page(page: tifffile.TiffPage) -> None:

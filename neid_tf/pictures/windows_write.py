@@ -90,8 +90,10 @@ class Target:
         if not sides or any(_STEP % side for side in sides):
             sides = [_BLOCK, _BLOCK]
         kept = {key: old[key] for key in ("count", "dtype", "nodata", "interleave") if key in old}
+        if profile := self.source.file.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE"):
+            kept["SOURCE_ICC_PROFILE"] = profile
         place = {} if self.metadata == "none" else {"crs": old.get("crs")}
-        if place and not self.source.file.gcps[0]:
+        if place and not old["transform"].is_identity:
             place["transform"] = old["transform"] * old["transform"].scale(1 / scale)
         return {
             **kept,
@@ -115,15 +117,13 @@ class Target:
         options = {"compress": name}
         if name == "jpeg":
             options["JPEG_QUALITY"] = self.quality
-            if self.source.file.profile.get("photometric") == "ycbcr" or len(self._order) == 3:
+            if self.source.file.profile.get("photometric", "").lower() == "ycbcr":
                 options["photometric"] = "ycbcr"
         if name == "webp":
             reversible = self._structure.get("COMPRESSION_REVERSIBILITY") == "LOSSLESS"
             options |= {"WEBP_LOSSLESS": reversible, "WEBP_LEVEL": self.quality}
         if "PREDICTOR" in self._structure and name in ("deflate", "lzw", "zstd"):
             options["PREDICTOR"] = self._structure["PREDICTOR"]
-        if profile := self.source.file.tags(ns="COLOR_PROFILE").get("SOURCE_ICC_PROFILE"):
-            options["SOURCE_ICC_PROFILE"] = profile
         return options
 
     def _describe(self) -> None:

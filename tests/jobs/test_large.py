@@ -7,6 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import ImageCms
 
 from neid_tf import pictures
 from neid_tf.commands import enhance as command
@@ -270,6 +272,28 @@ def test_strips_become_tiles_and_compression_is_kept(compress, neid, quick):
     assert by_windows().mean() > 50
 
 
+@pytest.mark.parametrize("is_cog", [False, True])
+def test_profile_density_and_text_are_kept_and_the_rest_told(is_cog, neid, quick):
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    tags = [
+        (315, "s", 0, "me", True),
+        (700, 1, 12, b"<x:xmpmeta/>", True),
+        (33723, 7, 2, b"ab", True),
+    ]
+    options = {"photometric": "rgb", "tile": (64, 64), "metadata": None, "extratags": tags}
+    tifffile.imwrite("a.tif", samples_of(3), iccprofile=icc, resolution=(300, 300), **options)
+    if is_cog:
+        rasterio.shutil.copy("a.tif", "b.tif", driver="COG", blocksize=128)
+        os.replace("b.tif", "a.tif")
+    err = enhanced(neid, "a.tif", "--scale=2")
+    with rasterio.open("out.tif") as file:
+        assert file.transform.is_identity  # It had no place.
+    assert is_cog or "a.tif: IPTC, XMP left out: a TIFF that is done by windows holds none" in err
+    kept = pictures.read("out.tif")
+    assert (kept.icc, kept.extras.density) == (icc, (300, 300, True))
+    assert b"me" in kept.exif
+
+
 def test_metadata_may_be_left_out(neid, quick):
     path = saved("a.tif", samples_of(5), describe=describe, photometric="rgb")
     enhanced(neid, path, "--metadata=none")
@@ -283,6 +307,7 @@ REFUSED = {
     "format": ({}, ("--format=png",), "out.png", "of this size only TIFF is written"),
     "method": ({}, ("--method=bimef",), "out.tif", "needs it whole"),
     "colours": ({"photometric": "cielab", "predictor": None}, (), "out.tif", "the kind CIELAB"),
+    "a turn": ({"turned": 6}, (), "out.tif", "it is to be turned"),
     "parts": ({"blockxsize": 64, "blockysize": 64}, (), "out.tif", "its parts are of 64x64 pixels"),
 }
 
@@ -290,7 +315,12 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_done_by_windows_is_refused_by_name(name, neid, monkeypatch):
     options, flags, output, reason = REFUSED[name]
-    path = saved("a.tif", samples_of(3, np.uint8), **{"photometric": "rgb", **options})
+    path, turned = "a.tif", options.get("turned")
+    if turned:
+        tags = [(274, 3, 1, turned, True)]
+        tifffile.imwrite(path, samples_of(3, np.uint8), photometric="rgb", extratags=tags)
+    else:
+        saved(path, samples_of(3, np.uint8), **{"photometric": "rgb", **options})
     if name == "parts":
         monkeypatch.setattr(reading, "LARGEST_BLOCK", 64 * 63)
     err = enhanced(neid, path, *flags, name=output, code=1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from neid_tf.inference.inputs import enhanced_alike
 from neid_tf.inference.network import Context, Network, NetworkError, as_network
-from neid_tf.pixels.resample import bands, double, halve, pad_to_even
+from neid_tf.pixels.resample import bands, double, halve, halve_any, pad_to_even
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
 
@@ -107,7 +107,7 @@ class Enhancement:
         if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
             raise NeidError(f"floats must lie in [0, 1], not [{image.min()}, {image.max()}]")
         if halves(self.model, self.scale):
-            return halve(pad_to_even(image), white(image.dtype))[None]
+            return halve_any(image, white(image.dtype))[None]
         return to_float(image)[None]
 
     def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -68,9 +68,12 @@ class Curve:
 
     @classmethod
     def for_picture(cls, pixels: np.ndarray) -> Curve:
-        """Choose the curve of a picture (docs/link.md says how).
+        """Choose the curve of a picture: its brightest sample becomes white, and then a gamma of 2.
+
+        docs/link.md has what it was chosen from.
 
         Args:
             pixels: float H×W×3 in [0, 1].
         """
-        return cls(float(f"{max(1.0, 1.0 / max(float(pixels.max()), 1 / MAX_GAIN)):.4g}"), 2.0)
+        brightest = max(float(pixels.max()), 1.0 / MAX_GAIN)
+        return cls(min(max(float(f"{1.0 / brightest:.6g}"), 1.0), MAX_GAIN), 2.0)

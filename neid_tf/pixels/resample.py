@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 _COLUMNS = 2048  # Of the output, that are filtered at a time: they stay in the cache.
+_ROWS = 128  # Of the output, in a strip of a picture of odd sides.
 
 
 def bicubic_taps() -> np.ndarray:
@@ -64,6 +65,31 @@ def halve(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
             lines /= weights[0][rows, None, None]
             filtered = _filtered(lines, 1) / weights[1][columns, None]
             np.clip(filtered, 0.0, 1.0, out=half[rows, columns])
+    return half
+
+
+def halve_any(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
+    """Downsample a picture of any size: ``halve(pad_to_even(pixels), white)``, to the bit.
+
+    A picture of an odd side is padded strip by strip, and not copied whole.
+
+    Args:
+        pixels: H×W×3, float or integers.
+        white: what stands for 1; pixels are divided by it.
+
+    Returns:
+        ⌈H/2⌉×⌈W/2⌉×3, as :func:`halve`.
+    """
+    height, width = (-(-side // 2) for side in pixels.shape[:2])
+    if pixels.shape[:2] == (2 * height, 2 * width):
+        return halve(pixels, white)
+    dtype = np.dtype(np.float32) if pixels.dtype.kind in "iu" else pixels.dtype
+    half = np.empty((height, width, 3), dtype)
+    for top in range(0, height, _ROWS):
+        # The margin holds all that the strip's rows are made of.
+        low, end = max(top - 2, 0), min(top + _ROWS, height)
+        part = halve(pad_to_even(pixels[2 * low : 2 * (end + 2)]), white)
+        half[top:end] = part[top - low : end - low]
     return half
 
 

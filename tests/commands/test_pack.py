@@ -111,6 +111,16 @@ def test_the_result_has_the_size_from_before(neid, tmp_path, monkeypatch, height
     assert bright.pixels.mean() > 2 * textured(height, width).mean()
 
 
+@pytest.mark.parametrize("level", [0, 1, 255])
+def test_flat_pictures(neid, tmp_path, monkeypatch, level):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "flat.png", np.full((20, 30, 3), level, np.uint8))
+    packed(neid, "flat.png", "--output=small.jpg")
+    back = pictures.read("small.jpg")
+    assert np.abs(back.pixels / 257 - level).max() < 0.1
+    assert back.packing.curve.gain == (255 / level if level else 65535)
+
+
 def test_further_halvings_are_told_and_undone(neid, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     noisy = np.random.default_rng(0).integers(0, 60, (403, 605, 3)).astype(np.uint8)
@@ -388,8 +398,8 @@ print(code, int(peak) // 1024, *heavy, *weights)
 def test_large_pictures_take_little_memory_and_no_network(tmp_path):
     """12 megapixels in under 150 MB, whatever is in the folder before."""
     coarse = Image.fromarray(textured(300, 400))
-    for name in ("a.jpg", "b.jpg"):
-        coarse.resize((4000, 3000)).save(tmp_path / name, quality=85)
+    for name, size in (("a.jpg", (4000, 3000)), ("b.jpg", (3001, 3999))):
+        coarse.resize(size).save(tmp_path / name, quality=85)
     arguments = [tmp_path / "a.jpg", tmp_path / "b.jpg", f"--output={tmp_path / 'small'}"]
     command = [sys.executable, "-c", CHILD, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -40,6 +40,16 @@ def test_pad_to_even():
     assert resample.pad_to_even(image[None, :, :5]).shape == (1, 6, 6, 3)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 8), (4, 7), (255, 9), (256, 8), (257, 3), (771, 21)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_halving_any_size_equals_halving_what_is_padded(size, dtype):
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    pixels = (np.random.default_rng(1).random((*size, 3)) * white).astype(dtype)
+    half, expected = resample.halve_any(pixels, white), resample.pad_to_even(pixels)
+    np.testing.assert_array_equal(half, resample.halve(expected, white))
+    assert half.dtype == np.float32
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 3), (4, 5, 3), (4, 4), (1, 4, 4, 3)])
 def test_halving_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="even size can be halved"):

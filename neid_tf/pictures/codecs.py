@@ -24,6 +24,7 @@ class Codec:
             one (docs/link.md).
         plugin: a module that adds it to Pillow and may be missing, or "".
         longest_side: in pixels.
+        best: the highest quality that it has, of those up to 100.
     """
 
     extensions: tuple[str, ...]
@@ -32,6 +33,7 @@ class Codec:
     floor: int
     plugin: str = ""
     longest_side: int = 65_500
+    best: int = 100
 
     def encode(self, image: Image.Image, quality: int, **metadata: bytes | None) -> bytes:
         """Return the file of a picture.
@@ -48,6 +50,7 @@ class Codec:
             with optional_import(self.format):
                 __import__(self.plugin)
         file, given = io.BytesIO(), {key: value for key, value in metadata.items() if value}
+        quality = min(quality, self.best)
         image.save(file, self.format, quality=quality, **self.options, **given)
         return file.getvalue()
 
@@ -62,7 +65,8 @@ CODECS = {
     ),
     "webp": Codec((".webp",), "WEBP", {"method": 4}, 4, longest_side=16_383),
     "avif": Codec((".avif",), "AVIF", {"speed": 6, "subsampling": "4:2:0"}, 3),
-    "jxl": Codec((".jxl",), "JXL", {"effort": 7, "use_container": True}, 3, "pillow_jxl"),
+    # A quality of 100 would be without loss, which the plugin does not do with these options.
+    "jxl": Codec((".jxl",), "JXL", {"effort": 7, "use_container": True}, 3, "pillow_jxl", best=99),
 }
 """The codecs by the names that ``neid pack`` knows them by."""
 

@@ -61,8 +61,10 @@ def needs(codec):
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_round_trip_gives_the_halved_picture_back(neid, dark, codec):
     needs(codec)
+    packed(neid, dark, "--output=best", f"--codec={codec}", "--quality=100")
     packed(neid, dark, "--output=small", f"--codec={codec}", "--quality=95")
-    [path] = Path("small").iterdir()
+    [path], [best] = Path("small").iterdir(), Path("best").iterdir()
+    assert best.stat().st_size > path.stat().st_size
     assert path.suffix == CODECS[codec].extensions[0]
     back = pictures.read(path)
     assert (back.pixels.shape, back.pixels.dtype) == ((62, 94, 3), np.uint16)

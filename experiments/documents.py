@@ -158,6 +158,14 @@ def _table1():
     return table1.table()
 
 
+def _large():
+    """Return the table of what TIFFs that are done by windows take."""
+    rows = [("picture", "GB")]
+    for run in _record("performance/large.json")["runs"]:
+        rows.append((f"{run['side']}×{run['side']}", f"{run['peak_bytes'] / 1e9:.2f}"))
+    return _table(*rows)
+
+
 def _ablation():
     from experiments.real_pictures import ablate
 
@@ -170,6 +178,7 @@ TABLES = {
     "cross_data": cross_data.table,
     "formats": _formats,
     "growth": _growth,
+    "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,
     "memory": _memory,

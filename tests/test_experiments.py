@@ -247,6 +247,18 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_large_tiffs_are_measured(tmp_path):
+    pytest.importorskip("rasterio")
+    pytest.importorskip("onnxruntime")
+    output = tmp_path / "large.json"
+    command = [sys.executable, "-m", "experiments.performance.large", "--sides=300"]
+    run = subprocess.run([*command, f"--output={output}"], capture_output=True, text=True, cwd=HOME)
+    assert run.returncode == 0, run.stderr
+    [measured] = json.loads(output.read_text())["runs"]
+    assert measured["side"] == 300
+    assert 5e7 < measured["peak_bytes"] < 2e9
+
+
 def test_folders_are_measured_and_their_tables_printed(tmp_path, weights_file):
     options = ["--pictures=3", "--turns=1", "--memory_pictures=2", "--sides=20,40"]
     options += ["--folder_runtimes=tensorflow", f"--weights={weights_file}"]

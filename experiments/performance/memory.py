@@ -4,7 +4,6 @@ python -m experiments.performance.memory --output=experiments/performance/memory
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
+from experiments.performance.peaks import peak
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import scene
 from neid_tf.support.environment import environment
@@ -23,14 +23,6 @@ KINDS = {
     "PNG, 16 bit with alpha": (".png", np.uint16, True),
 }
 """The kinds of pictures: suffix, type of samples, and whether there is an alpha channel."""
-# The peak of a child is what the system tells when it has ended.
-_MEASURE = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-unit = 1 if sys.platform == "darwin" else 1024
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
-"""
-
 _COMMAND = "python -m experiments.performance.memory"
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
@@ -52,20 +44,6 @@ def make(path: Path, megapixels: float, dtype: type, alpha: bool) -> None:
     pixels *= np.iinfo(dtype).max // 255
     seen = np.full(pixels.shape[:2], np.iinfo(dtype).max, dtype) if alpha else None
     pictures.write(path, pictures.Picture(pixels, alpha=seen))
-
-
-def peak(path: Path, weights: str) -> int:
-    """Return the bytes that ``neid enhance`` of a picture has at its peak, all in all.
-
-    Args:
-        path: of the picture.
-        weights: name or path.
-    """
-    enhance = [sys.executable, "-m", "neid_tf.commands.main", "enhance", str(path)]
-    options = [f"--output={path.parent / 'out'}", "--overwrite", f"--weights={weights}"]
-    command = [sys.executable, "-c", _MEASURE, *enhance, *options]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return int(done.stdout)
 
 
 def main(_: list[str]) -> None:

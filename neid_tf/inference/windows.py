@@ -17,6 +17,7 @@ from neid_tf.pictures.picture import Picture
 from neid_tf.pixels.resample import AreaMean, double, halve, pad_to_even
 from neid_tf.pixels.samples import from_float, to_float, white
 
+_ALL = (slice(None), slice(None), slice(None))
 _REACH = 4  # Pixels beside a part that what is made of it depends on, halved or doubled; even.
 
 
@@ -68,7 +69,7 @@ def enhanced_pieces(
     """Enhance a picture by windows.
 
     Args:
-        source: the picture, larger than a tile.
+        source: the picture.
         enhancement: with a network in tiles (:class:`neid_tf.inference.tiles.Tiled`).
 
     Yields:
@@ -107,9 +108,11 @@ class _Work:
         else:
             batch = _Part(height, width, lambda *part: to_float(self.source.read(*part).pixels))
         picture = full if self.halves and self.model.refines else None
+        if max(batch.shape[1:3]) <= self.model.tile:  # It is done as one.
+            batch, picture = batch[_ALL], picture and picture[_ALL]
         for rows, columns, output in self.model.pieces(batch, picture, self.context()):
-            rows = slice(rows.start, min(rows.stop, height * self.scale))
-            columns = slice(columns.start, min(columns.stop, width * self.scale))
+            rows = slice(*rows.indices(height * self.scale)[:2])
+            columns = slice(*columns.indices(width * self.scale)[:2])
             size = rows.stop - rows.start, columns.stop - columns.start
             yield rows, columns, output[0, : size[0], : size[1]]
 

@@ -118,6 +118,7 @@ def by_windows(name="out.tif"):
         (4, np.uint16, {}, ("--strength=0.5",)),
         (1, np.uint16, {"interleave": "band"}, ("--scale=2",)),
         (3, np.float32, {"predictor": 3}, ("--strength=2",)),
+        (3, np.uint16, {"photometric": "rgb"}, ("--tile=1024",)),
     ],
 )
 def test_the_result_is_that_of_a_picture_in_memory(count, dtype, options, flags, neid, monkeypatch):

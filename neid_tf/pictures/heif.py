@@ -12,12 +12,15 @@ from PIL import AvifImagePlugin, ImageFile
 from neid_tf.pictures import budget
 from neid_tf.pictures.pillow import MODES, image_of, opened, raster_of
 from neid_tf.pictures.raster import QUALITY, Raster, with_channels
+from neid_tf.pixels.samples import from_levels
 from neid_tf.support.libraries import optional_import
 
 LONGEST_SIDE = 32_768
 """The longest side that is read again, in pixels."""
 BITS = 12
 """The most bits of a sample; what a HEIC is written with where the picture has more than 8."""
+# A third and a seventh of the usual time, for files of the same quality that are 5 and 15% larger.
+_SPEED, _EFFORT = 8, {"preset": "ultrafast"}
 _FREE_PIXELS = 2**20
 _HDR, _WIDE = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
@@ -52,8 +55,8 @@ def decode_avif(data: bytes, max_pixels: int) -> Raster:
 
 def _deep(raster: Raster, stored: np.ndarray, bits: int) -> Raster:
     """Return a raster with these samples of more than 8 bits."""
-    scaled = np.rint(with_channels(stored).astype(np.float32) * (65535 / (2**bits - 1)))
-    return dataclasses.replace(raster, samples=scaled.astype(np.uint16))
+    samples = from_levels(with_channels(stored), 2**bits - 1, np.uint16)
+    return dataclasses.replace(raster, samples=samples)
 
 
 def _notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
@@ -103,6 +106,7 @@ def encode_avif(raster: Raster) -> bytes:
         xmp=raster.extras.xmp or b"",
         quality=raster.quality or QUALITY,
         subsampling="4:4:4",
+        speed=_SPEED,
     )
     return file.getvalue()
 
@@ -143,6 +147,7 @@ def encode_heic(raster: Raster) -> bytes:
         file,
         quality=raster.quality or QUALITY,
         chroma=444,
+        enc_params=_EFFORT,
         exif=raster.exif,
         xmp=raster.extras.xmp,
         **({"bit_depth": BITS} if deep else {}),

@@ -21,7 +21,7 @@ from neid_tf.pictures.raster import (
     with_channels,
     without_single_channel,
 )
-from neid_tf.pixels.samples import quantise, white
+from neid_tf.pixels.samples import from_levels
 
 SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
@@ -101,9 +101,7 @@ def _samples(data: bytes, bits: int, space: int, max_pixels: int) -> np.ndarray:
     if space not in (_RGB, _GRAY):
         raise FormatError(f"colours of the kind {space} are not supported with {bits} bits")
     samples = with_channels(imagecodecs.jpeg2k_decode(data))
-    if bits == 16:
-        return samples
-    return quantise(samples * (white(np.uint16) / (2**bits - 1)), np.uint16)
+    return from_levels(samples, 2**bits - 1, np.uint16)
 
 
 def _is_reversible(stream: bytes) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from neid_tf.pictures import budget
 from neid_tf.pictures.raster import FormatError, Raster
-from neid_tf.pixels.samples import quantise, white
+from neid_tf.pixels.samples import from_levels, white
 
 _TOKEN = re.compile(rb"[ \t\r\n\v\f]*([0-9]{1,9})")
 _COMMENT = re.compile(rb"[ \t\r\n\v\f]*#[^\r\n]*")
@@ -52,9 +52,7 @@ def decode_pnm(data: bytes, max_pixels: int) -> Raster:
         raise FormatError(f"damaged PNM: a level is over {top}")
     if kind in (b"P1", b"P4"):
         stored = 1 - stored  # Ink, not light.
-    dtype = np.uint8 if top <= 255 else np.uint16
-    scale = white(dtype) / top
-    samples = stored.astype(dtype) if scale == 1 else quantise(stored * scale, dtype)
+    samples = from_levels(stored, top, np.uint8 if top <= 255 else np.uint16)
     further = ("the pictures behind its first are left out",) if data[end : end + 1] == b"P" else ()
     return Raster(samples, notes=further)
 

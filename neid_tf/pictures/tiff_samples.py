@@ -10,7 +10,7 @@ from PIL import Image
 
 from neid_tf.pictures import metadata
 from neid_tf.pictures.raster import FormatError, with_channels
-from neid_tf.pixels.samples import quantise, to_float, unassociated, white
+from neid_tf.pixels.samples import from_levels, to_float, unassociated, white
 
 JPEG_COMPRESSIONS = (6, 7)
 _FLOAT_TOLERANCE = 1e-3
@@ -94,10 +94,7 @@ def _full_range(stored: np.ndarray, bits: int) -> np.ndarray:
         return _checked_floats(stored)
     if stored.dtype.kind not in "bu" or not isinstance(bits, int) or bits > 16:
         raise FormatError(f"{stored.dtype} samples are not supported, only uint8, uint16 and float")
-    dtype = np.uint8 if bits <= 8 else np.uint16
-    if bits in (8, 16):
-        return stored.astype(dtype, copy=False)
-    return quantise(stored * (white(dtype) / (2**bits - 1)), dtype)
+    return from_levels(stored, 2**bits - 1, np.uint8 if bits <= 8 else np.uint16)
 
 
 def _checked_floats(stored: np.ndarray) -> np.ndarray:

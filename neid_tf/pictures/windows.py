@@ -69,7 +69,7 @@ class Windows:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         with optional_import("a TIFF of this size"):
             import rasterio
-        with tifffile.TiffFile(path) as tiff:
+        with library_warnings_silenced, tifffile.TiffFile(path) as tiff:
             pages, _ = main_pages(tiff)
             self.page = pages[0]
             if len(pages) > 1 or self.page.index:
@@ -81,14 +81,16 @@ class Windows:
         _check_page(self.page)
         self.height, self.width = self.page.imagelength, self.page.imagewidth
         self.dtype, self.roles = np.dtype(self.page.dtype), roles_of(self.page)
-        self._path, self._rasterio, self._opened = path, rasterio, contextlib.ExitStack()
+        self._path, self._rasterio = path, rasterio
         self._row = functools.lru_cache(4)(self._read_row)
 
     def __enter__(self) -> Windows:
         options = {"GDAL_CACHEMAX": CACHE_MEGABYTES, "GDAL_TIFF_INTERNAL_MASK": True}
-        self._opened.enter_context(library_warnings_silenced)
-        self._opened.enter_context(self._rasterio.Env(**options))
-        self.file = self._opened.enter_context(self._rasterio.open(self._path, driver="GTiff"))
+        with contextlib.ExitStack() as opened, errors_named(self._path, PictureError):
+            opened.enter_context(library_warnings_silenced)
+            opened.enter_context(self._rasterio.Env(**options))
+            self.file = opened.enter_context(self._rasterio.open(self._path, driver="GTiff"))
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -100,6 +100,24 @@ def to_type(samples: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return _by_rows(convert, np.empty(samples.shape, dtype), samples)
 
 
+def from_levels(levels: np.ndarray, top: int, dtype: np.dtype | type) -> np.ndarray:
+    """Return samples of a type from integers that go from 0 to another white.
+
+    Args:
+        levels: of any shape, unsigned.
+        top: what stands for white in them.
+        dtype: uint8 or uint16.
+    """
+    scale = white(dtype) / top
+    if scale == 1:
+        return levels.astype(dtype, copy=False)
+
+    def convert(part: np.ndarray, out: np.ndarray) -> None:
+        quantise(part * scale, dtype, out)
+
+    return _by_rows(convert, np.empty(levels.shape, dtype), levels)
+
+
 def luminance(picture: np.ndarray) -> np.ndarray:
     """Return the luminance (BT.601) of H×W×3 samples, float64 H×W, in levels of their type."""
     return picture.astype(np.float64) @ np.array(LUMA)

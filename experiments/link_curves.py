@@ -4,7 +4,8 @@
 
 Without --data it prints the table of the record experiments/link/curves.json, which it makes with
 --data: pictures of LoL's and SICE's training scenes (``DIR/our485``, ``DIR/sice``), halved, lifted,
-sent as JPEG, and enhanced at scale 2 by ``neid_s``. Held-out scenes take no part in the choice.
+sent as JPEG, and enhanced at scale 2 by ``neid_s``; and SICE's frames of medium brightness, which
+are to come back as they were. Held-out scenes take no part in the choice.
 """
 
 import io
@@ -53,20 +54,6 @@ class Log:
         return from_float(np.expm1(samples / 255 * np.log1p(self.k)) / self.k, np.uint16)
 
 
-def reaching(pixels: np.ndarray, gain: float, level: float) -> Curve:
-    """Return the curve of a gain whose gamma brings the mean to a level, from 1 to 4.
-
-    Args:
-        pixels: float, in [0, 1].
-        gain: of the curve.
-        level: in [0, 1].
-    """
-    gammas = np.linspace(1.0, 4.0, 61)
-    few = np.clip(pixels[::4, ::4] * gain, 0.0, 1.0)
-    off = [abs(float((few ** (1.0 / gamma)).mean()) - level) for gamma in gammas]
-    return Curve(gain, float(gammas[int(np.argmin(off))]))
-
-
 def curves(pixels: np.ndarray) -> dict[str, object]:
     """Return the curves that are compared, chosen for a picture.
 
@@ -79,13 +66,13 @@ def curves(pixels: np.ndarray) -> dict[str, object]:
         **{f"gamma {gamma:g}": Curve(1.0, gamma) for gamma in (1.5, 2.0, 3.0)},
         "gain": Curve(gain, 1.0),
         **{f"gain, gamma {gamma:g}": Curve(gain, gamma) for gamma in (1.5, 2.0, 2.5)},
-        "gain, gamma to a mean of 0.35": reaching(pixels, gain, 0.35),
+        "gain, gamma 1 to 2 to a mean of 0.5": Curve.for_picture(pixels),
         "log to a mean of 0.35": Log(mean, 0.35),
     }
 
 
 def training_rows(data: Path, count: int) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return dark pictures of training scenes with their references, by set.
+    """Return pictures of training scenes with their references, by set; the bright are their own.
 
     Args:
         data: folder of the data sets.
@@ -94,12 +81,13 @@ def training_rows(data: Path, count: int) -> dict[str, list[tuple[np.ndarray, np
     names = held_out.validation_names()
     pairs = [pair for pair in pair_files.find_pairs(data / "our485") if pair[0] not in names]
     lol = [[pictures.read(path).pixels for path in paths] for _, *paths in evenly(pairs, count)]
-    sice = []
+    sice, normal = [], []
     for scene in evenly(list(brackets.scenes(data / "sice", False).values()), count):
         bracket = brackets.frames(scene)
         if found := brackets.dark(bracket):
             sice.append((found[len(found) // 2], brackets.normal(bracket)))
-    return {"lol": lol, "sice": sice}
+        normal.append((brackets.normal(bracket),) * 2)
+    return {"lol": lol, "sice": sice, "bright": normal}
 
 
 def record(data: Path, count: int) -> dict:
@@ -142,7 +130,8 @@ def table(path: Path = RECORD) -> str:
     """
     found = json.loads(Path(path).read_text("utf-8"))["sets"]
     columns = [(name, most) for name in found for most in found[name]]
-    heads = [f"{name.upper()}, {int(most):,} bytes" for name, most in columns]
+    names = {"lol": "LoL", "sice": "SICE", "bright": "SICE, bright"}
+    heads = [f"{names[name]}, {int(most):,} bytes" for name, most in columns]
     lines = [f"| curve | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
     for label in found["lol"][str(BUDGETS[0])]:
         means = [found[name][most][label] for name, most in columns]

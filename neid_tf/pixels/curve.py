@@ -14,6 +14,9 @@ from neid_tf.pixels.samples import from_float, to_float
 
 MAX_GAIN, MAX_GAMMA = 65535.0, 8.0
 """The steepest curve: white is at least one level of 16 bits."""
+_GAMMAS = tuple(round(1.0 + step / 10, 1) for step in range(11))
+_MEAN = 0.5  # That the gamma is to bring a picture to.
+_FEW = 128  # Rows or columns that are looked at for it, at least.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +71,17 @@ class Curve:
 
     @classmethod
     def for_picture(cls, pixels: np.ndarray) -> Curve:
-        """Choose the curve of a picture: its brightest sample becomes white, and then a gamma of 2.
+        """Choose the curve of a picture.
 
-        docs/link.md has what it was chosen from.
+        The gain makes its brightest sample white; the gamma, from 1 to 2, then brings the mean up
+        to a half, so that what is bright already stays (docs/link.md has the measurements).
 
         Args:
             pixels: float H×W×3 in [0, 1].
         """
         brightest = max(float(pixels.max()), 1.0 / MAX_GAIN)
-        return cls(min(max(float(f"{1.0 / brightest:.6g}"), 1.0), MAX_GAIN), 2.0)
+        gain = min(max(float(f"{1.0 / brightest:.6g}"), 1.0), MAX_GAIN)
+        step = max(min(pixels.shape[:2]) // _FEW, 1)
+        few = pixels[::step, ::step]
+        means = [float(cls(gain, gamma).lifted(few).mean()) for gamma in _GAMMAS]
+        return cls(gain, _GAMMAS[int(np.argmin(np.abs(np.array(means) - _MEAN)))])

@@ -43,3 +43,11 @@ def test_the_brightest_sample_becomes_white_and_nothing_is_cut(brightest):
     curve = Curve.for_picture(pixels)
     assert curve.lifted(pixels).max() == pytest.approx(1.0 if brightest > 1e-4 else 0.0, abs=0.3)
     assert np.abs(curve.undone(curve.lifted(pixels)) / 65535 - pixels).max() < 1 / 65535
+
+
+def test_the_darker_a_picture_is_the_more_it_is_lifted():
+    ramp = np.linspace(0.0, 1.0, 3 * 64 * 48, dtype=np.float32).reshape(64, 48, 3)
+    gammas = [Curve.for_picture(ramp**power).gamma for power in (0.8, 1.0, 1.5, 2.0, 4.0)]
+    assert (gammas[0], gammas[-1]) == (1.0, 2.0)
+    assert gammas == sorted(gammas)
+    assert gammas[2] == pytest.approx(1.5, abs=0.1)  # Which has a mean of a half again.

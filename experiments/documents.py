@@ -166,6 +166,43 @@ def _large():
     return _table(*rows)
 
 
+def _load():
+    """Return the table of what a service bears."""
+    report = _record("performance/load.json")
+    made, half, killed = report["throughput"], report["half_load"], report["killed"]
+    rates, cpu = made["pictures_per_second"], made["ratio_in_cpu_time"]["processes"]
+    ratio, waves = made["ratio_to_the_network"]["processes"], report["crowd"]["waves"]
+
+    def spread(values, digits=2):
+        numbers = (f"{values[name]:.{digits}f}" for name in ("median", "min", "max"))
+        return "{} ({} to {})".format(*numbers)
+
+    def statuses(counts):
+        return ", ".join(f"{count} × {status}" for status, count in counts.items())
+
+    half_said = ", ".join(f"{half[f'p{share}_ms']:.0f}" for share in (50, 95, 99))
+    memory = [report["megabytes_before"], *(wave["megabytes"] for wave in waves)]
+    batches = report["batches_cpu_seconds"].values()
+    return _table(
+        ("", ""),
+        (f"pictures a second, {made['workers']} workers", spread(rates["service"], 1)),
+        ("the network alone, in as many processes", spread(rates["processes"], 1)),
+        ("the service against that", spread(ratio)),
+        ("the same in CPU time", spread(cpu)),
+        (f"latency at {half['rate']:.1f} a second: half, 95 %, 99 %, ms", half_said),
+        (
+            f"{report['crowd']['clients']} clients at once, each time",
+            statuses(waves[-1]["statuses"]),
+        ),
+        ("memory before, and after each time, MB", ", ".join(map(str, memory))),
+        (f"a worker killed among {killed['clients']} clients", statuses(killed["statuses"])),
+        (
+            "CPU ms of a picture in batches of 1, 2, 4, 8",
+            ", ".join(f"{1e3 * s:.0f}" for s in batches),
+        ),
+    )
+
+
 def _ablation():
     from experiments.real_pictures import ablate
 
@@ -181,6 +218,7 @@ TABLES = {
     "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,
+    "load": _load,
     "memory": _memory,
     "speed": _speed,
     "table1": _table1,

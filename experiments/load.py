@@ -103,7 +103,7 @@ class Service:
             raise SystemExit("the service did not start")
         while len(self.workers()) < usable_cores():  # The command's own default.
             time.sleep(0.1)
-        time.sleep(2.0)
+        time.sleep(1.0)
 
     def workers(self) -> list[int]:
         """Return the numbers of its workers' processes."""
@@ -185,16 +185,6 @@ async def _once(service):
     return result
 
 
-async def _until_done(service):
-    """Ask as clients do that are sent away: again, after a while; return the statuses."""
-    statuses = []
-    while not statuses or statuses[-1] == 429:
-        if statuses:
-            await asyncio.sleep(1.0)
-        statuses.append((await _once(service))[0])
-    return statuses
-
-
 def alone(weights: str, threads: int | None, pixels: np.ndarray, seconds: float) -> dict:
     """Enhance one picture again and again; return pictures a second, and CPU seconds of each.
 
@@ -249,6 +239,9 @@ def throughput(service: Service, pixels: np.ndarray, pool: Any) -> dict[str, Any
         "ratio_to_the_network": {
             name: ratios(rates["service"], rates[name]) for name in ("one_process", "processes")
         },
+        "ratio_in_cpu_time": {
+            name: ratios(cpu[name], cpu["service"]) for name in ("one_process", "processes")
+        },
     }
 
 
@@ -262,18 +255,17 @@ def latency(service: Service, rate: float) -> dict[str, Any]:
 
 
 def crowd(service: Service) -> dict[str, Any]:
-    """Return what many clients at once get, and the memory after each time they came."""
+    """Return what many clients at once are answered, and the memory after each time they came."""
     rows = []
 
     async def wave():
-        return await asyncio.gather(*(_until_done(service) for _ in range(_CLIENTS.value)))
+        return await asyncio.gather(*(_once(service) for _ in range(_CLIENTS.value)))
 
     for _ in range(_WAVES.value):
         begun, done = time.perf_counter(), asyncio.run(wave())
-        statuses = collections.Counter(status for one in done for status in one)
-        row = {"statuses": _told(statuses), "seconds": time.perf_counter() - begun}
-        last = collections.Counter(one[-1] for one in done)
-        rows.append(row | {"last_statuses": _told(last), "megabytes": service.megabytes()})
+        row = {"statuses": _told(collections.Counter(status for status, _ in done))}
+        row |= {"seconds": time.perf_counter() - begun, "megabytes": service.megabytes()}
+        rows.append(row)
     return {"clients": _CLIENTS.value, "waves": rows}
 
 

@@ -16,7 +16,7 @@ from neid_tf import models, pictures
 from neid_tf.commands import train
 from neid_tf.models import model_config, pretrained
 from neid_tf.support.fields import flatten
-from tests.conftest import flags_restored
+from tests.conftest import flags_restored, free_ports
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -280,6 +280,31 @@ def test_folders_are_measured_and_their_tables_printed(tmp_path, weights_file):
     assert "--pictures=3" in report["command"]
     assert "| resident MB after pictures | 2 |" in printed["tables"]
     assert "ray_workers.json: not recorded" in printed["tables"]
+
+
+def test_a_service_is_loaded(tmp_path):
+    for library in ("onnxruntime", "fastapi", "prometheus_client"):
+        pytest.importorskip(library)
+    output, [port] = tmp_path / "load.json", free_ports(1)
+    options = ["--load_size=32,24", "--load_seconds=0.5", "--load_turns=1", "--load_waves=1"]
+    command = [sys.executable, "-m", "experiments.load", "--weights=neid_s", *options]
+    command += [f"--load_port={port}", "--load_clients=90", f"--output={output}"]
+    # With one worker, where the system can: two do not tell more.
+    one = {"preexec_fn": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})}
+    one = one if hasattr(os, "sched_setaffinity") else {}
+    run = subprocess.run(command, capture_output=True, text=True, cwd=HOME, **one)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(output.read_text())
+    [wave] = report["crowd"]["waves"]
+    assert sum(wave["statuses"].values()) == 90
+    assert set(wave["statuses"]) <= {"200", "429"}  # Nobody is left without an answer.
+    killed = report["killed"]
+    assert killed["replaced"]
+    assert set(killed["statuses"]) <= {"200", "503"}
+    assert killed["statuses"].get("503", 0) <= 1
+    assert report["half_load"]["statuses"].keys() == {"200"}
+    assert report["throughput"]["pictures_per_second"]["service"]["min"] > 0
+    assert report["exit_code"] == 0
 
 
 def test_operators_of_a_forward_pass(tmp_path):

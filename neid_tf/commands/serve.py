@@ -75,7 +75,8 @@ def main(arguments: list[str]) -> None:
         raise listening.taken(error, port) from error
 
     def ready():
-        terminal.show(f"http://{host}:{port} (Ctrl-C ends)")
+        shown = f"[{host.strip('[]')}]" if ":" in host else host
+        terminal.show(f"http://{shown}:{port} (Ctrl-C ends)")
 
     with socket:
         if on_ray.ENGINE.value == "local":

@@ -172,10 +172,12 @@ def _add_rest(app, configuration, pool, metrics):
         told = [_described(name, own.get(name)) for name in configuration.weights]
         return {"default": configuration.default, "models": told}
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the service lives")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether a worker is there", responses={503: {}})
     async def readyz() -> Response:
         status = "ready" if pool.is_ready else "not ready"

@@ -193,7 +193,7 @@ def test_what_else_is_there(server):
     models = json.loads(server.ask("/v1/models")[2])
     assert models["default"] == "neid_s"
     assert [model["name"] for model in models["models"]] == ["neid_s", "neid"]
-    assert server.ask("/readyz")[0] == 200
+    assert server.ask("/readyz")[0] == server.ask("/healthz", method="HEAD")[0] == 200
     page = server.ask("/docs")[2].decode()
     for word in ("/v1/enhance", "strength", "429"):
         assert word in page

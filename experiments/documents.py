@@ -203,6 +203,22 @@ def _load():
     )
 
 
+def _live():
+    """Return the table of what a stream is enhanced at."""
+    report = _record("performance/live.json")
+    latency = report["latency_ms"]
+    heads = ("stream", "frames a second", "latency: half, 95 %, 99 %, ms", "CPU ms of a frame")
+    return _table(
+        heads,
+        (
+            f"{'×'.join(report['size'])}, {report['sent_per_second']} a second",
+            f"{report['frames_per_second']:.1f}",
+            ", ".join(f"{latency[f'p{share}']:.0f}" for share in (50, 95, 99)),
+            f"{report['cpu_ms_of_a_frame']:.0f}",
+        ),
+    )
+
+
 def _ablation():
     from experiments.real_pictures import ablate
 
@@ -218,6 +234,7 @@ TABLES = {
     "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,
+    "live": _live,
     "load": _load,
     "memory": _memory,
     "speed": _speed,

@@ -307,6 +307,20 @@ def test_a_service_is_loaded(tmp_path):
     assert report["exit_code"] == 0
 
 
+def test_a_stream_is_measured(tmp_path):
+    for library in ("onnxruntime", "av"):
+        pytest.importorskip(library)
+    output = tmp_path / "live.json"
+    command = [sys.executable, "-m", "experiments.live", "--live_size=64,48", "--live_seconds=3"]
+    command += ["--weights=neid_s", f"--output={output}"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=HOME)
+    assert run.returncode == 0, run.stderr
+    report = json.loads(output.read_text())
+    assert 1 < report["frames_per_second"] < 40
+    latency = report["latency_ms"]
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+
+
 def test_operators_of_a_forward_pass(tmp_path):
     pytest.importorskip("onnxruntime")
     output = tmp_path / "operators.json"

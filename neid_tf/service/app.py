@@ -189,7 +189,7 @@ def _add_rest(app, configuration, pool, metrics):
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return HTMLResponse(page(app.openapi()))
+        return HTMLResponse(page(app.openapi(), form=not configuration.keys))
 
 
 def _described(name, preset):

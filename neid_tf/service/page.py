@@ -19,11 +19,12 @@ _TRY = """
 """
 
 
-def page(description: dict[str, Any]) -> str:
+def page(description: dict[str, Any], form: bool) -> str:
     """Return the page, in HTML; it loads nothing.
 
     Args:
         description: the service's OpenAPI description.
+        form: whether a picture can be sent from the page; a browser has no key.
     """
     info, parts = description["info"], []
     for path, methods in description["paths"].items():
@@ -33,7 +34,8 @@ def page(description: dict[str, Any]) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{html.escape(info.get('summary', ''))}. "
-        f'For programs: <a href="/openapi.json">openapi.json</a>.</p>{"".join(parts)}{_TRY}</html>'
+        f'For programs: <a href="/openapi.json">openapi.json</a>.</p>{"".join(parts)}'
+        f"{_TRY if form else ''}</html>"
     )
 
 

@@ -23,7 +23,7 @@ from neid_tf.video.stream import Caught, Stream
 
 SMALL = 500_000
 """Pixels of a frame up to which several are computed beside each other, each on one core."""
-READ_EVERY = 0.1
+READ_EVERY = 0.2
 """Seconds in which what is read off a whole frame is read once: the average is over more."""
 _LOOK = 0.1
 
@@ -135,11 +135,14 @@ def _is_small(caught):
 
 
 class _Smoothed:
-    """What the network reads off whole frames, averaged over time; read often enough for that."""
+    """What the network reads off whole frames, averaged over time; read often enough for that.
+
+    The average goes towards what was read last with each frame, so that it makes no steps.
+    """
 
     def __init__(self, steps: Enhancement, smoothing: float) -> None:
         self.steps, self.average = steps, TimeAverage(smoothing) if smoothing else None
-        self._last = None
+        self._small, self._vectors, self._read = None, None, 0.0
 
     def __call__(self, batch: np.ndarray, seconds: float) -> Context:
         """Return the context of a frame.
@@ -151,14 +154,12 @@ class _Smoothed:
         if not self.average:
             return self.steps.read_context(batch)
         small = thumbnail(to_float(batch[0]))
-        if self._last:
-            read, of, context = self._last
-            if seconds - read < READ_EVERY and scene_change(of, small) < SCENE_CUT:
-                return context
-        context = self.average(_first(self.steps.read_context(batch)), small, seconds)
-        context = {name: vector[None] for name, vector in context.items()}
-        self._last = seconds, small, context
-        return context
+        cut = self._small is None or scene_change(self._small, small) >= SCENE_CUT
+        if cut or seconds - self._read >= READ_EVERY:
+            self._vectors, self._read = _first(self.steps.read_context(batch)), seconds
+        self._small = small
+        context = self.average(self._vectors, small, seconds)
+        return {name: vector[None] for name, vector in context.items()}
 
 
 def _first(context):

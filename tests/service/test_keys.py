@@ -56,7 +56,19 @@ def test_nothing_else_does(guarded, path):
         assert (status, "a key is needed" in json.loads(told)["error"]) == (401, True)
 
 
+def test_paths_of_weights_are_not_told():
+    package = configuration.offered("neid_s")
+    assert list(package) == ["neid_s", "neid"]
+    own = configuration.offered("/secret/place/mine.onnx")
+    assert list(own) == ["mine", "neid", "neid_s"]
+    assert own["mine"] == "/secret/place/mine.onnx"
+    told = asked(app.create(Configuration(weights=own)), "/v1/models", host="localhost")[1]
+    assert b"secret" not in told
+    assert json.loads(told)["default"] == "mine"
+
+
 def test_health_needs_no_key(guarded):
+    assert b"<form" not in asked(guarded, "/docs")[1]
     assert asked(guarded, "/healthz")[0] == 200
     assert asked(guarded, "/readyz")[0] == 503  # No worker has been started.
 
@@ -73,7 +85,7 @@ def test_without_keys_foreign_names_and_pages_are_refused():
 
 def test_a_fault_is_a_line_in_the_log_and_an_answer(monkeypatch, capsys):
     made = app.create(Configuration())
-    monkeypatch.setattr(app, "page", lambda _: 1 / 0)
+    monkeypatch.setattr(app, "page", lambda *_, **__: 1 / 0)
     status, told = asked(made, "/docs", host="localhost")
     assert (status, json.loads(told)["error"]) == (500, "a fault of the service")
     entry = json.loads(capsys.readouterr().err)

@@ -74,7 +74,10 @@ class Constant(layers.Layer):
 
 def _convolution(features, filters, name, size=3):
     """Apply a convolution and a leaky ReLU."""
-    features = layers.Conv2D(filters, size, padding="same", name=name)(features)
+    convolution = layers.Conv2D(
+        filters, size, padding="same", kernel_initializer="he_normal", name=name
+    )
+    features = convolution(features)
     return layers.LeakyReLU(_SLOPE, name=f"{name}_relu")(features)
 
 

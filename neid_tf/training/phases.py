@@ -60,8 +60,10 @@ def phase_of(architecture: str, train: str) -> Phase:
 
 def _split(network: Rival) -> Callable[[Any, Any], tuple[Pictures, Pictures]]:
     """Return the function that takes low-light crops and references apart."""
-    view = network.graph.cut(["image"], ["reflectance", "illumination"])
-    return lambda low, high: (view({"image": low}), view({"image": high}))
+    # KinD's crops are cut from pictures that were stretched whole.
+    given = "stretched" if "stretched" in network.graph.named else "image"
+    view = network.graph.cut([given], ["reflectance", "illumination"])
+    return lambda low, high: (view({given: low}), view({given: high}))
 
 
 def _both(network):

@@ -71,7 +71,7 @@ def mutual_smoothness(low: Tensor, high: Tensor) -> Tensor:
     """Compute KinD's mutual consistency of two illuminations.
 
     ``x · exp(−10 x)`` with ``x = |∇I_low| + |∇I_high|``: strong edges that both have cost nothing,
-    weak ones do. Gradients are scaled to [0, 1].
+    weak ones do.
 
     Args:
         low: illumination of the low-light picture, N×H×W×1.
@@ -80,15 +80,14 @@ def mutual_smoothness(low: Tensor, high: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    both = zip(map(scaled, gradients(low)), map(scaled, gradients(high)), strict=True)
-    changes = [a + b for a, b in both]
+    changes = [a + b for a, b in zip(inner(low), inner(high), strict=True)]
     return sum(_mean(change * ops.exp(-_SHARPNESS * change)) for change in changes)
 
 
 def relative_smoothness(illumination: Tensor, picture: Tensor) -> Tensor:
     """Compute KinD's smoothness: gradients of light against those of the picture.
 
-    ``|∇I| / max(|∇S|, 0.01)``, S in gray, gradients scaled to [0, 1].
+    ``|∇I| / max(|∇S|, 0.01)``, S in gray.
 
     Args:
         illumination: N×H×W×1.
@@ -97,15 +96,14 @@ def relative_smoothness(illumination: Tensor, picture: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    light, edges = gradients(illumination), gradients(gray(picture))
+    light, edges = inner(illumination), inner(gray(picture))
     return sum(
-        _mean(scaled(change) / ops.maximum(scaled(edge), _FLOOR))
-        for change, edge in zip(light, edges, strict=True)
+        _mean(change / ops.maximum(edge, _FLOOR)) for change, edge in zip(light, edges, strict=True)
     )
 
 
 def gradient_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Compute the mean squared error of the gradients, scaled to [0, 1], of gray pictures.
+    """Compute the mean squared error of the gradients of gray pictures.
 
     Args:
         y_true: N×H×W×1 or N×H×W×3, which is made gray.
@@ -114,8 +112,8 @@ def gradient_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    sides = [gradients(gray(images)) for images in (y_true, y_pred)]
-    return sum(_mean(ops.square(scaled(a) - scaled(b))) for a, b in zip(*sides, strict=True))
+    sides = [inner(gray(images)) for images in (y_true, y_pred)]
+    return sum(_mean(ops.square(a - b)) for a, b in zip(*sides, strict=True))
 
 
 def one_minus_ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -151,10 +149,9 @@ def gradients(images: Tensor) -> tuple[Tensor, Tensor]:
     return ops.abs(right - images), ops.abs(below - images)
 
 
-def scaled(values: Tensor) -> Tensor:
-    """Return the values of a batch scaled to [0, 1], as KinD's code does with gradients."""
-    least, largest = ops.min(values), ops.max(values)
-    return (values - least) / (largest - least + 1e-4)
+def inner(images: Tensor) -> list[Tensor]:
+    """Return :func:`gradients` without those across the border."""
+    return [change[:, :-1, :-1] for change in gradients(images)]
 
 
 def _mean_filtered(images: Tensor) -> Tensor:

@@ -137,6 +137,16 @@ def test_kind_is_trained_on_stretched_pictures():
     assert not rival_trainer.stretched(np.full((2, 2, 3), 7, np.uint8)).any()
 
 
+@pytest.mark.parametrize("phase", phases.PHASES["kind"])
+def test_kinds_crops_are_not_stretched_once_more(phase):
+    """A crop half as bright as another gives something else, though not if it were stretched."""
+    keras.utils.set_random_seed(4)
+    given = phases.phase_of("kind", phase).prepare(models.build("kind", filters=4))
+    low, high, draws = array(2, 16, 16, 3), array(2, 16, 16, 3, seed=1), np.float32([0.1, 0.9])
+    found = [next(iter(given(gain * low, high, draws)[0].values())) for gain in (1.0, 0.5)]
+    assert np.abs(np.asarray(found[0]) - np.asarray(found[1])).max() > 1e-4
+
+
 def array(*shape, seed=0):
     return np.random.default_rng(seed).random(shape, np.float32)
 
@@ -147,8 +157,9 @@ def grads(x):
     return np.abs(padded[:, :-1, 1:] - x), np.abs(padded[:, 1:, :-1] - x)
 
 
-def scaled(x):
-    return (x - x.min()) / (x.max() - x.min() + 1e-4)
+def inner(x):
+    """Return NumPy's differences of N×H×W×1 that lie inside."""
+    return np.abs(np.diff(x, axis=2))[:, :-1], np.abs(np.diff(x, axis=1))[:, :, :-1]
 
 
 def mean(x):
@@ -187,15 +198,15 @@ def test_smoothness_of_retinexnet():
 
 def test_smoothness_of_kind():
     low, high, image = array(2, 7, 9, 1), array(2, 7, 9, 1, seed=1), array(2, 7, 9, 3, seed=2)
-    sums = [scaled(a) + scaled(b) for a, b in zip(grads(low), grads(high), strict=True)]
+    sums = [a + b for a, b in zip(inner(low), inner(high), strict=True)]
     close(losses.mutual_smoothness(low, high), sum(mean(x * np.exp(-10 * x)) for x in sums))
-    both = zip(grads(low), grads(gray(image)), strict=True)
-    expected = sum(mean(scaled(a) / np.maximum(scaled(b), 0.01)) for a, b in both)
+    both = zip(inner(low), inner(gray(image)), strict=True)
+    expected = sum(mean(a / np.maximum(b, 0.01)) for a, b in both)
     close(losses.relative_smoothness(low, image), expected)
 
 
 def test_error_of_gradients():
     a, b = array(2, 7, 9, 3), array(2, 7, 9, 3, seed=1)
-    both = zip(grads(gray(a)), grads(gray(b)), strict=True)
-    close(losses.gradient_error(a, b), sum(mean((scaled(x) - scaled(y)) ** 2) for x, y in both))
+    both = zip(inner(gray(a)), inner(gray(b)), strict=True)
+    close(losses.gradient_error(a, b), sum(mean((x - y) ** 2) for x, y in both))
     close(losses.gradient_error(a[..., :1], a[..., :1]), [0, 0])

@@ -286,7 +286,7 @@ def test_a_service_is_loaded(tmp_path):
     for library in ("onnxruntime", "fastapi", "prometheus_client"):
         pytest.importorskip(library)
     output, [port] = tmp_path / "load.json", free_ports(1)
-    options = ["--load_size=32,24", "--load_seconds=0.5", "--load_turns=1", "--load_waves=1"]
+    options = ["--load_size=32,24", "--load_seconds=0.2", "--load_turns=1", "--load_waves=1"]
     command = [sys.executable, "-m", "experiments.load", "--weights=neid_s", *options]
     command += [f"--load_port={port}", "--load_clients=90", f"--output={output}"]
     # With one worker, where the system can: two do not tell more.
@@ -311,12 +311,12 @@ def test_a_stream_is_measured(tmp_path):
     for library in ("onnxruntime", "av"):
         pytest.importorskip(library)
     output = tmp_path / "live.json"
-    command = [sys.executable, "-m", "experiments.live", "--live_size=64,48", "--live_seconds=3"]
-    command += ["--weights=neid_s", f"--output={output}"]
+    command = [sys.executable, "-m", "experiments.live", "--live_size=64,48", "--live_seconds=2"]
+    command += ["--weights=neid_s", "--live_rate=10", f"--output={output}"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=HOME)
     assert run.returncode == 0, run.stderr
     report = json.loads(output.read_text())
-    assert 1 < report["frames_per_second"] < 40
+    assert 0.5 < report["frames_per_second"] < 12
     latency = report["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
 

@@ -169,7 +169,8 @@ def _add_rest(app, configuration, pool, metrics):
     async def models() -> dict[str, Any]:
         """Give their names, the default first."""
         own = {preset.name: preset for preset in presets.presets()}
-        told = [_described(name, own.get(name)) for name in configuration.weights]
+        places = configuration.weights.items()
+        told = [_described(name, own.get(place)) for name, place in places]
         return {"default": configuration.default, "models": told}
 
     @app.head("/healthz", include_in_schema=False)

@@ -65,6 +65,8 @@ def test_paths_of_weights_are_not_told():
     told = asked(app.create(Configuration(weights=own)), "/v1/models", host="localhost")[1]
     assert b"secret" not in told
     assert json.loads(told)["default"] == "mine"
+    summaries = [model["summary"] for model in json.loads(told)["models"]]
+    assert [summary == "given with --weights" for summary in summaries] == [True, False, False]
 
 
 def test_health_needs_no_key(guarded):

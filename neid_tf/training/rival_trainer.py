@@ -7,6 +7,7 @@ import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.models.rivals import Rival
+from neid_tf.pixels.samples import from_float
 from neid_tf.training.phases import phase_of
 from neid_tf.training.trainer import Batch, Trainer
 
@@ -68,5 +69,5 @@ def stretched(picture: np.ndarray) -> np.ndarray:
         The same, uint16.
     """
     least, largest = int(picture.min()), int(picture.max())
-    gain = 65535.0 / max(largest - least, 1)
-    return np.rint((picture - np.float32(least)) * np.float32(gain)).astype(np.uint16)
+    share = (picture - np.float32(least)) / np.float32(max(largest - least, 1))
+    return from_float(share, np.uint16)

@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 
-from neid_tf.pixels.samples import from_float, to_float
+from neid_tf.pixels.samples import from_float, to_float, white
 
-MAX_GAIN, MAX_GAMMA = 65535.0, 8.0
+MAX_GAIN, MAX_GAMMA = float(white(np.uint16)), 8.0
 """The steepest curve: white is at least one level of 16 bits."""
 _GAMMAS = tuple(round(1.0 + step / 10, 1) for step in range(11))
 _MEAN = 0.5  # That the gamma is to bring a picture to.
@@ -63,7 +63,7 @@ class Curve:
         """
         if samples.dtype.kind == "f":
             return self._undone(samples)
-        levels = np.arange(np.iinfo(samples.dtype).max + 1, dtype=samples.dtype)
+        levels = np.arange(white(samples.dtype) + 1, dtype=samples.dtype)
         return self._undone(levels)[samples]
 
     def _undone(self, samples: np.ndarray) -> np.ndarray:

@@ -114,8 +114,8 @@ def record_oracle(data: str, weights: str, target: Path, only: str = "lol") -> N
         "weights": weights,
         "ratio": "of the reference: this looks at the answer",
     }
-    found |= {"data": data, "command": f"python -m experiments.table1 --data={data} --rivals=kind"}
-    found |= {"environment": environment()}
+    command = f"python -m experiments.table1 --data={data} --rivals=kind --kind={weights}"
+    found |= {"data": data, "command": command, "environment": environment()}
     files.write_whole(target, files.json_bytes(reports.finite(found), indent=2))
 
 

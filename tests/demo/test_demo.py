@@ -256,18 +256,19 @@ def test_the_original_is_shown_before_it_is_enhanced(enhancer, source):
 
 def test_a_taken_port_is_named(monkeypatch):
     from neid_tf.commands import demo as command
+    from neid_tf.commands import listening
 
     def taken(*_):
         raise OSError("Cannot find empty port")
 
     monkeypatch.setattr(demo, "launch", taken)
     for holder, value in {
-        "_HOST": "127.0.0.1",
-        "_PORT": 7999,
-        "_MAX_UPLOAD": 1,
-        "_NAMES": [],
+        "HOST": "127.0.0.1",
+        "PORT": 7999,
+        "MAX_UPLOAD": 1,
+        "NAMES": [],
     }.items():
-        monkeypatch.setattr(command, holder, SimpleNamespace(value=value))
+        monkeypatch.setattr(listening, holder, SimpleNamespace(value=value))
     with pytest.raises(NeidError, match=r"--host=127\.0\.0\.1 --port=7999"):
         command._launch(None)
 

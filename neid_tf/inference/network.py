@@ -20,6 +20,9 @@ from neid_tf.support.errors import NeidError
 Context = Mapping[str, np.ndarray]
 """What a network reads off whole pictures: arrays by name, N in front."""
 
+MOST_WHOLE = 8_000_000
+"""The most pixels of a picture that a rival computes whole: about 16 GB."""
+
 _LIBRARIES = {"tensorflow", "keras", "onnxruntime", "ai_edge_litert", "jax", "jaxlib", "torch"}
 
 
@@ -166,6 +169,22 @@ class FunctionNetwork(Network):
         return np.asarray(self.function(batch))
 
 
+class WholeNetwork(FunctionNetwork):
+    """A function that computes each picture whole, and keeps its size: a rival of Table 1.
+
+    Those take up to 2 kB a pixel, so that large pictures are refused before they fill the memory.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function, scale=1)
+
+    def _run(self, batch, context, box, picture):
+        pixels = batch.shape[1] * batch.shape[2]
+        if pixels > MOST_WHOLE:
+            raise NetworkError(f"{pixels:,} pixels: this method takes at most {MOST_WHOLE:,}")
+        return super()._run(batch, context, box, picture)
+
+
 class KerasNetwork(Network):
     """A :class:`neid_tf.models.NEID`; its parts are views on the same weights.
 
@@ -224,5 +243,5 @@ def as_network(model: object) -> Network:
 
     if isinstance(model, NEID):
         return KerasNetwork(model)
-    scale = model.config.scale if isinstance(model, Rival) else 2
-    return FunctionNetwork(model.predict_on_batch, scale)
+    kind = WholeNetwork if isinstance(model, Rival) else FunctionNetwork
+    return kind(model.predict_on_batch)

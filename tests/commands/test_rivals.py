@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neid_tf import models
+from neid_tf.inference import network
 from neid_tf.models import presets, pretrained
 from tests.conftest import darkened, picture, write
 
@@ -72,6 +73,14 @@ def test_what_is_refused(neid, weights, dark, tmp_path):
     onnx = [f"--weights={weights['glad']}", "--format=onnx", f"--output={tmp_path / 'x.onnx'}"]
     assert "glad is not exported" in refused(neid, "export", *onnx)
     assert not (tmp_path / "x.png").exists()
+
+
+def test_large_pictures_are_refused_by_name(neid, weights, dark, tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "MOST_WHOLE", 30 * 41 - 1)
+    options = ["--method=glad", f"--weights={weights['glad']}"]
+    said = refused(neid, "enhance", dark, f"--output={tmp_path / 'x.png'}", *options)
+    assert "dark.png" in said
+    assert "1,230 pixels: this method takes at most 1,229" in said
 
 
 def test_weights_that_are_not_in_the_package(neid, dark, tmp_path):

@@ -121,7 +121,10 @@ def test_content_decides_how_to_read_and_the_suffix_how_to_write(tmp_path):
 def test_one_pixel_pictures(tmp_path):
     for suffix in sorted(pictures.WRITABLE):
         write(tmp_path / f"a{suffix}", Picture(np.full((1, 1, 3), 77, np.uint8)))
-        assert read(tmp_path / f"a{suffix}").pixels.tolist() == [[[77, 77, 77]]]
+        pixels = read(tmp_path / f"a{suffix}").pixels
+        assert pixels.shape == (1, 1, 3)
+        # AVIF's quantisation may be one level off.
+        assert np.abs(pixels.astype(int) - 77).max() <= (suffix == ".avif"), suffix
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".txt", ".png~", ".mp4"])

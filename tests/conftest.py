@@ -29,8 +29,8 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
-    """Run two tests more beside each other than there are cores: some mostly wait."""
-    return usable_cores() + 2 if config.option.numprocesses == "auto" else None
+    """Run one test more beside each other than there are cores: some mostly wait."""
+    return usable_cores() + 1 if config.option.numprocesses == "auto" else None
 
 
 LONG = ("tests/test_distribution.py", "tests/models/test_backends.py")

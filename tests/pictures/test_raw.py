@@ -65,20 +65,20 @@ def test_exif_is_kept():
     assert 0x927C not in taken
 
 
-def test_the_command_writes_16_bit_tiff_or_what_is_asked_for(neid, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/a.DNG").write_bytes(dng(scene(), orientation=6))
-    told = neid("enhance", "in", "--output=out", "--method=bimef")
-    assert told == (0, "1 written to out\n", "")
-    bright = pictures.read("out/a.tif")
+def test_the_command_writes_16_bit_tiff_or_what_is_asked_for(neid, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.DNG").write_bytes(dng(scene(), orientation=6))
+    told = neid("enhance", folder, f"--output={out}", "--method=bimef")
+    assert told == (0, f"1 written to {out}\n", "")
+    bright = pictures.read(out / "a.tif")
     assert (bright.format, bright.pixels.dtype) == ("TIFF", np.uint16)
     assert bright.pixels.shape == (128, 96, 3)
     assert bright.pixels.mean() > decode("a", dng(scene())).pixels.mean()
     assert b"Maker" in bright.exif
-    code, _, err = neid("enhance", "in", "--output=out", "--method=bimef", "--format=jpeg")
-    assert (code, err) == (0, "neid: in/a.DNG: its uint16 samples become uint8 in JPEG\n")
-    assert pictures.read("out/a.jpg").pixels.shape == (128, 96, 3)
+    code, _, err = neid("enhance", folder, f"--output={out}", "--method=bimef", "--format=jpeg")
+    assert (code, "its uint16 samples become uint8 in JPEG" in err) == (0, True)
+    assert pictures.read(out / "a.jpg").pixels.shape == (128, 96, 3)
 
 
 @pytest.mark.parametrize("module", ["rawpy", None])

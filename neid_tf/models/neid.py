@@ -1,11 +1,10 @@
 """NEID: light enhancement, detail refinement and feature fusing on one encoder (section 2.2)."""
 
-import dataclasses
-
 import keras
 
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.graph import PARTS, THUMBNAIL, Graph
+from neid_tf.models.part import Part
 from neid_tf.support.errors import NeidError
 
 __all__ = ["NEID", "PARTS", "THUMBNAIL"]
@@ -15,7 +14,7 @@ _FORMER_NAMES = {"body": "tile"}
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class NEID(keras.Model):
+class NEID(Part):
     """The functional model of a :class:`ModelConfig`, or a part of it.
 
     Pictures are N×h×w×3 in [0, 1], of any size; what lies outside of that range is clipped to it.
@@ -60,31 +59,10 @@ class NEID(keras.Model):
         graph: Graph | None = None,
         **fields,
     ) -> None:
-        # === Functional Model ===
         config, part = ModelConfig(**fields), _FORMER_NAMES.get(part, part)
         if part not in PARTS:
             raise NeidError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
         training = part == "training"
         graph = graph or Graph(config, training, detail=training or part == "whole")
         inputs, outputs = graph.cut(part)
-        super().__init__(inputs=inputs, outputs=outputs, name=name or config.architecture)
-        # === Config ===
-        self.config, self.part, self.graph = config, part, graph
-        if keras.backend.backend() == "tensorflow":
-            # With a GPU, Keras would have XLA compile the model anew for every size of picture.
-            self.jit_compile = False
-
-    def get_config(self) -> dict:
-        """Return what :meth:`from_config` makes the model of, without its weights."""
-        return {"name": self.name, "part": self.part} | dataclasses.asdict(self.config)
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "NEID":
-        """Make a model with fresh weights.
-
-        Args:
-            config: what :meth:`get_config` returned.
-            custom_objects: not needed; Keras gives it.
-        """
-        del custom_objects
-        return cls(**config)
+        super().__init__(config, part, graph, inputs, outputs, name)

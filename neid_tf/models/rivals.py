@@ -1,12 +1,12 @@
 """The learned rivals of Table 1 as models: Retinex-Net, GLAD and KinD."""
 
-import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 
 import keras
 
 from neid_tf.models.config import RivalConfig
+from neid_tf.models.part import Part
 from neid_tf.support.errors import NeidError
 
 PARTS = ("whole", "training", "inference")
@@ -46,7 +46,7 @@ class Tensors:
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class Rival(keras.Model):
+class Rival(Part):
     """The functional model of a :class:`RivalConfig`, or a part of it.
 
     It takes pictures N×h×w×3 in [0, 1], of any size. ``whole`` and ``training`` give a dictionary
@@ -70,7 +70,6 @@ class Rival(keras.Model):
         graph: Tensors | None = None,
         **fields,
     ) -> None:
-        # === Functional Model ===
         config = RivalConfig(**fields)
         if part not in PARTS:
             raise NeidError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
@@ -78,24 +77,4 @@ class Rival(keras.Model):
         named = dict(graph.named)
         image = named.pop("image")
         outputs = named["le"] if part == "inference" else named
-        super().__init__(inputs=image, outputs=outputs, name=name or config.architecture)
-        # === Config ===
-        self.config, self.part, self.graph = config, part, graph
-        if keras.backend.backend() == "tensorflow":
-            # With a GPU, Keras would have XLA compile the model anew for every size of picture.
-            self.jit_compile = False
-
-    def get_config(self) -> dict:
-        """Return what :meth:`from_config` makes the model of, without its weights."""
-        return {"name": self.name, "part": self.part} | dataclasses.asdict(self.config)
-
-    @classmethod
-    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "Rival":
-        """Make a model with fresh weights.
-
-        Args:
-            config: what :meth:`get_config` returned.
-            custom_objects: not needed; Keras gives it.
-        """
-        del custom_objects
-        return cls(**config)
+        super().__init__(config, part, graph, image, outputs, name)

@@ -171,7 +171,7 @@ def _load():
     report = _record("performance/load.json")
     made, half, killed = report["throughput"], report["half_load"], report["killed"]
     rates, cpu = made["pictures_per_second"], made["ratio_in_cpu_time"]["processes"]
-    ratio, waves = made["ratio_to_the_network"]["processes"], report["crowd"]["waves"]
+    ratio, waves = made["ratio_to_the_network"], report["crowd"]["waves"]
 
     def spread(values, digits=2):
         numbers = (f"{values[name]:.{digits}f}" for name in ("median", "min", "max"))
@@ -186,8 +186,10 @@ def _load():
     return _table(
         ("", ""),
         (f"pictures a second, {made['workers']} workers", spread(rates["service"], 1)),
+        ("the network alone, in one process on all cores", spread(rates["one_process"], 1)),
+        ("the service against that", spread(ratio["one_process"])),
         ("the network alone, in as many processes", spread(rates["processes"], 1)),
-        ("the service against that", spread(ratio)),
+        ("the service against that", spread(ratio["processes"])),
         ("the same in CPU time", spread(cpu)),
         (f"latency at {half['rate']:.1f} a second: half, 95 %, 99 %, ms", half_said),
         (

@@ -305,7 +305,8 @@ def address(tmp_path, weights_file):
     )
     line = server.stdout.readline()
     if "http" not in line:
-        pytest.fail(server.communicate()[1])
+        server.kill()
+        pytest.fail(line + server.communicate()[1])
     yield line.split()[0]
     server.send_signal(signal.SIGTERM)
     _, errors = server.communicate(timeout=120)

@@ -197,10 +197,11 @@ class KerasNetwork(Network):
     def __init__(self, model) -> None:
         from neid_tf import models
 
-        self.model = models.inference_model(model)
+        self._cut = model if model.graph.holds("inference") else models.inference_model(model)
+        self.model = self._part("inference")
         self.scale, self.step = model.config.scale, 2**model.config.depth
         self.context = tuple(self.model.graph.context)
-        self.refines, self._parts = bool(model.config.refinement), {}
+        self.refines = bool(model.config.refinement)
 
     def _run(self, batch, context, box, picture):
         full = {} if picture is None else {"picture": to_float(picture)}
@@ -219,11 +220,13 @@ class KerasNetwork(Network):
         return {name: np.asarray(array) for name, array in context.items()}
 
     def _part(self, part):
+        """Return a part that is made once for all networks of a model: each new one is traced."""
         from neid_tf import models
 
-        if part not in self._parts:
-            self._parts[part] = models.as_part(self.model, part)
-        return self._parts[part]
+        views = self._cut.graph.views
+        if part not in views:
+            views[part] = models.as_part(self._cut, part)
+        return views[part]
 
 
 def as_network(model: object) -> Network:

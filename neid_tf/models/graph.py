@@ -50,13 +50,14 @@ class Graph:
         refining: what the refinement is given beside the tone and ``picture``, which is the whole
             picture at full size: ``gain`` of the encoder, ``features`` and ``le`` of the decoder.
         outputs: the pictures, and in training ``tone_parameters``.
+        views: parts that were cut from it and are kept for further use, by name.
     """
 
     def __init__(self, config: ModelConfig, training: bool = False, detail: bool = True) -> None:
         self.config, self.training, self.detail = config, training, detail
         self.inputs = {"image": keras.Input((None, None, 3), name="image")}
         self.tone, self.fusing, self.place, self.encoded = {}, {}, {}, {}
-        self.outputs, self.refining = {}, {}
+        self.outputs, self.refining, self.views = {}, {}, {}
         self._width = config.filters * 2**config.depth
         self._initializer = {
             "normal": functools.partial(keras.initializers.RandomNormal, mean=0.0, stddev=0.02),

@@ -44,6 +44,23 @@ def test_parts_are_views_on_the_same_weights(small_model):
         assert {id(variable) for variable in model.weights} <= ours
 
 
+def test_a_model_is_not_traced_anew_for_each_picture():
+    model, image = models.build("neid", filters=2, depth=1), darkened(picture(20, 24))
+    part = as_network(model)._part
+    for scale in (1, 2, 1, 2):
+        enhance(image, model, scale)
+    for name in ("inference", "context", "tile"):
+        assert part(name).predict_function.experimental_get_tracing_count() == 1, name
+
+
+def test_networks_of_a_model_in_training_have_its_latest_weights():
+    model = models.as_part(models.build("neid", filters=2, depth=1), "training")
+    image = darkened(picture(20, 24))
+    before = enhance(image, model)
+    model.set_weights([weight + 0.1 for weight in model.get_weights()])
+    assert np.abs(enhance(image, model).astype(int) - before).max() > 10
+
+
 class ResourceExhaustedError(Exception):
     """As TensorFlow's."""
 

@@ -4,10 +4,21 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SCORING = ("opencv-python-headless", "scikit-image", "scipy")
+"""What only scores, figures and classical methods take of requirements.txt."""
 PAPER = "https://arxiv.org/abs/2101.08039"
+
+
+def requirements(without=()):
+    """Return the lines of requirements.txt but for these packages."""
+    lines = (HERE / "requirements.txt").read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", *without))]
+
+
 # How the restarts of workers are limited changes with Ray 2.64.
 EXTRAS = {
     "demo": ["gradio>=6"],
+    "evaluate": [line for line in requirements() if line.startswith(SCORING)],
     "geo": ["rasterio>=1.4"],
     "heif": ["pillow-heif>=1.0"],
     "jxl": ["pillow-jxl-plugin>=1.3"],
@@ -65,9 +76,3 @@ def version():
     """Return the version that the package states."""
     source = (HERE / "neid_tf/support/version.py").read_text("utf-8")
     return re.search(r'__version__ = "(.+)"', source)[1]
-
-
-def requirements(without=()):
-    """Return the lines of requirements.txt but for these packages."""
-    lines = (HERE / "requirements.txt").read_text("utf-8").splitlines()
-    return [line for line in lines if line and not line.startswith(("#", *without))]

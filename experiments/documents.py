@@ -16,6 +16,8 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import cross_data, link, link_curves
+from experiments.performance import install
+from experiments.performance.record import table
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
 from neid_tf.pictures import formats
@@ -53,14 +55,9 @@ def _record(name):
     return json.loads((RECORDS / name).read_text("utf-8"))
 
 
-def _table(*rows):
-    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
-
-
 def _commands():
     rows = [(f"`neid {name}`", text) for name, text in program.COMMANDS.items()]
-    return _table(("command", "what it does"), *rows)
+    return table(("command", "what it does"), *rows)
 
 
 def _formats():
@@ -87,7 +84,7 @@ def _weights():
         ("bicubic_half_and_back", "the reference halved and enlarged"),
     ):
         rows.append((label, *_scores(controls[name]), "", ""))
-    return _table(*rows)
+    return table(*rows)
 
 
 def _operations(report):
@@ -113,7 +110,7 @@ def _speed():
         seconds = report["runtimes"]["seconds"][name]["median"]
         whole = report["cold_start"]["seconds"][name]["median"]
         rows.append((label, f"{1e3 * seconds:.0f}", spread, f"{whole:.2f}"))
-    return _table(*rows)
+    return table(*rows)
 
 
 def _growth():
@@ -126,7 +123,7 @@ def _growth():
             for cell in (f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}")
         ]
         rows.append((f"{one['megapixels']:.1f}", *cells))
-    return _table(*rows)
+    return table(*rows)
 
 
 def memory_of_a_pixel(megapixels: list[float], peaks: list[int]) -> tuple[float, float]:
@@ -149,7 +146,12 @@ def _memory():
         each, constant = memory_of_a_pixel(report["megapixels"], peaks)
         cells = [f"{peak / 1e9:.2f}" for peak in peaks]
         rows.append((kind, *cells, f"{each:.0f}", f"{constant / 1e9:.1f}"))
-    return _table(*rows)
+    return table(*rows)
+
+
+def _install():
+    """Return the table of what the install without TensorFlow weighs."""
+    return install.weights_table(_record("performance/install.json"))
 
 
 def _table1():
@@ -163,7 +165,7 @@ def _large():
     rows = [("picture", "GB")]
     for run in _record("performance/large.json")["runs"]:
         rows.append((f"{run['side']}×{run['side']}", f"{run['peak_bytes'] / 1e9:.2f}"))
-    return _table(*rows)
+    return table(*rows)
 
 
 def _load():
@@ -183,7 +185,7 @@ def _load():
     half_said = ", ".join(f"{half[f'p{share}_ms']:.0f}" for share in (50, 95, 99))
     memory = [report["megabytes_before"], *(wave["megabytes"] for wave in waves)]
     batches = report["batches_cpu_seconds"].values()
-    return _table(
+    return table(
         ("", ""),
         (f"pictures a second, {made['workers']} workers", spread(rates["service"], 1)),
         ("the network alone, in one process on all cores", spread(rates["one_process"], 1)),
@@ -210,7 +212,7 @@ def _live():
     report = _record("performance/live.json")
     latency = report["latency_ms"]
     heads = ("stream", "frames a second", "latency: half, 95 %, 99 %, ms", "CPU ms of a frame")
-    return _table(
+    return table(
         heads,
         (
             f"{'×'.join(report['size'])}, {report['sent_per_second']} a second",
@@ -233,6 +235,7 @@ TABLES = {
     "cross_data": cross_data.table,
     "formats": _formats,
     "growth": _growth,
+    "install": _install,
     "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,

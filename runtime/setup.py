@@ -15,6 +15,7 @@ from setuptools.command.sdist import sdist
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE if (HERE / "neid_tf").is_dir() else HERE.parent
+TENSORFLOW = ("keras", "tensorboard", "tensorflow")
 BESIDE = ("setup_common.py", "requirements.txt", "README.md", "CHANGELOG.md")
 common = runpy.run_path(str(ROOT / "setup_common.py"))
 
@@ -38,7 +39,7 @@ setup(
     description="NEID: low-light pictures made bright and detailed, without TensorFlow",
     packages=find_packages(str(ROOT), include=["neid_tf", "neid_tf.*"]),
     package_dir={"neid_tf": os.path.relpath(ROOT / "neid_tf", HERE)},
-    install_requires=common["requirements"](without=("keras", "tensorboard", "tensorflow")),
+    install_requires=common["requirements"](without=(*TENSORFLOW, *common["SCORING"])),
     extras_require=common["EXTRAS"],
     cmdclass={"sdist": SourceDistribution},
     **common["metadata"](),

@@ -12,6 +12,7 @@ import pytest
 from absl import flags
 
 from experiments import ablation, chart, gradients, package_rivals, table1, table2
+from experiments.performance import install
 from neid_tf import models, pictures
 from neid_tf.commands import train
 from neid_tf.models import model_config, pretrained
@@ -336,3 +337,24 @@ def test_operators_of_a_forward_pass(tmp_path):
     command = [sys.executable, "-m", "experiments.performance.tables", f"--records={tmp_path}"]
     run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HOME)
     assert "| Conv |" in run.stdout
+
+
+def test_what_an_environment_holds_is_weighed(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "e"], check=True)
+    [packages] = (tmp_path / "e").glob("lib/python*/site-packages")
+    (packages / "a-1.dist-info").mkdir()
+    (packages / "a-1.dist-info" / "METADATA").write_text(
+        "Name: A\nVersion: 1\nRequires-Dist: b>=2\nRequires-Dist: c; extra == 'x'\n"
+    )
+    (packages / "a.py").write_bytes(b"x = 1\n" * 50)
+    (packages / "a-1.dist-info" / "RECORD").write_text("a.py,,\na.py,,\ngone.py,,\n")
+    found = install.weighed(tmp_path / "e" / "bin" / "python")
+    assert found == {"a": {"version": "1", "bytes": 300, "requires": ["b>=2"]}}
+    report = {
+        "installed": found,
+        "imported": ["a"],
+        "extra": {"evaluate": {"b": found["a"] | {"requires": []}}},
+    }
+    lines = install.weights_table(report).splitlines()
+    assert lines[2] == "| a | 0.0 | asked for | yes |"
+    assert lines[4] == "| b | 0.0 | a | no |"

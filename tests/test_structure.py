@@ -83,6 +83,17 @@ def test_flags_are_read_in_commands_only(path):
         assert not [module for module in imports(path) if module.startswith("absl")]
 
 
+SCORING = {"cv2", "imageio", "networkx", "scipy", "skimage"}
+"""What the install without TensorFlow lacks, unless it has the extra ``evaluate``."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_scores_figures_methods_and_training_alone_take_the_scoring_libraries(path):
+    rooms = ("baselines/", "evaluation/", "data/batches.py", "export/litert.py")
+    if not name(path).startswith(rooms):
+        assert not SCORING & {module.partition(".")[0] for module in imports(path) if module}
+
+
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_models_losses_metrics_and_augment_run_on_any_backend(path):
     if name(path).startswith(

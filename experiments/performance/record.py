@@ -1,6 +1,7 @@
 """What the programs that measure write: a report in JSON, with the command that it is of."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
@@ -27,3 +28,9 @@ def publish(report: dict[str, Any]) -> None:
     print(text)
     if common.OUTPUT.value:
         files.write_whole(common.OUTPUT.value, f"{text}\n".encode())
+
+
+def table(*rows: Sequence[object]) -> str:
+    """Return rows, the first of which are the headings, as a table in Markdown."""
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -6,21 +6,16 @@ A record that is missing, or of an older layout, is named instead.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
+from experiments.performance.record import table
+
 HERE = Path(__file__).resolve().parent
 
 _FOLDER = flags.DEFINE_string("records", str(HERE), "Folder of the records.")
-
-
-def table(*rows: Sequence[object]) -> str:
-    """Return rows, the first of which are the headings, as a table in Markdown."""
-    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
-    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 def spread(values: dict[str, float], digits: int = 2) -> str:

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 if typing.TYPE_CHECKING:
     import keras
@@ -75,12 +76,10 @@ def scene(height: int, width: int) -> np.ndarray:
     Args:
         height, width: in pixels.
     """
-    import cv2
-
     rng = np.random.default_rng(0)
     rows, columns = min(height, 800), min(width, 1200)
     coarse = rng.integers(0, 160, (9, 14, 3), np.uint8)
-    areas = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    areas = np.asarray(Image.fromarray(coarse).resize((columns, rows))).astype(np.int16)
     areas[rows // 3 : rows // 2, columns // 4 : columns // 2] //= 3
     part = np.clip(areas // 3 + rng.integers(-6, 7, areas.shape, np.int16), 0, 255)
     repeats = (-(-height // rows), -(-width // columns), 1)

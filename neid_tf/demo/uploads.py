@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from neid_tf import pictures
 from neid_tf.inference.enhance import Enhancement
@@ -179,7 +180,7 @@ class Enhancer:
 
 
 def _preview_size(height, width):
-    """Return the width and height of a preview, as cv2 takes them."""
+    """Return the width and height of a preview, as Pillow takes them."""
     factor = min(1.0, PREVIEW_SIDE / max(height, width))
     return max(1, round(width * factor)), max(1, round(height * factor))
 
@@ -189,12 +190,9 @@ def _preview(picture, size):
     pixels = picture.pixels
     if picture.alpha is not None:
         pixels = over_white(pixels, picture.alpha)
-    if pixels.shape[1::-1] != size:
-        import cv2
-
-        way = cv2.INTER_AREA if size[0] < pixels.shape[1] else cv2.INTER_CUBIC
-        pixels = cv2.resize(pixels, size, interpolation=way)
     pixels = to_type(pixels, np.uint8)
+    if pixels.shape[1::-1] != size:
+        pixels = np.asarray(Image.fromarray(pixels).resize(size))
     return dataclasses.replace(picture, pixels=pixels, alpha=None, exif=None)
 
 

@@ -50,6 +50,8 @@ def check(method: str, weights: str, scale: int = 1, runtime: str = "tensorflow"
         runtime = choose_runtime(weights) if runtime == "auto" else runtime
         if runtime == "tensorflow":
             _check_weights(weights, "neid")
+    else:
+        _classical(method)
 
 
 def _check_weights(weights, method):
@@ -95,9 +97,7 @@ def load(
         return _neid(load_network(weights, runtime, threads), scale, strength, tile)
     if method in LEARNED:
         return _neid(_rival(_of_rival(method, weights)), scale, strength, tile)
-    from neid_tf import baselines
-
-    return functools.partial(_classical, baselines.get(method), strength=strength)
+    return functools.partial(_enhanced_classically, _classical(method), strength=strength)
 
 
 def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -235,7 +235,14 @@ def load_for_video(method: str, weights: str, runtime: str = "tensorflow") -> Ne
     return load_network(weights, runtime)
 
 
-def _classical(function, pixels, strength):
+def _classical(method):
+    """Return the function of a classical method."""
+    with optional_import(f"--method={method}"):
+        from neid_tf import baselines
+    return baselines.get(method)
+
+
+def _enhanced_classically(function, pixels, strength):
     from neid_tf.inference.enhance import adjust
 
     image = to_float(pixels, np.float64)

@@ -88,9 +88,6 @@ class _Networks:
     def __init__(self, weights: dict[str, str], threads: int, max_pixels: int) -> None:
         for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
             os.environ[variable] = str(threads)
-        import cv2
-
-        cv2.setNumThreads(threads)
         self.weights, self.threads, self.max_pixels = weights, threads, max_pixels
         self.network = functools.cache(self._network)
 

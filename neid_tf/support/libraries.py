@@ -18,10 +18,8 @@ from neid_tf.support.machine import WINDOWS
 PACKAGES = {
     "PIL": "pillow",
     "absl": "absl-py",
-    "cv2": "opencv-python-headless",
     "keras": "tensorflow keras",
     "pillow_jxl": "pillow-jxl-plugin",
-    "skimage": "scikit-image",
     "tensorflow": "tensorflow keras",
 }
 """Modules, and what pip calls the packages that they take, where that is another name."""
@@ -29,6 +27,7 @@ EXTRAS = {
     "ai_edge_litert": "litert",
     "ai_edge_quantizer": "export",
     "av": "video",
+    "cv2": "evaluate",
     "fastapi": "serve",
     "gradio": "demo",
     "matplotlib": "plot",
@@ -41,6 +40,8 @@ EXTRAS = {
     "rawpy": "raw",
     "rasterio": "geo",
     "ray": "ray",
+    "scipy": "evaluate",
+    "skimage": "evaluate",
     "starlette": "serve",
     "tf2onnx": "export",
     "uvicorn": "serve",
@@ -48,6 +49,7 @@ EXTRAS = {
 }
 """Modules, and the extra of the install that brings them."""
 _TOGETHER = {
+    "evaluate": "opencv-python-headless scikit-image scipy",
     "export": "tensorflow keras onnx onnxruntime tf2onnx ai-edge-litert ai-edge-quantizer",
     "serve": "fastapi prometheus-client python-multipart uvicorn",
 }

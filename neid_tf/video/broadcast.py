@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
+from PIL import Image
 
 from neid_tf.support.errors import reason_of
 from neid_tf.video.coding import Color, reformatter, to_yuv
@@ -89,9 +90,7 @@ class Encoder:
             seconds: when it is shown.
         """
         if pixels.shape[1::-1] != self._shown:
-            import cv2
-
-            pixels = cv2.resize(pixels, self._shown, interpolation=cv2.INTER_AREA)
+            pixels = np.asarray(Image.fromarray(pixels).resize(self._shown))
         with errors_of(self.name, "writing a frame fails"):
             frame = to_yuv(self._converter, pixels, _SRGB, self.size)
             frame.pts, frame.time_base = round(seconds / _UNIT), _UNIT

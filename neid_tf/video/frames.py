@@ -13,7 +13,7 @@ import numpy as np
 from neid_tf.inference.enhance import Enhancement, adjust, check_finite, check_settings, halves
 from neid_tf.inference.network import as_network
 from neid_tf.inference.tiles import Tiled
-from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
 from neid_tf.pixels.samples import from_float, to_float, to_type
 from neid_tf.support.errors import NeidError
 from neid_tf.video.coding import Turn
@@ -197,9 +197,7 @@ class TimeAverage:
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
     """Average a frame, H×W×3 in [0, 1], over 16×16 cells, where noise and motion count little."""
-    import cv2
-
-    return cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
+    return area_reduce(image, 16)
 
 
 def scene_change(before: np.ndarray, after: np.ndarray) -> float:

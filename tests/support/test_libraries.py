@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
@@ -38,6 +39,8 @@ def found(name, package=None):
 
 importlib.util.find_spec = found
 """
+WITHOUT_SCORES = "MISSING |= {'cv2', 'imageio', 'matplotlib', 'networkx', 'scipy', 'skimage'}\n"
+"""Neither is there what the extra ``evaluate`` brings, nor what that takes."""
 PROGRAM = """
 from neid_tf.commands import main
 sys.exit(main.main(["neid", *sys.argv[1:]]))
@@ -57,8 +60,7 @@ def source(tmp_path):
 
 def test_the_packages_weights_need_no_tensorflow(source, tmp_path):
     pytest.importorskip("onnxruntime")
-    # Nor what only scores and classical methods take, which would cost time at the start.
-    code = "MISSING |= {'skimage', 'scipy', 'matplotlib'}\n" + PROGRAM
+    code = WITHOUT_SCORES + PROGRAM
     result = without_tensorflow("enhance", source, f"--output={tmp_path / 'out'}", code=code)
     assert (result.returncode, result.stderr) == (0, "")
     made = pictures.read(tmp_path / "out" / "dark.png").pixels
@@ -110,6 +112,21 @@ def test_other_commands_name_what_is_missing(arguments, missing, pairs_folder):
     assert sorted(path.name for path in pairs_folder.iterdir()) == ["high", "low"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["enhance", "low", "--output=out", "--method=lime"], "enhance: --method=lime"),
+        (["evaluate", "--data=.", "--output=r.json"], "neid evaluate"),
+        (["compare", "low/1.png", "--output=f.png"], "neid compare"),
+    ],
+)
+def test_scores_figures_and_classical_methods_name_their_extra(arguments, what, pairs_folder):
+    result = without_tensorflow(*arguments, code=WITHOUT_SCORES + PROGRAM, cwd=pairs_folder)
+    expected = f"neid: {what} needs cv2: {install_extra('evaluate')}"
+    assert (result.returncode, result.stderr.splitlines()) == (1, [expected])
+    assert sorted(path.name for path in pairs_folder.iterdir()) == ["high", "low"]
+
+
 @pytest.mark.parametrize("method", ["neid", "bimef", "msr"])
 def test_scores_need_no_tensorflow(method, pairs_folder):
     pytest.importorskip("onnxruntime")
@@ -135,7 +152,8 @@ def test_speed_is_measured_without_tensorflow(tmp_path):
     pytest.importorskip("onnxruntime")
     options = ["--sections=runtimes,cold_start", "--runs=1", "--weights=neid_s", "--output=b.json"]
     sizes = ["--output_height=32", "--output_width=48"]
-    result = without_tensorflow("benchmark", *options, *sizes, cwd=tmp_path)
+    code = WITHOUT_SCORES + PROGRAM
+    result = without_tensorflow("benchmark", *options, *sizes, cwd=tmp_path, code=code)
     assert (result.returncode, result.stderr) == (0, "")
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["runtimes"]["reference"] == report["cold_start"]["reference"] == "onnx"
@@ -168,11 +186,29 @@ def test_python_says_it_too():
 def test_other_libraries_are_named_as_pip_names_them():
     for name, package in (
         ("nothing_", "nothing_"),
-        ("cv2", "opencv-python-headless"),
+        ("PIL", "pillow"),
     ):
         message = f"^x needs {name}: .*pip install {package}$"
         with pytest.raises(MissingLibraryError, match=message), optional_import("x"):
             raise ModuleNotFoundError(name=name)
+
+
+def test_the_extra_evaluate_brings_what_the_small_install_leaves_out(monkeypatch):
+    pytest.importorskip("setuptools")
+    root, given = Path(__file__).parents[2], {}
+    if not (root / "runtime").exists():
+        pytest.skip("tests beside an installed package")
+    monkeypatch.setattr("setuptools.setup", given.update)
+    runpy.run_path(str(root / "runtime/setup.py"))
+    small, extra = given["install_requires"], given["extras_require"]["evaluate"]
+    left_out = ["keras", "tensorboard", "tensorflow"]
+    lines = (root / "requirements.txt").read_text().splitlines()
+    of_both = {line for line in lines if line[0] != "#" and line.partition(">=")[0] not in left_out}
+    assert {*small, *extra} == of_both
+    assert {line.partition(">=")[0] for line in extra} == {
+        *("opencv-python-headless", "scikit-image", "scipy")
+    }
+    assert not {*small} & {*extra}
 
 
 METADATA = """Metadata-Version: 2.4

@@ -99,12 +99,13 @@ _METADATA = flags.DEFINE_enum(
 _JPEG_QUALITY = flags.DEFINE_integer(
     "jpeg_quality", None, "The old name of --quality.", lower_bound=1, upper_bound=100
 )
-FRAMES = (_SCALE, _STRENGTH, _RUNTIME)
+FRAMES = (_SCALE, _STRENGTH, _RUNTIME, common.PRECISION)
 """The flags of what is done to frames."""
 FILES = (*FRAMES, _TILE, SUFFIX, _METADATA, _JPEG_QUALITY, common.FORMAT, common.QUALITY)
 """The flags of what is done to files, and how they are written."""
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
-common.declare(__name__, common.FORMAT, common.METHOD, common.QUALITY, common.WEIGHTS)
+common.declare(__name__, common.FORMAT, common.METHOD, common.PRECISION, common.QUALITY)
+common.declare(__name__, common.WEIGHTS)
 common.declare(__name__, *on_ray.FLAGS)
 
 
@@ -134,7 +135,7 @@ def _on_ray(inputs, output):
     options = {"existing": common.existing("skip"), "max_pixels": _max_pixels()}
     options["coding"] = _coding()
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
-    methods.check(common.METHOD.value, weights, scale, runtime)
+    methods.check(common.METHOD.value, weights, scale, runtime, common.PRECISION.value)
     plan = on_ray.plan(inputs, output, SUFFIX.value, extensions())
     return on_ray.enhance(plan, output, make, weights, **options)
 
@@ -148,6 +149,7 @@ def _maker():
         strength=_STRENGTH.value,
         tile=_tile(),
         runtime=_RUNTIME.value,
+        precision=common.PRECISION.value,
     )
 
 
@@ -189,8 +191,8 @@ def extensions() -> tuple[str, ...]:
 
 def for_frames() -> tuple[Network, dict[str, Any]]:
     """Return the network for videos, and what else the flags ask for."""
-    model = methods.load_for_video(common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value)
-    return model, {"scale": _scale(), "strength": _STRENGTH.value}
+    asked = common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value, common.PRECISION.value
+    return methods.load_for_video(*asked), {"scale": _scale(), "strength": _STRENGTH.value}
 
 
 def _enhance_clip(job, check=lambda: None):
@@ -243,4 +245,5 @@ class _TileBar:
 def check() -> None:
     """Refuse flags that do not go together, and weights that can't be read."""
     _tile()
-    methods.check(common.METHOD.value, common.WEIGHTS.value, _scale(), _RUNTIME.value)
+    asked = _scale(), _RUNTIME.value, common.PRECISION.value
+    methods.check(common.METHOD.value, common.WEIGHTS.value, *asked)

@@ -37,6 +37,7 @@ _OUTPUTS = common.define_path(
     "outputs", None, "Folder of enhanced pictures to score; no method runs then."
 )
 common.declare(__name__, common.DATA, common.OUTPUT, common.WEIGHTS, common.METHOD)
+common.declare(__name__, common.PRECISION)
 
 
 def main(arguments: list[str]) -> None:
@@ -60,12 +61,13 @@ def main(arguments: list[str]) -> None:
 
 def _function():
     """Return the function from pictures to enhanced ones that is scored."""
-    method, weights = common.METHOD.value, common.WEIGHTS.value
-    return methods.load(method, weights, runtime=methods.reference_runtime(weights, method))
+    method, weights, precision = common.METHOD.value, common.WEIGHTS.value, common.PRECISION.value
+    runtime = methods.reference_runtime(weights, method)
+    return methods.load(method, weights, runtime=runtime, precision=precision)
 
 
 def _check_outputs_alone():
-    for holder in (common.METHOD, common.WEIGHTS, _SAVE):
+    for holder in (common.METHOD, common.WEIGHTS, common.PRECISION, _SAVE):
         if _OUTPUTS.value and flags.FLAGS[holder.name].present:
             raise flags.ValidationError(f"--outputs does not go with --{holder.name}")
 

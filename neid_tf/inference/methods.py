@@ -24,7 +24,13 @@ FASTEST = ("onnx", "tensorflow")
 """The runtimes that run the package's weights, on a CPU the fastest first (``neid benchmark``)."""
 
 
-def check(method: str, weights: str, scale: int = 1, runtime: str = "tensorflow") -> None:
+def check(
+    method: str,
+    weights: str,
+    scale: int = 1,
+    runtime: str = "tensorflow",
+    precision: str = "float32",
+) -> None:
     """Raise what :func:`load` would for a bad method, scale or weights, without loading any.
 
     Args:
@@ -32,23 +38,25 @@ def check(method: str, weights: str, scale: int = 1, runtime: str = "tensorflow"
         weights: as for :func:`load_network`.
         scale: 1 or 2; all methods but ``neid`` know 1 only.
         runtime: as for :func:`load_network`; the other methods know TensorFlow only.
+        precision: as for :func:`load_network`; the other methods know float32 only.
 
     Raises:
-        UsageError: for an unknown method, a scale or a runtime that it does not do, or weights of
-            another method.
+        UsageError: for an unknown method, a scale, a runtime or a precision that it does not do, or
+            weights of another method.
         WeightsError: where the weights can't be read.
     """
     if method not in METHODS:
         raise UsageError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
     if method != "neid" and scale != 1:
         raise UsageError(f"--scale=2 needs --method=neid, {method} keeps the size")
+    if method != "neid" and precision != "float32":
+        raise UsageError(f"--precision={precision} needs --method=neid")
     if method in LEARNED:
         if runtime not in ("auto", "tensorflow"):
             raise UsageError(f"--method={method} runs in TensorFlow, not with --runtime={runtime}")
         _check_weights(_of_rival(method, weights), method)
     elif method == "neid":
-        runtime = choose_runtime(weights) if runtime == "auto" else runtime
-        if runtime == "tensorflow":
+        if _chosen(weights, runtime, precision) == "tensorflow":
             _check_weights(weights, "neid")
     else:
         _classical(method)
@@ -80,6 +88,7 @@ def load(
     tile: int | None = None,
     runtime: str = "tensorflow",
     threads: int | None = None,
+    precision: str = "float32",
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
@@ -90,11 +99,12 @@ def load(
         scale: 1 or 2; all methods but ``neid`` know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
-        runtime, threads: as for :func:`load_network`.
+        runtime, threads, precision: as for :func:`load_network`.
     """
-    check(method, weights, scale, runtime)
+    check(method, weights, scale, runtime, precision)
     if method == "neid":
-        return _neid(load_network(weights, runtime, threads), scale, strength, tile)
+        network = load_network(weights, runtime, threads, precision)
+        return _neid(network, scale, strength, tile)
     if method in LEARNED:
         return _neid(_rival(_of_rival(method, weights)), scale, strength, tile)
     return functools.partial(_enhanced_classically, _classical(method), strength=strength)
@@ -143,7 +153,12 @@ def _neid(model, scale, strength, tile):
     return Enhancement(model, scale, strength)
 
 
-def load_network(weights: str, runtime: str = "tensorflow", threads: int | None = None) -> Network:
+def load_network(
+    weights: str,
+    runtime: str = "tensorflow",
+    threads: int | None = None,
+    precision: str = "float32",
+) -> Network:
     """Load a network into a runtime.
 
     Args:
@@ -151,10 +166,15 @@ def load_network(weights: str, runtime: str = "tensorflow", threads: int | None 
         runtime: one of :data:`RUNTIMES`, or ``auto``: see :func:`choose_runtime`.
         threads: as for :func:`neid_tf.inference.runtimes.load`; TensorFlow has one setting for a
             process.
+        precision: what the network computes in, float32 or bfloat16; the latter in TensorFlow only.
+
+    Raises:
+        UsageError: for weights, a runtime and a precision that do not go together.
+        MissingLibraryError: where the runtime is not installed.
     """
-    runtime = choose_runtime(weights) if runtime == "auto" else runtime
+    runtime = _chosen(weights, runtime, precision)
     if runtime == "tensorflow":
-        return _keras_model(weights)
+        return _keras_model(weights, precision)
     from neid_tf.inference import runtimes
     from neid_tf.models import presets, pretrained
 
@@ -165,6 +185,18 @@ def load_network(weights: str, runtime: str = "tensorflow", threads: int | None 
             f"--runtime={runtime} needs --weights=FILE of neid export --format={runtime}"
         )
     return runtimes.load(pretrained.onnx_file(weights), runtime, threads)
+
+
+def _chosen(weights, runtime, precision):
+    """Return the runtime, with ``auto`` resolved; refuse one that does not know the precision."""
+    from neid_tf.models import presets, pretrained
+
+    in_any = precision != "float32" and presets.current(weights) in pretrained.names()
+    if runtime == "auto":
+        runtime = "tensorflow" if in_any else choose_runtime(weights)
+    if precision != "float32" and runtime != "tensorflow":
+        raise UsageError(f"--precision={precision} needs --runtime=tensorflow, not {runtime}")
+    return runtime
 
 
 def choose_runtime(weights: str) -> str:
@@ -201,13 +233,15 @@ def _is_installed(runtime):
     return bool(importlib.util.find_spec({"onnx": "onnxruntime"}.get(runtime, runtime)))
 
 
-def _keras_model(weights):
+def _keras_model(weights, precision):
     with optional_import("the network in TensorFlow"):
         keras_start.import_keras()
+    from neid_tf.models.precision import computing_in
     from neid_tf.models.pretrained import load_pretrained
 
     _check_weights(weights, "neid")
-    return KerasNetwork(load_pretrained(weights))
+    with computing_in(precision):
+        return KerasNetwork(load_pretrained(weights))
 
 
 def _rival(weights):
@@ -219,20 +253,21 @@ def _rival(weights):
 
 
 @functools.cache
-def load_for_video(method: str, weights: str, runtime: str = "tensorflow") -> Network:
+def load_for_video(
+    method: str, weights: str, runtime: str = "tensorflow", precision: str = "float32"
+) -> Network:
     """Return the network that videos are enhanced with.
 
     Args:
         method: ``neid``.
-        weights: as for :func:`load_network`.
-        runtime: as for :func:`load_network`.
+        weights, runtime, precision: as for :func:`load_network`.
 
     Raises:
         UsageError: for another method.
     """
     if method != "neid":
         raise UsageError(f"videos need --method=neid, not {method}")
-    return load_network(weights, runtime)
+    return load_network(weights, runtime, precision=precision)
 
 
 def _classical(method):

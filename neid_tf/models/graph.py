@@ -19,6 +19,7 @@ from neid_tf.models.layers import (
     Thumbnail,
     WholePicture,
 )
+from neid_tf.models.precision import computing_in
 from neid_tf.support.errors import NeidError
 
 THUMBNAIL = backbone.SIDE
@@ -152,7 +153,8 @@ class Graph:
         is_grid = self.config.tone_kind == "grid"
         read = grid.grid_parameters if is_grid else tone.tone_parameters
         # In training both sides are seen in turn.
-        parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)
+        with computing_in("float32"):  # It decides on the brightness of all.
+            parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)
         self.tone["tone_parameters"] = parameters
         by = self._by_grid if is_grid else self._by_curve
         toned, self.outputs["tone"] = by(image, thumbnail, parameters)
@@ -269,6 +271,6 @@ class Graph:
             head = SubPixelUpsampling(3, kernel_initializer=initializer, name=f"{name}_head")
         picture = head(features)
         if base is not None:
-            base = BilinearUpsampling(name=f"{name}_base")(base)
-            picture = layers.Add(name=f"{name}_residual")([base, picture])
+            base = BilinearUpsampling(name=f"{name}_base", dtype="float32")(base)
+            picture = layers.Add(name=f"{name}_residual", dtype="float32")([base, picture])
         return layers.Activation("linear", dtype="float32", name=name)(picture)

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from neid_tf.models.precision import computing_in
 from neid_tf.support.errors import NeidError
 from neid_tf.training.config import TrainConfig
 
@@ -62,12 +63,8 @@ def precision(mixed: bool) -> Iterator[None]:
     Weights stay in single precision. Under a strategy of several workers, enter that first: this
     asks for the devices, which starts TensorFlow, and workers must have joined by then.
     """
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(policy(mixed))
-    try:
+    with computing_in(policy(mixed)):
         yield
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
 
 
 def policy(mixed: bool) -> str:

@@ -6,6 +6,8 @@ import os
 import socket
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# tf2onnx copies the graph before each step, to go on without one that fails. Here that is a fault.
+os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 
 import cv2
 import numpy as np

@@ -70,14 +70,11 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     Returns:
         The bytes of the file.
     """
-    graph = model.graph
-    proto = _converted(*_network_function(model))
-    if graph.refining:
-        refiner = _converted(*_refiner_function(model)).graph
-        onnx_graph.refine_if_given(proto.graph, refiner)
-    if graph.tone:
-        tone = _converted(*_tone_function(model)).graph
-        onnx_graph.read_unless_given(proto.graph, tone, list(graph.tone))
+    graph, (proto, refiner, tone) = model.graph, _parts(model)
+    if refiner:
+        onnx_graph.refine_if_given(proto.graph, refiner.graph)
+    if tone:
+        onnx_graph.read_unless_given(proto.graph, tone.graph, list(graph.tone))
     _name_axes(proto.graph)
     if graph.context:
         onnx_graph.skip_unless_enhancing(proto.graph, list(graph.context))
@@ -89,6 +86,13 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
         onnx_graph.store_in_half_precision(proto.graph)
     proto.metadata_props.add(key=runtimes.STEP, value=str(2**model.config.depth))
     return proto.SerializeToString()
+
+
+def _parts(model):
+    """Convert the network, its refinement and the reading of its tone; None for what it has not."""
+    refiner = _converted(*_refiner_function(model)) if model.graph.refining else None
+    tone = _converted(*_tone_function(model)) if model.graph.tone else None
+    return _converted(*_network_function(model)), refiner, tone
 
 
 def _converted(compute, shapes):

@@ -1,5 +1,6 @@
 """Exports are loaded back by their own runtime, at sizes that they were not traced at."""
 
+import functools
 import subprocess
 import sys
 
@@ -26,8 +27,12 @@ EXACT = 1e-4
 """Far below a level of 8 bits: a wrong border or shift by a pixel is never that small."""
 
 
+@functools.cache
 def lively(name, **fields):
-    """An inference model all of whose layers count: the head is not close to zero, nor the tone."""
+    """An inference model all of whose layers count: the head is not close to zero, nor the tone.
+
+    Tests share it, and leave its weights as they were.
+    """
     keras.utils.set_random_seed(5)
     fields = {"filters": 4, "depth": 2, "initializer": "he_normal"} | fields
     model = models.inference_model(models.build(name, **fields))
@@ -100,14 +105,21 @@ np.savez(made, **results)
 """
 
 
-def test_saved_model_runs_without_keras_and_this_package(toned, tmp_path):
-    comparison = export.to_saved_model(toned, tmp_path / "out" / "model")
+@pytest.fixture(scope="module")
+def saved(toned, tmp_path_factory):
+    """The SavedModel of the toned model, in a folder that was not there, and its comparison."""
+    path = tmp_path_factory.mktemp("saved") / "out" / "model"
+    return path, export.to_saved_model(toned, path)
+
+
+def test_saved_model_runs_without_keras_and_this_package(toned, saved, tmp_path):
+    path, comparison = saved
     assert comparison.difference < EXACT
     assert comparison.psnr > 80.0
     given = {f"u{index}": dark(*size) for index, size in enumerate(SIZES)}
     given |= {f"f{name}": batch / np.float32(255) for name, batch in given.items()}
     np.savez(tmp_path / "given.npz", **given)
-    paths = [tmp_path / "out" / "model", tmp_path / "given.npz", tmp_path / "made.npz"]
+    paths = [path, tmp_path / "given.npz", tmp_path / "made.npz"]
     subprocess.run([sys.executable, "-c", ALONE, *map(str, paths)], check=True, cwd=tmp_path)
     with np.load(tmp_path / "made.npz") as made:
         for index in range(len(SIZES)):
@@ -116,11 +128,10 @@ def test_saved_model_runs_without_keras_and_this_package(toned, tmp_path):
             levels = made[f"u{index}"]
             assert levels.dtype == np.uint8
             np.testing.assert_allclose(levels, reference * 255.0, atol=0.51)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model"]
+    assert [made.name for made in path.parent.iterdir()] == ["model"]
 
 
-def served_files(model, path, contents):
-    export.to_saved_model(model, path)
+def served_files(path, contents):
     serve = tf.saved_model.load(str(path)).signatures["encoded"]
     made = serve(image_bytes=tf.constant(contents))["enhanced_bytes"].numpy()
     return [cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR_RGB) for file in made]
@@ -130,9 +141,9 @@ def encoded(pixels, suffix=".png"):
     return cv2.imencode(suffix, pixels[..., ::-1])[1].tobytes()
 
 
-def test_encoded_files_come_back_at_their_own_size(toned, tmp_path):
+def test_encoded_files_come_back_at_their_own_size(toned, saved):
     pictures = [dark(1, *size)[0] for size in [(31, 40), (20, 33), (1, 1), (24, 16)]]
-    results = served_files(toned, tmp_path / "m", [encoded(pixels) for pixels in pictures])
+    results = served_files(saved[0], [encoded(pixels) for pixels in pictures])
     for pixels, result in zip(pictures, results, strict=True):
         assert result.shape == pixels.shape
         np.testing.assert_allclose(result, enhance(pixels, toned).astype(int), atol=1)
@@ -142,7 +153,8 @@ def test_encoded_jpeg_and_gray_png(tmp_path):
     model, pixels = lively("le", depth=1), dark(1, 22, 31)[0]
     gray = pixels[..., :1]
     contents = [encoded(pixels, ".jpg"), cv2.imencode(".png", gray)[1].tobytes()]
-    jpeg, png = served_files(model, tmp_path / "m", contents)
+    export.to_saved_model(model, tmp_path / "m")
+    jpeg, png = served_files(tmp_path / "m", contents)
     decoded = tf.io.decode_jpeg(contents[0]).numpy()
     np.testing.assert_allclose(jpeg, enhance(decoded, model).astype(int), atol=1)
     reference = enhance(np.repeat(gray, 3, axis=-1), model)
@@ -151,12 +163,14 @@ def test_encoded_jpeg_and_gray_png(tmp_path):
 
 def test_encoded_files_of_the_same_size_model_are_not_halved(tmp_path):
     model, pixels = lively("unet"), dark(1, 15, 22)[0]
-    (result,) = served_files(model, tmp_path / "m", [encoded(pixels)])
+    export.to_saved_model(model, tmp_path / "m")
+    (result,) = served_files(tmp_path / "m", [encoded(pixels)])
     np.testing.assert_allclose(result, enhance(pixels, model).astype(int), atol=1)
     assert runtimes.load(tmp_path / "m").scale == 1
 
 
 @pytest.mark.parametrize(("name", "fields"), MODELS)
+@pytest.mark.usefixtures("converted_once")
 def test_onnx_at_any_size(name, fields, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("tf2onnx")
@@ -205,15 +219,16 @@ def test_litert_int8_keeps_the_tone_in_float(toned, tmp_path):
     assert not [name for name in integer if "/tone" in name or "/thumbnail" in name]
 
 
-def test_int8_of_one_bright_picture_among_dark_ones(toned, tmp_path):
+def test_int8_of_one_bright_picture_among_dark_ones(tmp_path):
     """The ranges hold the brightest picture; an average of ranges would cut it off."""
     pytest.importorskip("ai_edge_quantizer")
+    model = lively("neid")
     bright = picture(96, 128, seed=9)
     low = [bright, *(dark(4, 96, 128) // 4)]
-    export.to_litert(toned, tmp_path / "8.tflite", (48, 64), representative=low)
+    export.to_litert(model, tmp_path / "8.tflite", (48, 64), representative=low)
     runner = runtimes.load(tmp_path / "8.tflite")
     batch = np.asarray(augment.halve(bright[None] / np.float32(255)))
-    error = np.square(runner(batch) - expected(toned, batch)).mean()
+    error = np.square(runner(batch) - expected(model, batch)).mean()
     assert -10.0 * np.log10(error) > 35.0
 
 
@@ -305,6 +320,14 @@ def neid(capsys):
 
     flags.FLAGS(["neid"])
     return run
+
+
+@pytest.fixture
+def weights_file(tmp_path):
+    """Weights of a network that is soon converted: the command does the same with all."""
+    path = tmp_path / "weights.npz"
+    pretrained.save(lively("neid", depth=1), path)
+    return path
 
 
 def test_command_writes_a_saved_model(neid, weights_file, tmp_path):

@@ -18,6 +18,7 @@ from tests.export.test_export import EXACT, MODELS, expected, lively
 onnx_files = pytest.importorskip("neid_tf.export.onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("tf2onnx")
+pytestmark = pytest.mark.usefixtures("converted_once")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def toned():
     return lively("neid_tone", fusion="all")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def runner(toned):
     return runtimes.Onnx(onnx_files.onnx_bytes(toned))
 

@@ -223,6 +223,26 @@ def _live():
     )
 
 
+def _precision():
+    """Return the table of what lower precisions bring and cost."""
+    names = {"tensorflow": "TensorFlow", "onnx": "ONNX Runtime"}
+    rows = [("weights", "computed in", "PSNR, dB", "SSIM", "CPU ms", "against float32 there")]
+    for weights, ways in _record("performance/precision.json")["weights"].items():
+        for way, row in ways.items():
+            runtime, precision = way.split()
+            rows.append(
+                (
+                    f"`{weights}`",
+                    f"{names[runtime]}, {precision}",
+                    f"{row['psnr']:.2f}",
+                    f"{row['ssim']:.3f}",
+                    f"{1e3 * row['cpu_seconds']['median']:.0f}",
+                    f"{row['to_float32_of_the_runtime']['median']:.2f}",
+                )
+            )
+    return table(*rows)
+
+
 def _ablation():
     from experiments.real_pictures import ablate
 
@@ -239,6 +259,7 @@ TABLES = {
     "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,
+    "precision": _precision,
     "live": _live,
     "load": _load,
     "memory": _memory,

@@ -358,3 +358,33 @@ def test_what_an_environment_holds_is_weighed(tmp_path):
     lines = install.weights_table(report).splitlines()
     assert lines[2] == "| a | 0.0 | asked for | yes |"
     assert lines[4] == "| b | 0.0 | a | no |"
+
+
+def test_precisions_side_by_side(pairs_folder, tmp_path, monkeypatch):
+    pytest.importorskip("tf2onnx")
+    from experiments import int8, precision
+    from neid_tf.data import pairs
+    from neid_tf.inference import methods
+    from tests.export.test_export import lively
+
+    path = tmp_path / "lively.npz"
+    pretrained.save(lively("neid_tone"), path, {"epochs_trained": 0})
+    load = methods.load_network
+    # There is no file for ONNX Runtime of weights that are not the package's.
+    monkeypatch.setattr(
+        methods, "load_network", lambda name, runtime, *rest: load(name, "tensorflow", *rest)
+    )
+    monkeypatch.setattr(int8, "PICTURE_CHANNELS", 3)
+    monkeypatch.setattr(precision, "TURNS", 1)
+    made = []
+    quantised = int8.quantised
+    monkeypatch.setattr(int8, "quantised", lambda *given: made.append(quantised(*given)) or made[0])
+    rows = pairs.load_pairs(pairs_folder, smallest=11).select(lambda name: name in "34")
+    monkeypatch.setattr(precision, "CALIBRATION", 2)
+    found = precision.measured(str(path), rows, rows)
+    assert [way.split()[1] for way in found] == ["float32", "bfloat16", "float32", "int8"]
+    scores = {way: row["psnr"] for way, row in found.items()}
+    assert scores["onnx float32"] == scores["tensorflow float32"]
+    for way in ("tensorflow bfloat16", "onnx int8"):
+        assert 0 < abs(scores[way] - scores["tensorflow float32"]) < 1.0
+    assert b"QuantizeLinear" in made[0]

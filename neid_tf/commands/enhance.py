@@ -103,6 +103,8 @@ FRAMES = (_SCALE, _STRENGTH, _RUNTIME, common.PRECISION)
 """The flags of what is done to frames."""
 FILES = (*FRAMES, _TILE, SUFFIX, _METADATA, _JPEG_QUALITY, common.FORMAT, common.QUALITY)
 """The flags of what is done to files, and how they are written."""
+TILES = functools.partial(tqdm, unit="tile", delay=1.0, leave=False, disable=None)
+"""The progress bar of the tiles of one large picture, on a terminal."""
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
 common.declare(__name__, common.FORMAT, common.METHOD, common.PRECISION, common.QUALITY)
 common.declare(__name__, common.WEIGHTS)
@@ -150,6 +152,7 @@ def _maker():
         tile=_tile(),
         runtime=_RUNTIME.value,
         precision=common.PRECISION.value,
+        shown=TILES,
     )
 
 

@@ -3,7 +3,7 @@
 import functools
 import importlib.util
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,7 @@ def load(
     runtime: str = "tensorflow",
     threads: int | None = None,
     precision: str = "float32",
+    shown: Callable[[list], Iterable] = iter,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Make a function from H×W×3 RGB pixels (uint8 or uint16) to enhanced ones.
 
@@ -100,11 +101,12 @@ def load(
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
         runtime, threads, precision: as for :func:`load_network`.
+        shown: shows how far a large picture is; see :class:`neid_tf.inference.tiles.Tiled`.
     """
     check(method, weights, scale, runtime, precision)
     if method == "neid":
         network = load_network(weights, runtime, threads, precision)
-        return _neid(network, scale, strength, tile)
+        return _neid(network, scale, strength, tile, shown)
     if method in LEARNED:
         return _neid(_rival(_of_rival(method, weights)), scale, strength, tile)
     return functools.partial(_enhanced_classically, _classical(method), strength=strength)
@@ -143,13 +145,13 @@ _TITLES = {"dong": "Dong", "retinexnet": "Retinex-Net", "kind": "KinD"}
 """What the paper does not print in capitals."""
 
 
-def _neid(model, scale, strength, tile):
+def _neid(model, scale, strength, tile, shown=iter):
     from neid_tf.inference import tiles
     from neid_tf.inference.enhance import Enhancement
 
     if model.tileable:
         pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
-        model = tiles.Tiled(model, pixels)
+        model = tiles.Tiled(model, pixels, shown)
     return Enhancement(model, scale, strength)
 
 

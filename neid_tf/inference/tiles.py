@@ -7,7 +7,8 @@ enhanced together with a margin around it, which is then cut away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -28,10 +29,14 @@ class Tiled(Network):
     Args:
         model: as for :func:`neid_tf.inference.network.as_network`.
         tile: side of a tile in input pixels; rounded up to a multiple of the network's step.
+        shown: is given the list of the tiles of a picture that has several, and gives them back
+            one by one, as a progress bar does.
     """
 
-    def __init__(self, model: object, tile: int = TILE) -> None:
-        self.network = as_network(model)
+    def __init__(
+        self, model: object, tile: int = TILE, shown: Callable[[list], Iterable] = iter
+    ) -> None:
+        self.network, self.shown = as_network(model), shown
         self.scale, self.step = self.network.scale, self.network.step
         self.context, self.refines = self.network.context, self.network.refines
         self.tile, self.margin = -(-tile // self.step) * self.step, _margin(self.step)
@@ -39,7 +44,7 @@ class Tiled(Network):
     def on_one_core(self) -> Tiled:
         """Return the same for pictures that are computed beside each other, each on its core."""
         alone = self.network.on_one_core()
-        return self if alone is self.network else Tiled(alone, self.tile)
+        return self if alone is self.network else Tiled(alone, self.tile, self.shown)
 
     def pieces(
         self,
@@ -54,9 +59,9 @@ class Tiled(Network):
             return
         if context is None:
             context = self.whole_context(batch)
-        for rows in self._spans(height):
-            for columns in self._spans(width):
-                yield self._enhance_tile(batch, picture, context, rows, columns)
+        tiles = itertools.product(self._spans(height), self._spans(width))
+        for rows, columns in self.shown(list(tiles)):
+            yield self._enhance_tile(batch, picture, context, rows, columns)
 
     def _run(self, batch, context, box, picture):
         if max(batch.shape[1:3]) <= self.tile or box is not None:

@@ -1,6 +1,8 @@
 """What ``neid enhance`` does with many files, strange names and bad ones, through the command."""
 
 import dataclasses
+import functools
+import io
 import json
 import os
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from neid_tf import pictures
 from neid_tf.commands import enhance as command
@@ -414,3 +417,23 @@ def test_what_a_terminated_run_leaves(neid, folder, number, code):
     assert all(name.endswith(".png") for name in os.listdir("out"))
     for name in os.listdir("out"):
         assert pictures.read(f"out/{name}").pixels.dtype == np.uint8
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    write(tmp_path / "large.png", darkened(picture(70, 200)))
+    bar = functools.partial(tqdm, **command.TILES.keywords | {"delay": 0.0, "mininterval": 0.0})
+    monkeypatch.setattr(command, "TILES", bar)
+    options = ["--weights=neid_s", "--tile=64", "--output=out"]
+    for stream, seen in ((io.StringIO(), False), (Terminal(), True)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert neid("enhance", "large.png", *options, "--overwrite")[0] == 0
+        assert [f"{done}/8" in stream.getvalue() for done in (1, 7)] == [seen] * 2
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert neid("enhance", "in/a.png", *options)[0] == 0
+    assert "tile" not in sys.stderr.getvalue()

@@ -88,7 +88,6 @@ def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Train
         trainer = Trainer(copy, config.objective, exposure, config.train)
     compiled = config.jit_compile or keras.backend.backend() == "jax"
     trainer.compile(optimizer=optimizer, jit_compile=compiled, loss=None)
-    trainer.optimizer.build(trainer.network.trainable_variables)
     return trainer
 
 

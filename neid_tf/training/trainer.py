@@ -55,6 +55,14 @@ class Trainer(keras.Model):
         names = ["loss", *self._term_names(), *(["psnr"] if self._tells_psnr() else [])]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
+    def compile(self, **options: Any) -> None:
+        """Take the optimizer and the other options of ``keras.Model.compile``.
+
+        The optimizer's variables are made at once: made in the first step, that is traced twice.
+        """
+        super().compile(**options)
+        self.optimizer.build(self.network.trainable_variables)
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.trackers.values())

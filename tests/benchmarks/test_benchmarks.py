@@ -21,6 +21,7 @@ from neid_tf.benchmarks import (
 from neid_tf.data.sampling import Sampling
 from neid_tf.support.errors import NeidError
 from neid_tf.training.config import TrainConfig
+from tests import processes
 from tests.conftest import darkened, picture, write
 
 
@@ -50,6 +51,23 @@ def test_memory_counts_what_is_added_at_the_peak():
     assert 60 * 2**20 < memory.added() < 256 * 2**20
 
 
+def measured(what, *arguments):
+    print(json.dumps(fresh_process.MEASUREMENTS[what](*map(str, arguments))))
+
+
+@pytest.fixture
+def forked(tmp_path, monkeypatch):
+    """Measure in processes that have TensorFlow loaded as they start."""
+
+    def in_fork(*arguments):
+        output = processes.Forked(tmp_path / "measured.txt", measured, *arguments).finish()
+        return json.loads(output.splitlines()[-1])
+
+    for module in (networks, sizes):
+        monkeypatch.setattr(module, "in_fresh_process", in_fork)
+
+
+@pytest.mark.usefixtures("forked")
 def test_neid_costs_less_than_unet():
     report = networks.against_unet(4, 2, 256, 384, runs=1)
     assert 0 < report["ratio"]["operations"] < 0.5
@@ -58,18 +76,24 @@ def test_neid_costs_less_than_unet():
 
 
 def test_a_failed_measurement_gives_its_reason():
-    with pytest.raises(NeidError, match=r"measuring picture .*none\.npz: neither"):
-        fresh_process.in_fresh_process("picture", "tensorflow", "none.npz", "a.jpg", "b.jpg")
+    with pytest.raises(NeidError, match=r"measuring picture onnx .*: none\.onnx: cannot be run"):
+        fresh_process.in_fresh_process("picture", "onnx", "none.onnx", "a.jpg", "b.jpg")
 
 
 @pytest.fixture(scope="module")
-def found(small_model, tmp_path_factory):
+def weights(tmp_path_factory):
+    """Weights of a network that is soon compiled and converted."""
     from neid_tf import models
     from neid_tf.models import pretrained
 
-    folder = tmp_path_factory.mktemp("exports")
-    pretrained.save(models.inference_model(small_model), folder / "weights.npz")
-    return runtimes.exports(str(folder / "weights.npz"), folder, (32, 48))
+    path = tmp_path_factory.mktemp("weights") / "weights.npz"
+    pretrained.save(models.inference_model(models.build("neid", filters=4, depth=2)), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(weights):
+    return runtimes.exports(str(weights), weights.parent, (32, 48))
 
 
 def test_runtimes_side_by_side(found):
@@ -93,16 +117,15 @@ def test_cold_starts(found):
 
 
 def test_growth_and_its_plot(found):
-    found = {"tensorflow": found["tensorflow"]}
-    report = sizes.growth(found, largest=0.3, runs=1)
-    assert [round(row["megapixels"], 1) for row in report["tensorflow"]] == [0.1, 0.3]
-    assert all(row["seconds_per_megapixel"] > 0 for row in report["tensorflow"])
+    report = sizes.growth({"onnx": found["onnx"]}, largest=0.3, runs=1)
+    assert [round(row["megapixels"], 1) for row in report["onnx"]] == [0.1, 0.3]
+    assert all(row["seconds_per_megapixel"] > 0 for row in report["onnx"])
     assert "0.3" in text.table({"growth": report})
     with Image.open(io.BytesIO(plot.growth(report))) as image:
         assert image.size == plot.SIZE
         colours = {colour for _, colour in image.convert("RGB").getcolors(2**20)}
     assert plot._COLOURS[0] in colours
-    unknown = {"onnx": [row | {"peak_bytes": None} for row in report["tensorflow"]]}
+    unknown = {"onnx": [row | {"peak_bytes": None} for row in report["onnx"]]}
     assert plot.growth(unknown) != plot.growth(report)
 
 
@@ -130,16 +153,18 @@ def test_training_rates():
     assert keras.mixed_precision.dtype_policy().name == "float32"
 
 
-def test_command_writes_its_report(neid, tmp_path, weights_file):
+@pytest.mark.usefixtures("forked")
+def test_command_writes_its_report(neid, tmp_path, weights):
     code, out, err = neid(
         "benchmark",
-        *[f"--output={tmp_path / 'b.json'}", f"--weights={weights_file}", "--runs=1"],
+        *[f"--output={tmp_path / 'b.json'}", f"--weights={weights}", "--runs=1"],
         *["--output_height=64", "--output_width=96", "--sections=growth,unet", "--largest=0.1"],
         *["--compared_filters=4", "--compared_depth=2", f"--plot={tmp_path / 'g.png'}"],
     )
     assert code == 0, err
     report = json.loads((tmp_path / "b.json").read_text())
     assert list(report) == ["environment", "unet", "growth", "command"]
+    assert report["growth"].keys() == {"tensorflow", "onnx"}
     assert "--runs=1" in report["command"]
     assert "neid against unet" in out
     assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")

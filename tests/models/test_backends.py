@@ -18,9 +18,9 @@ print(keras.backend.backend())
 sys.exit(status)
 """
 RUN = ["--model=neid_tone", "--filters=2", "--depth=1", "--crop=32", "--batch_size=4", "--ema=0.5"]
-RUN += ["--epochs=8", "--learning_rate=1e-3", "--structure_weight=0.1", "--validate_every=8"]
+RUN += ["--epochs=4", "--learning_rate=1e-3", "--structure_weight=0.1", "--validate_every=4"]
 
-QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 """For few steps: to make fast code takes longer than to run slow code."""
 
 

@@ -150,11 +150,14 @@ def weights_of(workdir):
         return {name: file[name] for name in file.files}
 
 
-def train_for(root, workdir, epochs):
+EPOCHS = 10
+
+
+def train_for(root, workdir):
     """Train in a process of its own."""
     settings = TrainConfig(
         sampling=Sampling(crop=32, batch_size=4),
-        epochs=epochs,
+        epochs=EPOCHS,
         ema=0.9,
         deterministic=True,
         boundaries="2,4",
@@ -167,7 +170,7 @@ def train_for(root, workdir, epochs):
 
 def start(pairs_folder, workdir, name):
     output = pairs_folder.parent / f"{name}.log"
-    return processes.Forked(output, train_for, pairs_folder, workdir, 15)
+    return processes.Forked(output, train_for, pairs_folder, workdir)
 
 
 def test_a_killed_run_ends_as_one_that_was_not(pairs_folder, tmp_path):
@@ -183,14 +186,14 @@ def test_a_killed_run_ends_as_one_that_was_not(pairs_folder, tmp_path):
     killed.wait()
     whole.finish()
     done = int(weights_of(tmp_path / "killed")["epoch"])
-    assert 1 <= done < 15
+    assert 1 <= done < EPOCHS
     output = start(pairs_folder, tmp_path / "killed", "again").finish()
-    assert f"Epoch {done}/15" not in output
+    assert f"Epoch {done}/{EPOCHS}" not in output
     a, b = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    assert [row["epoch"] for row in history(tmp_path / "killed")] == list(range(1, 16))
+    assert [row["epoch"] for row in history(tmp_path / "killed")] == list(range(1, EPOCHS + 1))
 
 
 def batch_of(loaded, **fields):

@@ -154,6 +154,22 @@ def _install():
     return install.weights_table(_record("performance/install.json"))
 
 
+def _cold_start():
+    """Return the table of starts of the install without TensorFlow."""
+    section = _record("performance/cold_start.json")["cold_start"]
+    rows = [("", "to the picture, s", "to the end of the process, s", "CPU, s")]
+    for name, label in (("onnx", "`neid enhance`, ONNX Runtime"), ("--help", "`neid --help`")):
+        measures = (section[key].get(name) for key in _STARTS)
+        cells = (
+            f"{m['median']:.2f} ({m['min']:.2f} to {m['max']:.2f})" if m else "" for m in measures
+        )
+        rows.append((label, *cells))
+    return table(*rows)
+
+
+_STARTS = ("to_the_picture", "seconds", "cpu_seconds")
+
+
 def _table1():
     from experiments import table1
 
@@ -251,6 +267,7 @@ def _ablation():
 
 TABLES = {
     "ablation": _ablation,
+    "cold_start": _cold_start,
     "commands": _commands,
     "cross_data": cross_data.table,
     "formats": _formats,

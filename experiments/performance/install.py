@@ -9,6 +9,7 @@ counts as its.
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,18 +49,18 @@ _EXTRA = flags.DEFINE_string("extra", "evaluate", "The extra that is weighed on 
 flags.FLAGS.register_key_flag_for_module(__name__, flags.FLAGS["output"])
 
 
-def weighed(python: Path) -> dict[str, dict[str, Any]]:
+def weighed(*python: str | Path) -> dict[str, dict[str, Any]]:
     """Return version, bytes and requirements of each distribution of an environment.
 
     Args:
-        python: the environment's.
+        python: the environment's, and its options.
     """
-    found = json.loads(_output(python, "-c", FILES))
+    found = json.loads(_output(*python, "-c", FILES))
     return {name: about for name, about in sorted(found.items()) if name not in TOOLS}
 
 
-def _output(*command):
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+def _output(*command, cwd=None):
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cwd)
     return done.stdout.splitlines()[-1] if done.stdout else ""
 
 
@@ -67,16 +68,26 @@ def measured(folder: Path) -> dict[str, Any]:
     """Install, and return what there is then.
 
     Args:
-        folder: an empty one, for the environment.
+        folder: an empty one, for the environment and a copy of the checkout.
     """
-    _output(sys.executable, "-m", "venv", folder)
-    python, what = folder / "bin" / "python", _WHAT.value
-    _output(python, "-m", "pip", "install", "-q", what)
-    alone = weighed(python)
-    imported = json.loads(_output(python, "-c", IMPORTED, SAMPLE, folder / "bright.png"))
-    _output(python, "-m", "pip", "install", "-q", f"{what[:-1]},{_EXTRA.value}]")
-    more = {name: about for name, about in weighed(python).items() if name not in alone}
+    _output(sys.executable, "-m", "venv", folder / "environment")
+    python, what = (folder / "environment" / "bin" / "python", "-I"), _WHAT.value
+    # What a build leaves behind stays out of this folder.
+    shutil.copytree(ROOT, folder / "checkout", ignore=_left_out)
+    _output(*python, "-m", "pip", "install", "-q", what, cwd=folder / "checkout")
+    alone = weighed(*python)
+    imported = json.loads(_output(*python, "-c", IMPORTED, SAMPLE, folder / "bright.png"))
+    added = f"{what[:-1]},{_EXTRA.value}]"
+    _output(*python, "-m", "pip", "install", "-q", added, cwd=folder / "checkout")
+    more = {name: about for name, about in weighed(*python).items() if name not in alone}
     return {"installed": alone, "imported": imported, "extra": {_EXTRA.value: more}}
+
+
+def _left_out(folder, names):
+    """Return what of a folder of the checkout no install needs."""
+    built = {name for name in names if name in ("__pycache__", "build")}
+    rest = {"data", "experiments", "runs", "tests", *(n for n in names if n.startswith("."))}
+    return built | (rest & {*names} if Path(folder) == ROOT else set())
 
 
 def megabytes(distributions: dict[str, dict[str, Any]]) -> float:
@@ -121,7 +132,7 @@ def _required(about):
 def main(_: list[str]) -> None:
     """Measure and write."""
     with tempfile.TemporaryDirectory() as folder:
-        report = measured(Path(folder) / "environment")
+        report = measured(Path(folder))
     report |= {"megabytes": megabytes(report["installed"]), "environment": environment()}
     publish(report | {"command": command_line(__name__, "experiments.performance.install")})
 

@@ -1,18 +1,14 @@
-"""The runtimes side by side: warm on the same picture, and from a cold start."""
+"""The runtimes side by side, warm on the same picture."""
 
 import os
-import subprocess
-import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neid_tf import pictures
 from neid_tf.benchmarks.costs import count_operations
-from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, scene, spread
+from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, spread
 from neid_tf.inference import runtimes
 from neid_tf.models import pretrained
 from neid_tf.support.libraries import MissingLibraryError
@@ -135,43 +131,3 @@ def _tensorflow_product(side):
 def _numpy_product(side):
     matrix = np.random.default_rng(0).random((side, side), np.float32)
     return lambda: matrix @ matrix
-
-
-def cold(found: dict[str, str], height: int, width: int, runs: int) -> dict[str, Any]:
-    """Time ``neid enhance`` of one PNG, from the start of the process to its end.
-
-    Args:
-        found: what :func:`exports` gave.
-        height: of the picture, in pixels.
-        width: likewise.
-        runs: counted turns.
-
-    Returns:
-        Dictionary with the wall ``seconds`` of each runtime, and of ``neid --help`` as
-        ``--help``; and the ratios ``to_tensorflow``, or to the first runtime, the
-        ``reference``, where that is not installed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "dark.png", Path(folder) / "bright.png"
-        pictures.write(source, pictures.Picture(scene(height, width)))
-
-        def start(*arguments):
-            program = [sys.executable, "-m", "neid_tf.commands.main", *arguments]
-            environment = {k: v for k, v in os.environ.items() if k != "TF_NUM_INTRAOP_THREADS"}
-            subprocess.run(program, check=True, capture_output=True, env=environment)
-
-        def enhance(name):
-            options = [f"--output={target}", "--overwrite", f"--runtime={name}"]
-            start("enhance", source, *options, f"--weights={found[name]}")
-
-        calls = {name: lambda name=name: enhance(name) for name in found}
-        first = next(iter(calls))
-        calls["--help"] = lambda: start("--help")
-        # Once before, so that files are read from the disk's cache.
-        seconds = interleaved(calls, runs, warmup=min(runs - 1, 1))
-    return {
-        "picture": [height, width, 3],
-        "seconds": {name: spread(values) for name, values in seconds.items()},
-        "reference": first,
-        "to_tensorflow": {name: ratios(values, seconds[first]) for name, values in seconds.items()},
-    }

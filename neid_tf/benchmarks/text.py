@@ -57,6 +57,14 @@ def _cold(section):
         to_tensorflow = section["to_tensorflow"][name]
         first = section.get("reference", "tensorflow")
         yield f"{name:<12}{_range(values)} seconds, to {first} {_range(to_tensorflow)}"
+        rest = [("to the picture", "to_the_picture"), ("CPU seconds", "cpu_seconds")]
+        told = [
+            f"{label} {_range(section[key][name])}"
+            for label, key in rest
+            if name in section.get(key, ())
+        ]
+        if told:
+            yield f"{'':<12}{', '.join(told)}"
 
 
 def _growth(section):
@@ -81,7 +89,7 @@ _SECTIONS = {
     "unet": ("neid against unet, same output size", _unet),
     "training": ("images a second", _training),
     "runtimes": ("a forward pass in each runtime, warm", _runtimes),
-    "cold_start": ("neid enhance of one PNG, whole process", _cold),
+    "cold_start": ("neid enhance of one JPEG, whole process", _cold),
     "growth": ("a JPEG file of so many megapixels, in a new process", _growth),
     "tiles": ("a picture in tiles against the same in one piece", _tiles),
 }

@@ -8,8 +8,8 @@ training    pictures a second of the input pipeline, of the training step, and o
             with and without XLA and mixed precision
 runtimes    a forward pass of one picture, warm, in TensorFlow (with and without XLA), ONNX
             Runtime and LiteRT, beside a large matrix product; same number of threads
-cold_start  neid enhance of one PNG in a new process with each --runtime, start to end, and
-            neid --help
+cold_start  neid enhance of one JPEG in a new process with each --runtime: to the picture, to the
+            end, and the processor's time; and neid --help
 growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in new processes;
             from 10 megapixels on once
 tiles       how far a picture done in tiles is from the same done in one piece
@@ -174,9 +174,9 @@ def _runtimes(found):
 
 
 def _cold_start(found):
-    from neid_tf.benchmarks import runtimes
+    from neid_tf.benchmarks import cold_start
 
-    return runtimes.cold(found, _HEIGHT.value, _WIDTH.value, _RUNS.value)
+    return cold_start.measured(found, _HEIGHT.value, _WIDTH.value, _RUNS.value)
 
 
 def _growth(found):

@@ -36,7 +36,6 @@ import sys
 from typing import Any
 
 from absl import flags
-from tqdm import tqdm
 
 from neid_tf import pictures, video
 from neid_tf.commands import common, on_ray, terminal
@@ -208,6 +207,8 @@ def _enhance_clip(job, check=lambda: None):
     model, options = for_frames()
     options["max_pixels"] = _max_pixels()
     name = terminal.printable(os.path.basename(job.source))
+    from tqdm import tqdm
+
     with tqdm(unit="frame", desc=name, disable=not sys.stderr.isatty()) as bar:
 
         def progress(done: int, total: int | None) -> None:
@@ -238,6 +239,8 @@ class _TileBar:
     def __call__(self, job: planning.Job, done: int, total: int) -> None:
         if job is not self._job:
             name = terminal.printable(os.path.basename(job.source))
+            from tqdm import tqdm
+
             hidden = not sys.stderr.isatty()
             self._job, self._bar = job, tqdm(total=total, unit="tile", desc=name, disable=hidden)
         self._bar.update(done - self._bar.n)

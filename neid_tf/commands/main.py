@@ -71,6 +71,8 @@ def run(command: str, argv: list[str]) -> int:
         argv: the command's name, its arguments and flags.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # NumPy's threads sleep at once while there is nothing to do, rather than turn in circles.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     with terminal.ended_by_signals() as received:
         try:
             return _run(command, argv)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import typing
 from collections.abc import Callable
 
 from absl import flags
-from tqdm import tqdm
 
+from neid_tf.commands import terminal
 from neid_tf.commands.tally import Tally
 from neid_tf.jobs import failures
 from neid_tf.jobs import plan as planning
@@ -95,13 +94,12 @@ def enhance(
     work = cluster.Work(make, weights, tuple(made.storages), output, **options)
     try:
         results = cluster.enhance(made.jobs, work, cluster_of_flags())
-        hidden = not sys.stderr.isatty()
         with (
             # Where Ray tells at length of a machine that it lost.
             open(os.devnull, "w") as nowhere,
             contextlib.redirect_stdout(nowhere),
             contextlib.closing(results),
-            tqdm(results, total=len(made.jobs), unit="picture", disable=hidden) as bar,
+            terminal.progress(results, len(made.jobs)) as bar,
         ):
             for outcome in bar:
                 if tally.note(outcome):

@@ -2,11 +2,8 @@
 
 import collections
 import contextlib
-import sys
 import traceback
 from collections.abc import Iterator
-
-from tqdm import tqdm
 
 from neid_tf.commands import common, terminal
 from neid_tf.jobs.outcome import Outcome
@@ -64,10 +61,9 @@ class Tally:
             outcomes: a generator, which is closed.
         """
         total = len(self.plan.jobs)
-        hidden = total < 2 or not sys.stderr.isatty()
         with (
             contextlib.closing(outcomes),
-            tqdm(outcomes, total=total, unit="picture", disable=hidden) as bar,
+            terminal.progress(outcomes, total, shown=total > 1) as bar,
         ):
             for outcome in bar:
                 self.note(outcome)

@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from neid_tf.commands import start
 from neid_tf.support.machine import WINDOWS
@@ -102,10 +103,29 @@ def report(message: str) -> None:
     Args:
         message: what goes behind the program's name.
     """
-    from tqdm import tqdm
-
+    line = f"neid: {printable(message)}"
     with contextlib.suppress(BrokenPipeError):
-        tqdm.write(f"neid: {printable(message)}", file=sys.stderr)
+        if bars := getattr(sys.modules.get("tqdm"), "tqdm", None):
+            bars.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
+
+
+def progress(
+    results: Iterable[Any], total: int, shown: bool = True
+) -> contextlib.AbstractContextManager[Iterable[Any]]:
+    """Return the results of pictures under a progress bar; without one where nobody sees it.
+
+    Args:
+        results: one for each picture.
+        total: how many.
+        shown: whether a terminal shows it.
+    """
+    if not (shown and sys.stderr.isatty()):
+        return contextlib.nullcontext(results)
+    from tqdm import tqdm  # It takes a while to load.
+
+    return tqdm(results, total=total, unit="picture")
 
 
 def report_passed_over(root: str, files: Collection[Path]) -> None:

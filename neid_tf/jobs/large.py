@@ -1,21 +1,24 @@
 """TIFFs that are too large to be read whole: enhanced by windows."""
 
+from __future__ import annotations
+
 import contextlib
 import pathlib
+import typing
 from collections.abc import Callable
 
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.tiles import Tiled
-from neid_tf.inference.windows import count_pieces, enhanced_pieces
 from neid_tf.jobs.pipeline import Coding
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.pictures import PictureError
 from neid_tf.pictures.formats import FORMATS
 from neid_tf.pictures.raster import FormatError
-from neid_tf.pictures.windows import Windows, pixels_of
-from neid_tf.pictures.windows_write import target_of
 from neid_tf.support.errors import NeidError, errors_named, reason_of
+
+if typing.TYPE_CHECKING:
+    from neid_tf.pictures.windows import Windows
 
 LARGE = 100_000_000
 """A TIFF of more pixels is done by windows, where that can be."""
@@ -30,7 +33,17 @@ def is_large(job: Job, max_pixels: int) -> bool:
         job: of a picture or a video.
         max_pixels: the largest picture that may be read whole.
     """
-    return not job.is_video and pixels_of(job.source) > min(max_pixels, LARGE)
+    return not job.is_video and _pixels_of(job.source) > min(max_pixels, LARGE)
+
+
+def _pixels_of(source):
+    """Return width × height of a TIFF, without loading what reads them for other files."""
+    with contextlib.suppress(OSError), open(source, "rb") as file:
+        if FORMATS["TIFF"].matches(file.read(4)):
+            from neid_tf.pictures.windows import pixels_of
+
+            return pixels_of(source)
+    return 0
 
 
 def opened(job: Job, steps: object, max_pixels: int) -> Windows | None:
@@ -44,6 +57,8 @@ def opened(job: Job, steps: object, max_pixels: int) -> Windows | None:
     Raises:
         PictureError: where it can be done in neither way.
     """
+    from neid_tf.pictures.windows import Windows
+
     try:
         if pathlib.PurePath(job.target).suffix.lower() not in FORMATS["TIFF"].suffixes:
             raise FormatError("of this size only TIFF is written")
@@ -52,7 +67,7 @@ def opened(job: Job, steps: object, max_pixels: int) -> Windows | None:
             raise FormatError("what enhances needs it whole; neid in --runtime=onnx does not")
         return Windows(job.source)
     except (NeidError, OSError) as error:
-        pixels = pixels_of(job.source)
+        pixels = _pixels_of(job.source)
         if pixels <= max_pixels:
             return None
         raise PictureError(
@@ -83,6 +98,9 @@ def enhance(
     Returns:
         What could not be kept, a line each.
     """
+    from neid_tf.inference.windows import count_pieces, enhanced_pieces
+    from neid_tf.pictures.windows_write import target_of
+
     coding = coding or Coding()
     transfer.target.make_folder(job.target)
     with errors_named(job.source, PictureError), source, contextlib.ExitStack() as stack:

@@ -1,5 +1,7 @@
 """Enhancing pictures and videos in this process, in the order of a plan."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import itertools

@@ -13,13 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from neid_tf import pictures
+from neid_tf import pictures, video
 from neid_tf.inference.enhance import Enhancement, in_steps
 from neid_tf.inference.unpack import size_of_result, steps_for
 from neid_tf.jobs.outcome import Outcome, named
 from neid_tf.jobs.plan import Job
 from neid_tf.support.machine import usable_cores
-from neid_tf.video.frames import Enhancer, Frame
 
 MOST_PIXELS = 48_000_000
 """Pixels of the pictures between reading and writing; a larger picture is there alone."""
@@ -239,14 +238,14 @@ class _FilePipeline:
         """Return what enhances the frames of an animation as those of a video; None for others."""
         is_8_bit = frame.pixels.dtype == np.uint8  # As the frames of a video are.
         if frame.extras.duration and is_8_bit and isinstance(self.steps, Enhancement):
-            return Enhancer(self.steps.model, self.steps.scale, self.steps.strength)
+            return video.Enhancer(self.steps.model, self.steps.scale, self.steps.strength)
         return None
 
     def _enhanced(self, picture: pictures.Picture, pixels: int, enhancer=None, time: float = 0.0):
         image, how = picture.pixels, (picture.packing, self.coding.unpack)
         if enhancer:
             with self._compute_slot(pixels):
-                return enhancer([Frame(image, 0, 0, time)])[0]
+                return enhancer([video.Frame(image, 0, 0, time)])[0]
         batch = steps_for(self.steps, *how).prepare(image)
         with self._compute_slot(pixels) as steps:
             return steps_for(steps, *how).compute(image, batch)

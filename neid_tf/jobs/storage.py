@@ -11,7 +11,6 @@ import glob
 import os
 import posixpath
 import re
-import secrets
 from collections.abc import Hashable
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -253,7 +252,7 @@ class ArrowStorage:
     def write(self, address: str, data: bytes, label: str = "") -> None:
         """As :meth:`Storage.write`."""
         path = self._path(address)
-        name = files.temporary_name(label, secrets.token_hex(8))
+        name = files.temporary_name(label, os.urandom(8).hex())
         temporary = posixpath.join(posixpath.dirname(path), name)
         with errors_named(address, PictureError):
             try:

@@ -7,7 +7,6 @@ read from there, so that no number is written down twice.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib.resources
 import os
@@ -137,5 +136,7 @@ def table() -> str:
 
 def nearest(name: str) -> str | None:
     """Return the preset's name that is most like a name, or None where none is."""
+    import difflib
+
     found = difflib.get_close_matches(name, [preset.name for preset in presets()], 1)
     return found[0] if found else None

@@ -7,25 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import typing
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from neid_tf.pictures import (
-    apng,
-    bmp,
-    heif,
-    jpeg,
-    jpeg2000,
-    jpegxl,
-    pillow,
-    png,
-    pnm,
-    raw,
-    tiff,
-    tiff_write,
-    webp,
-)
+from neid_tf.pictures import jpeg, marks, png
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.support.libraries import MissingLibraryError
 
@@ -78,12 +65,21 @@ class Format:
         return np.dtype(dtype if dtype.name in self.types else self.types[-1])
 
 
+def _in(module: str, name: str) -> Callable:
+    """Return a function of a module of this folder, which is loaded when it is first called."""
+
+    def call(*arguments: typing.Any) -> typing.Any:
+        return getattr(importlib.import_module(f"neid_tf.pictures.{module}"), name)(*arguments)
+
+    return call
+
+
 def _starts(*starts: bytes) -> Callable[[bytes], bool]:
     return lambda data: data.startswith(starts)
 
 
 def _brand(start: bytes) -> Callable[[bytes], bool]:
-    return lambda data: heif.brand_of(data).startswith(start)
+    return lambda data: marks.heif_brand(data).startswith(start)
 
 
 FORMATS = {
@@ -101,8 +97,8 @@ FORMATS = {
         matches=_starts(png.SIGNATURE),
         decode=png.decode_png,
         encode=png.encode_png,
-        decode_all=apng.decode_frames,
-        encode_all=apng.encode_frames,
+        decode_all=_in("apng", "decode_frames"),
+        encode_all=_in("apng", "encode_frames"),
         types=("uint8", "uint16"),
         several="frames",
         keeps=("EXIF", "ICC", "XMP", "IPTC", "density", "comments", "text", "colour chunks"),
@@ -111,25 +107,25 @@ FORMATS = {
     "BMP": Format(
         suffixes=(".bmp", ".dib"),
         matches=_starts(b"BM"),
-        decode=bmp.decode_bmp,
-        encode=bmp.encode_bmp,
+        decode=_in("bmp", "decode_bmp"),
+        encode=_in("bmp", "encode_bmp"),
         channels=(1, 3, 4),
         keeps=("density",),
     ),
     "camera raw": Format(
-        suffixes=raw.SUFFIXES,
-        matches=raw.is_raw,
-        decode=raw.decode_raw,
+        suffixes=marks.CAMERA_RAW,
+        matches=_in("raw", "is_raw"),
+        decode=_in("raw", "decode_raw"),
         library="rawpy",
         instead="TIFF",
     ),
     "TIFF": Format(
         suffixes=(".tif", ".tiff"),
-        matches=_starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-        decode=tiff.decode_tiff,
-        encode=tiff_write.encode_tiff,
-        decode_all=tiff.decode_pages,
-        encode_all=tiff_write.encode_pages,
+        matches=_starts(*marks.TIFF),
+        decode=_in("tiff", "decode_tiff"),
+        encode=_in("tiff_write", "encode_tiff"),
+        decode_all=_in("tiff", "decode_pages"),
+        encode_all=_in("tiff_write", "encode_pages"),
         types=("uint8", "uint16", "float32"),
         several="pages",
         bands=True,
@@ -138,84 +134,84 @@ FORMATS = {
     "WEBP": Format(
         suffixes=(".webp",),
         matches=lambda data: data.startswith(b"RIFF") and data[8:12] == b"WEBP",
-        decode=webp.decode_webp,
-        encode=webp.encode_webp,
-        decode_all=webp.decode_frames,
-        encode_all=webp.encode_frames,
+        decode=_in("webp", "decode_webp"),
+        encode=_in("webp", "encode_webp"),
+        decode_all=_in("webp", "decode_frames"),
+        encode_all=_in("webp", "encode_frames"),
         channels=(3, 4),
         several="frames",
         keeps=("EXIF", "ICC", "XMP"),
-        longest_side=webp.LONGEST_SIDE,
+        longest_side=marks.LONGEST_WEBP,
     ),
     "GIF": Format(
         suffixes=(".gif",),
         matches=_starts(b"GIF87a", b"GIF89a"),
-        decode=pillow.decode_gif,
-        decode_all=pillow.decode_gif_frames,
+        decode=_in("pillow", "decode_gif"),
+        decode_all=_in("pillow", "decode_gif_frames"),
         several="frames",
     ),
     "AVIF": Format(
         suffixes=(".avif",),
         matches=_brand(b"av"),
-        decode=heif.decode_avif,
-        encode=heif.encode_avif,
+        decode=_in("heif", "decode_avif"),
+        encode=_in("heif", "encode_avif"),
         channels=(3, 4),
-        bits=heif.BITS,
+        bits=marks.HEIF_BITS,
         keeps=("EXIF", "ICC", "XMP"),
-        longest_side=heif.LONGEST_SIDE,
+        longest_side=marks.LONGEST_HEIF,
     ),
     "HEIC": Format(
         suffixes=(".heic", ".heif"),
         matches=_brand(b"he"),
-        decode=heif.decode_heic,
-        encode=heif.encode_heic,
+        decode=_in("heif", "decode_heic"),
+        encode=_in("heif", "encode_heic"),
         channels=(1, 3, 4),
         types=("uint8", "uint16"),
         keeps=("EXIF", "ICC", "XMP"),
-        longest_side=heif.LONGEST_SIDE,
+        longest_side=marks.LONGEST_HEIF,
         library="pillow_heif",
-        bits=heif.BITS,
+        bits=marks.HEIF_BITS,
     ),
     "JPEG XL": Format(
         suffixes=(".jxl",),
-        matches=_starts(jpegxl.CODESTREAM, jpegxl.SIGNATURE),
-        decode=jpegxl.decode_jpegxl,
-        encode=jpegxl.encode_jpegxl,
+        matches=_starts(marks.JPEG_XL_CODESTREAM, marks.JPEG_XL),
+        decode=_in("jpegxl", "decode_jpegxl"),
+        encode=_in("jpegxl", "encode_jpegxl"),
         keeps=("EXIF", "XMP"),
         library="pillow_jxl",
     ),
     "JPEG 2000": Format(
         suffixes=(".jp2",),
-        matches=_starts(jpeg2000.SIGNATURE),
-        decode=jpeg2000.decode_jpeg2000,
-        encode=jpeg2000.encode_jpeg2000,
+        matches=_starts(marks.JPEG_2000),
+        decode=_in("jpeg2000", "decode_jpeg2000"),
+        encode=_in("jpeg2000", "encode_jpeg2000"),
         types=("uint8", "uint16"),
         keeps=("EXIF", "ICC", "XMP", "IPTC", "density"),
     ),
     "JPEG 2000 codestream": Format(
         suffixes=(".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
-        matches=_starts(jpeg2000.CODESTREAM),
-        decode=jpeg2000.decode_jpeg2000,
+        matches=_starts(marks.JPEG_2000_CODESTREAM),
+        decode=_in("jpeg2000", "decode_jpeg2000"),
         instead="JPEG 2000",
     ),
     "PNM": Format(
         suffixes=(".pnm", ".pgm", ".ppm"),
         matches=_starts(b"P2", b"P3", b"P5", b"P6"),
-        decode=pnm.decode_pnm,
-        encode=pnm.encode_pnm,
+        decode=_in("pnm", "decode_pnm"),
+        encode=_in("pnm", "encode_pnm"),
         channels=(1, 3),
         types=("uint8", "uint16"),
     ),
     "PBM": Format(
         suffixes=(".pbm",),
         matches=_starts(b"P1", b"P4"),
-        decode=pnm.decode_pnm,
+        decode=_in("pnm", "decode_pnm"),
     ),
     "PAM": Format(
         suffixes=(".pam",),
         matches=_starts(b"P7\n"),
-        decode=pnm.decode_pnm,
-        encode=pnm.encode_pam,
+        decode=_in("pnm", "decode_pnm"),
+        encode=_in("pnm", "encode_pam"),
         types=("uint8", "uint16"),
     ),
 }

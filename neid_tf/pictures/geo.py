@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import typing
 
 import numpy as np
-import tifffile
+
+if typing.TYPE_CHECKING:
+    import tifffile
 
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION = 33550, 33922, 34264
 GEO_KEYS, GDAL_METADATA, NODATA, CAMERA_MODEL = 34735, 42112, 42113, 50844

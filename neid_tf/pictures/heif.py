@@ -10,27 +10,16 @@ import numpy as np
 from PIL import AvifImagePlugin, ImageFile
 
 from neid_tf.pictures import budget
+from neid_tf.pictures.marks import HEIF_BITS
 from neid_tf.pictures.pillow import MODES, image_of, opened, raster_of
 from neid_tf.pictures.raster import QUALITY, Raster, with_channels
 from neid_tf.pixels.samples import from_levels
 from neid_tf.support.libraries import optional_import
 
-LONGEST_SIDE = 32_768
-"""The longest side that is read again, in pixels."""
-BITS = 12
-"""The most bits of a sample; what a HEIC is written with where the picture has more than 8."""
 # A third and a seventh of the usual time, for files of the same quality that are 5 and 15% larger.
 _SPEED, _EFFORT = 8, {"preset": "ultrafast"}
 _FREE_PIXELS = 2**20
 _HDR, _WIDE = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
-_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
-
-
-def brand_of(start: bytes) -> bytes:
-    """Return the first brand of these formats that a file of boxes names; empty if none."""
-    named = [start[8:12], *(start[at : at + 4] for at in range(16, min(len(start), 64), 4))]
-    known = [brand for brand in named if brand in _BRANDS]
-    return known[0] if start[4:8] == b"ftyp" and known else b""
 
 
 def decode_avif(data: bytes, max_pixels: int) -> Raster:
@@ -150,6 +139,6 @@ def encode_heic(raster: Raster) -> bytes:
         enc_params=_EFFORT,
         exif=raster.exif,
         xmp=raster.extras.xmp,
-        **({"bit_depth": BITS} if deep else {}),
+        **({"bit_depth": HEIF_BITS} if deep else {}),
     )
     return file.getvalue()

@@ -12,6 +12,7 @@ from PIL import Jpeg2KImagePlugin
 
 from neid_tf.pictures import budget, xmp
 from neid_tf.pictures.exif import EXIF_HEADER
+from neid_tf.pictures.marks import JPEG_2000_CODESTREAM
 from neid_tf.pictures.pillow import opened, samples_of
 from neid_tf.pictures.raster import (
     QUALITY,
@@ -23,8 +24,6 @@ from neid_tf.pictures.raster import (
 )
 from neid_tf.pixels.samples import from_levels
 
-SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
-CODESTREAM = b"\xff\x4f\xff\x51"
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _EXIF = b"JpgTiffExif->JP2"
@@ -59,7 +58,7 @@ def decode_jpeg2000(data: bytes, max_pixels: int) -> Raster:
     Raises:
         FormatError: if it is damaged, or too large, or its colours are not supported.
     """
-    found = [] if data.startswith(CODESTREAM) else list(boxes(data))
+    found = [] if data.startswith(JPEG_2000_CODESTREAM) else list(boxes(data))
     stream = dict(found).get(b"jp2c", b"") if found else data
     bits = _checked_header(stream, max_pixels)
     header = list(boxes(dict(found).get(b"jp2h", b"")))
@@ -71,7 +70,7 @@ def decode_jpeg2000(data: bytes, max_pixels: int) -> Raster:
 
 def _checked_header(stream: bytes, max_pixels: int) -> int:
     """Check the sizes that a codestream announces; return its bits per sample."""
-    if not stream.startswith(CODESTREAM) or len(stream) < 48:
+    if not stream.startswith(JPEG_2000_CODESTREAM) or len(stream) < 48:
         raise FormatError("truncated or damaged JPEG 2000: it has no codestream")
     right, bottom, left, top, across, down = struct.unpack_from(">6I", stream, 8)
     (count,) = struct.unpack_from(">H", stream, 40)

@@ -13,12 +13,11 @@ from PIL import ImageCms
 from neid_tf.pictures import budget, xmp
 from neid_tf.pictures.exif import EXIF_HEADER
 from neid_tf.pictures.jpeg2000 import boxes
+from neid_tf.pictures.marks import JPEG_XL, JPEG_XL_CODESTREAM
 from neid_tf.pictures.pillow import image_of, opened, raster_of
 from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_channels
 from neid_tf.support.libraries import optional_import
 
-SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
-CODESTREAM = b"\xff\x0a"
 _MOST_METADATA = 2**24
 _SRGB = ("sRGB", "Gra_D65_Rel_SRG")
 
@@ -76,7 +75,7 @@ def _is_srgb(icc: bytes | None) -> bool:
 def _metadata(data: bytes) -> dict[bytes, bytes]:
     """Return the bodies of the boxes of metadata by their names, unpacked."""
     found = {}
-    for name, body in boxes(data) if data.startswith(SIGNATURE) else ():
+    for name, body in boxes(data) if data.startswith(JPEG_XL) else ():
         if name in (b"Exif", b"xml "):
             found[name] = body
         elif name == b"brob" and body[:4] in (b"Exif", b"xml "):
@@ -103,7 +102,7 @@ class _Header:
     """
 
     def __init__(self, data: bytes) -> None:
-        start = 0 if data[:2] == CODESTREAM else _codestream(data)
+        start = 0 if data[:2] == JPEG_XL_CODESTREAM else _codestream(data)
         self._bits, self._at = int.from_bytes(data[start + 2 : start + 34], "little"), 0
         self.size, self.is_animated = self._size(), False
         self.may_be_deep = self._is_deep()
@@ -144,7 +143,7 @@ def _codestream(data: bytes) -> int:
         for box, skipped in ((b"jxlc", 4), (b"jxlp", 8)):
             at = data.find(box, 12)
             if at >= 0:
-                return data.index(CODESTREAM, at + skipped, at + skipped + 2)
+                return data.index(JPEG_XL_CODESTREAM, at + skipped, at + skipped + 2)
     raise FormatError("truncated or damaged JPEG XL: it has no codestream")
 
 

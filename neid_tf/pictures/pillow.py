@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import GifImagePlugin, Image, ImageFile
+from PIL import Image, ImageFile
 
 from neid_tf.pictures import budget, metadata, xmp
 from neid_tf.pictures.raster import Extras, FormatError, Raster, with_channels
@@ -109,6 +109,8 @@ def decode_gif(data: bytes, max_pixels: int) -> Raster:
     Raises:
         FormatError: if it is damaged, or too large.
     """
+    from PIL import GifImagePlugin
+
     with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
         # Counting the frames goes through the file once, and decodes none.
         return raster_of(image, pages=image.n_frames)
@@ -124,6 +126,8 @@ def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
     Raises:
         FormatError: if it is damaged, or too large.
     """
+    from PIL import GifImagePlugin
+
     with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
         budget.check_effort(image.n_frames * image.width * image.height, max_pixels, "its frames")
         for number in range(image.n_frames):

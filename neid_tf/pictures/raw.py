@@ -10,22 +10,16 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from neid_tf.pictures import budget
+from neid_tf.pictures import budget, marks
 from neid_tf.pictures.exif import ORIENTATION
 from neid_tf.pictures.jpeg import segments
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.pictures.tiff import exif_of_directory
 from neid_tf.support.libraries import optional_import
 
-SUFFIXES = (
-    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".rwl"),
-    *(".orf", ".pef", ".srw", ".3fr", ".fff", ".erf", ".mef", ".mrw", ".iiq", ".x3f", ".gpr"),
-)
-"""What the files of cameras are called."""
 _FUJI, _PANASONIC = b"FUJIFILMCCD-RAW", b"IIU\0"
 _OLYMPUS = (b"IIRO", b"IIRS", b"MMOR")
 _STARTS = (_FUJI, _PANASONIC, *_OLYMPUS, b"FOVb", b"\0MRM")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CANON_BOXES = b"ftypcrx "
 _PHASE_ONE = (b"IIII", b"MMMM")
 _PHOTOMETRIC, _SUB_DIRECTORIES, _XMP, _DNG_VERSION = 262, 330, 700, 50706
@@ -44,7 +38,7 @@ def is_raw(data: bytes) -> bool:
     """
     if data.startswith(_STARTS) or data[4:12] == _CANON_BOXES:
         return True
-    if not data.startswith(_TIFF):
+    if not data.startswith(marks.TIFF):
         return False
     if data[8:10] == b"CR" or data[8:12] in _PHASE_ONE:
         return True
@@ -150,14 +144,14 @@ def _metadata(data: bytes) -> tuple[bytes | None, list[str]]:
 
 def _as_tiff(data: bytes) -> bytes:
     """Return a file whose magic number is a TIFF's; that of some cameras is another."""
-    if data.startswith(_TIFF):
+    if data.startswith(marks.TIFF):
         return data
-    return (_TIFF[0] if data[:2] == b"II" else _TIFF[1]) + data[4:]
+    return (marks.TIFF[0] if data[:2] == b"II" else marks.TIFF[1]) + data[4:]
 
 
 def _of_directories(data: bytes) -> bytes | None:
     order = "<" if data[:2] == b"II" else ">"
-    is_big = data.startswith(_TIFF[2:])
+    is_big = data.startswith(marks.TIFF[2:])
     (first,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
     return exif_of_directory(data, order, is_big, first)
 

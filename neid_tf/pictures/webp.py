@@ -11,11 +11,10 @@ import numpy as np
 from PIL import WebPImagePlugin
 
 from neid_tf.pictures import budget, xmp
+from neid_tf.pictures.marks import LONGEST_WEBP
 from neid_tf.pictures.pillow import image_of, opened
 from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_channels
 
-LONGEST_SIDE = 16_383
-"""The longest side of a WebP, in pixels."""
 # The method is the encoder's effort: the default, 4, takes twice the time, for files of the
 # same size with loss and 2 to 5% smaller ones without.
 _LOSSLESS = {"lossless": True, "exact": True, "quality": 0, "method": 1}
@@ -129,8 +128,8 @@ def encode_frames(rasters: Iterable[Raster]) -> bytes:
     """
     file, rasters = io.BytesIO(), list(rasters)
     first, images = rasters[0], [image_of(raster.samples) for raster in rasters]
-    if max(first.samples.shape[:2]) > LONGEST_SIDE:
-        raise FormatError(f"a WebP's sides are at most {LONGEST_SIDE} pixels")
+    if max(first.samples.shape[:2]) > LONGEST_WEBP:
+        raise FormatError(f"a WebP's sides are at most {LONGEST_WEBP} pixels")
     several = {
         "save_all": True,
         "append_images": images[1:],

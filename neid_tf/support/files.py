@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import re
-import secrets
 import shutil
 import time
 import zlib
@@ -63,7 +62,7 @@ def temporary_name(label: str = "", unique: str | None = None) -> str:
         unique: what is found in no other name; by default the machine, the process and chance.
     """
     if unique is None:
-        unique = f"{_machine():08x}-{os.getpid()}-{secrets.token_hex(6)}"
+        unique = f"{_machine():08x}-{os.getpid()}-{os.urandom(6).hex()}"
     return f".neid-{label}{unique}.tmp"
 
 

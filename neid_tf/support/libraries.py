@@ -1,7 +1,6 @@
 """Libraries that not every install has: a missing one is named, with what installs it here."""
 
 import contextlib
-import importlib.metadata
 import json
 import re
 import shlex
@@ -9,8 +8,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from neid_tf.support.errors import NeidError
 from neid_tf.support.machine import WINDOWS
@@ -135,6 +132,8 @@ def _quoted(word):
 
 def _distribution():
     """Return this package's distribution: the full one or that without TensorFlow."""
+    import importlib.metadata  # It takes a while, and only a missing library asks for it.
+
     for name in ("neid_tf", "neid_tf_runtime"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.distribution(name)
@@ -143,6 +142,9 @@ def _distribution():
 
 def _source_folder(installed):
     """Return the folder that pip installed from, or that of a checkout that was never installed."""
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     folder = Path(__file__).resolve().parents[2]
     if installed is not None:
         record = json.loads(installed.read_text("direct_url.json") or "{}")

@@ -6,18 +6,12 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from neid_tf.pictures import DEFAULT_MAX_PIXELS
 from neid_tf.video.coding import upright
 from neid_tf.video.frames import SMOOTHING, Enhancer, Frame
 from neid_tf.video.reader import Reader
-from neid_tf.video.writer import WRITABLE, OthersRefused, Writer, container_for, whole_file
-
-SUFFIXES = WRITABLE | {
-    *(".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".wmv")
-}
-"""The suffixes, lower case, of the files that are taken for videos."""
+from neid_tf.video.writer import OthersRefused, Writer, container_for, whole_file
 
 _END = object()
 
@@ -41,12 +35,6 @@ class Summary:
     notes: tuple
 
 
-def written_suffix(source: str | os.PathLike) -> str:
-    """Return the suffix for a video's enhanced copy: its own if that can be written, or .mp4."""
-    suffix = Path(source).suffix.lower()
-    return suffix if suffix in WRITABLE else ".mp4"
-
-
 def enhance_video(
     source: str | os.PathLike,
     target: str | os.PathLike,
@@ -67,8 +55,8 @@ def enhance_video(
 
     Args:
         source: the video file.
-        target: the file to write, its suffix one of :data:`WRITABLE`. What is there is replaced
-            when all is done, and untouched until then.
+        target: the file to write, its suffix one of :data:`neid_tf.video.WRITABLE`. What is there
+            is replaced when all is done, and untouched until then.
         model: as in :func:`neid_tf.enhance`. What a :class:`neid_tf.models.NEID` reads off whole
             frames is averaged over time; another callable gets batches of up to 4 frames.
         scale: 1 or 2, as in :func:`neid_tf.enhance`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import typing
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from neid_tf.support import files
 from neid_tf.support.errors import reason_of
 from neid_tf.video import sound
 from neid_tf.video.coding import display_matrix, reformatter, to_yuv
+from neid_tf.video.containers import CONTAINERS, WRITABLE, Container
 from neid_tf.video.frames import Frame
 from neid_tf.video.reader import Reader, VideoError, errors_of
 
@@ -27,30 +27,6 @@ _LARGE = 2**24  # pixels of a frame: 40 frames of this size, as usual, would tak
 _NO_PLACE = "the file has no place for it"
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
 _FILE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
-
-
-@dataclasses.dataclass(frozen=True)
-class Container:
-    """How a kind of file is written. The quality is what the eye cannot tell from the frames."""
-
-    format: str
-    codec: str = "libx264"
-    codec_options: tuple = (("crf", "17"), ("preset", "medium"))
-    options: tuple = ()
-    audio: str = "aac"
-
-
-_MP4 = Container("mp4", options=(("movflags", "+faststart"),))
-_VP9 = (("crf", "15"), ("deadline", "good"), ("cpu-used", "4"), ("row-mt", "1"))
-CONTAINERS = {
-    ".mp4": _MP4,
-    ".m4v": _MP4,
-    ".mov": dataclasses.replace(_MP4, format="mov"),
-    ".mkv": Container("matroska"),
-    ".webm": Container("webm", "libvpx-vp9", _VP9, audio="libopus"),
-}
-WRITABLE = frozenset(CONTAINERS)
-"""The suffixes, lower case, of the files that can be written."""
 
 
 def container_for(path: str | os.PathLike) -> Container:

@@ -2,12 +2,14 @@
 
 import io
 import json
+import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from neid_tf.benchmarks import (
+    cold_start,
     costs,
     fresh_process,
     networks,
@@ -110,10 +112,21 @@ def test_runtimes_side_by_side(found):
 
 
 def test_cold_starts(found):
-    report = runtimes.cold(found, 64, 96, runs=1)
+    report = cold_start.measured(found, 64, 96, runs=1)
     assert set(report["seconds"]) == {*found, "--help"}
-    assert "neid enhance of one PNG" in text.table({"cold_start": report})
+    printed = text.table({"cold_start": report})
+    assert "neid enhance of one JPEG" in printed
     assert all(values["min"] > 0.01 for values in report["seconds"].values())
+    assert set(report["to_the_picture"]) == {*found}
+    for name, values in report["to_the_picture"].items():
+        assert 0.01 < values["min"] <= report["seconds"][name]["min"]
+        assert report["cpu_seconds"][name]["min"] > report["cpu_seconds"]["--help"]["min"] > 0
+        assert f"to the picture {values['median']:.2f}" in printed
+
+
+def test_a_start_that_fails_is_no_result(found):
+    with pytest.raises(subprocess.CalledProcessError):
+        cold_start.measured({"onnx": "nothing.onnx"}, 16, 16, runs=1)
 
 
 def test_growth_and_its_plot(found):

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from neid_tf import pictures
+from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
-from neid_tf.jobs import pipeline
 from neid_tf.pictures.raster import Extras
 from tests.conftest import darkened, picture, write
 
@@ -293,13 +292,13 @@ def test_frames_of_an_animation_are_smoothed_as_those_of_a_video(
     neid, folder, weights_file, monkeypatch
 ):
     times = []
-    real = pipeline.Enhancer.__call__
+    real = video.Enhancer.__call__
 
     def noted(self, frames):
         times.extend(frame.time for frame in frames)
         return real(self, frames)
 
-    monkeypatch.setattr(pipeline.Enhancer, "__call__", noted)
+    monkeypatch.setattr(video.Enhancer, "__call__", noted)
     still = pictures.Picture(darkened(picture(16, 20)), extras=Extras(duration=0.25))
     Path("anim.png").write_bytes(pictures.encode_all("anim.png", [still] * 3))
     weights = f"--weights={weights_file}"

@@ -115,7 +115,7 @@ if os.environ["MOMENT"] == "its end":
 @pytest.mark.parametrize(
     "moment",
     [
-        *("neid_tf.commands.main", "absl", "tqdm", "neid_tf.commands.enhance", "numpy"),
+        *("neid_tf.commands.main", "absl", "PIL", "neid_tf.commands.enhance", "numpy"),
         *("neid_tf.jobs.local", "onnxruntime", "neid_tf.pictures.png", "its end"),
     ],
 )

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neid_tf.pictures import Picture, PictureError, decode, encode, jpeg2000, jpegxl, left_out
+from neid_tf.pictures import (
+    Picture,
+    PictureError,
+    decode,
+    encode,
+    jpeg2000,
+    jpegxl,
+    left_out,
+    marks,
+)
 from neid_tf.pictures.raster import Extras
 from tests.pictures.picture_files import noise, saved, smooth
 from tests.pictures.test_kept import XMP
@@ -142,7 +151,7 @@ def test_jpeg_xl_of_16_bits_and_packed_metadata():
     body = struct.pack(">I", 4) + b"zzzz" + block.removeprefix(b"Exif\0\0")
     assert jpegxl._exif_block(body) == block.removeprefix(b"Exif\0\0")
     bomb = imagecodecs.brotli_encode(bytes(2**25))
-    boxed = jpegxl.SIGNATURE + struct.pack(">I", len(bomb) + 12) + b"brobxml " + bomb
+    boxed = marks.JPEG_XL + struct.pack(">I", len(bomb) + 12) + b"brobxml " + bomb
     assert jpegxl._metadata(boxed) == {}
 
 

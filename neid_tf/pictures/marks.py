@@ -1,0 +1,28 @@
+"""How files of some formats begin, are called, and how large they may be.
+
+The table of formats knows these before the module that codes a format is loaded.
+"""
+
+from __future__ import annotations
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""What a TIFF begins with, and what some cameras' raw files do."""
+JPEG_2000, JPEG_2000_CODESTREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+JPEG_XL, JPEG_XL_CODESTREAM = b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"
+CAMERA_RAW = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".rwl"),
+    *(".orf", ".pef", ".srw", ".3fr", ".fff", ".erf", ".mef", ".mrw", ".iiq", ".x3f", ".gpr"),
+)
+"""What the files of cameras are called."""
+HEIF_BITS = 12
+"""The most bits of a sample; what a HEIC is written with where the picture has more than 8."""
+LONGEST_HEIF, LONGEST_WEBP = 32_768, 16_383
+"""The longest sides that are read again, in pixels."""
+_HEIF_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis")
+
+
+def heif_brand(start: bytes) -> bytes:
+    """Return the first brand of AVIF or HEIC that a file of boxes names; empty if none."""
+    named = [start[8:12], *(start[at : at + 4] for at in range(16, min(len(start), 64), 4))]
+    known = [brand for brand in named if brand in _HEIF_BRANDS]
+    return known[0] if start[4:8] == b"ftyp" and known else b""

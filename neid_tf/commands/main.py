@@ -1,5 +1,6 @@
 """``neid COMMAND``: parses flags, runs one command, turns its outcome into an exit code."""
 
+import gc
 import importlib
 import os
 import re
@@ -91,6 +92,8 @@ def run(command: str, argv: list[str]) -> int:
 
 def _run(command: str, argv: list[str]) -> int:
     module = importlib.import_module(f"neid_tf.commands.{command}")
+    gc.freeze()  # It need not look through the modules again and again.
+    gc.enable()
     if any(argument in HELP for argument in argv[1:]):
         terminal.show(help_text(module))
         return OK

@@ -3,6 +3,7 @@
 Nothing is imported before that is settled: what the program imports takes a while.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ def script() -> None:
     """Run ``neid`` and leave with its exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
+    gc.disable()  # Nothing that is loaded now is garbage; main sets it going again.
     try:
         from neid_tf.commands import main
 

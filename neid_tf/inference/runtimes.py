@@ -158,7 +158,8 @@ class Onnx(_Exported):
         self._takes_box, self.refines = BOX in names, PICTURE in names
         self._context_only = {name: np.array(True) for name in names if name == CONTEXT_ONLY}
         self.step = _step_of(self._session.get_modelmeta().custom_metadata_map)
-        self.scale = self._measured_scale()
+        # What is put back was lost by halving, so there is nothing to try.
+        self.scale = 2 if self.refines else self._measured_scale()
 
     def on_one_core(self) -> Network:
         """Return the same model with one thread, for batches that are run beside each other."""

@@ -102,8 +102,8 @@ FRAMES = (_SCALE, _STRENGTH, _RUNTIME, common.PRECISION)
 """The flags of what is done to frames."""
 FILES = (*FRAMES, _TILE, SUFFIX, _METADATA, _JPEG_QUALITY, common.FORMAT, common.QUALITY)
 """The flags of what is done to files, and how they are written."""
-TILES = functools.partial(tqdm, unit="tile", delay=1.0, leave=False, disable=None)
-"""The progress bar of the tiles of one large picture, on a terminal."""
+BAR = {"unit": "tile", "delay": 1.0, "leave": False, "disable": None}
+"""How the progress bar of the tiles of one large picture is, on a terminal."""
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
 common.declare(__name__, common.FORMAT, common.METHOD, common.PRECISION, common.QUALITY)
 common.declare(__name__, common.WEIGHTS)
@@ -151,8 +151,15 @@ def _maker():
         tile=_tile(),
         runtime=_RUNTIME.value,
         precision=common.PRECISION.value,
-        shown=TILES,
+        shown=_tiles_shown,
     )
+
+
+def _tiles_shown(tiles):
+    """Show on a terminal how many of the tiles of a picture are done."""
+    from tqdm import tqdm  # It takes a while to load.
+
+    return tqdm(tiles, **BAR)
 
 
 def _function():

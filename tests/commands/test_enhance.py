@@ -1,7 +1,6 @@
 """What ``neid enhance`` does with many files, strange names and bad ones, through the command."""
 
 import dataclasses
-import functools
 import io
 import json
 import os
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tqdm import tqdm
 
 from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
@@ -426,8 +424,7 @@ class Terminal(io.StringIO):
 def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     write(tmp_path / "large.png", darkened(picture(70, 200)))
-    bar = functools.partial(tqdm, **command.TILES.keywords | {"delay": 0.0, "mininterval": 0.0})
-    monkeypatch.setattr(command, "TILES", bar)
+    monkeypatch.setattr(command, "BAR", command.BAR | {"delay": 0.0, "mininterval": 0.0})
     options = ["--weights=neid_s", "--tile=64", "--output=out"]
     for stream, seen in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)

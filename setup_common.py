@@ -17,6 +17,7 @@ def requirements(without=()):
 
 # How the restarts of workers are limited changes with Ray 2.64.
 EXTRAS = {
+    "cuda": ["onnxruntime-gpu[cuda,cudnn]>=1.21"],
     "demo": ["gradio>=6"],
     "evaluate": [line for line in requirements() if line.startswith(SCORING)],
     "geo": ["rasterio>=1.4"],

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, spread
 from neid_tf.inference import runtimes
@@ -70,17 +71,22 @@ def warm(
         Dictionary with the ``seconds`` of each; the ratios ``to_tensorflow``, of time; the
         ``largest_difference`` from TensorFlow (of 1); and the ``fastest``. With TensorFlow, which
         counts the operations, also 10⁹ of them a second (``gigaflops``) and their ratios
-        ``to_matmul``. Without it the first runtime, the ``reference``, is in its place.
+        ``to_matmul``. Without it the first runtime, the ``reference``, is in its place. The name
+        of the ``card``, or None; where its peaks are known, the ``share_of_the_peak`` of those
+        that compute on it.
     """
-    pictures_, work = batch(height, width), 0
+    pictures_, work, on_card = batch(height, width), 0, {}
     calls, product = {}, _numpy_product(side)
     if REFERENCE in found:
         model = pretrained.load_pretrained(found[REFERENCE])
         calls, product = _tensorflow_calls(model, pictures_), _tensorflow_product(side)
         work = count_operations(model, height, width)
+        on_card = dict.fromkeys(calls, "tf32") if _tensorflow_has_a_card() else {}
     for name in found.keys() - {REFERENCE}:
         runner = runtimes.load(found[name], name, threads)
         calls[name] = lambda runner=runner: runner(pictures_)
+        if getattr(runner, "on_card", False):
+            on_card[name] = "float32"
     first = next(iter(calls))
     reference = np.clip(calls[first](), 0.0, 1.0)
     differences = {
@@ -97,7 +103,27 @@ def warm(
         "largest_difference": differences,
         "fastest": min(calls, key=lambda name: spread(seconds[name])["median"]),
     }
+    card = cards.name()
+    report |= {"card": card} | _shares(cards.known(card), on_card, seconds, work)
     return report | (_rates(seconds, dict.fromkeys(calls, work), side) if work else {})
+
+
+def _shares(card, on_card, seconds, work):
+    """Return what share of the card's peak in its precision each runtime reaches."""
+    if card is None or not (work and on_card):
+        return {}
+    return {
+        "share_of_the_peak": {
+            name: spread([work / s / card.peak(precision) for s in seconds[name]])
+            for name, precision in on_card.items()
+        }
+    }
+
+
+def _tensorflow_has_a_card():
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _rates(seconds, work, side):

@@ -49,6 +49,12 @@ def _runtimes(section):
             f"{name:<16}{milliseconds:8.1f}{product}{ratio['median']:15.2f}"
             f"{section['largest_difference'][name]:12.1g}"
         )
+    shares = section.get("share_of_the_peak", {})
+    for name, values in shares.items():
+        yield f"{name:<16}{_range(values, 3)} of the peak of {section['card']}"
+    if not shares:
+        card = section.get("card") or "no NVIDIA card is here"
+        yield f"left out: the share of a card's peak ({card})"
     yield f"fastest: {section['fastest']}; --runtime=auto takes {section['auto']}"
 
 

@@ -7,7 +7,8 @@ unet        neid against unet of the same width for the same output size: time, 
 training    pictures a second of the input pipeline, of the training step, and of both together;
             with and without XLA and mixed precision
 runtimes    a forward pass of one picture, warm, in TensorFlow (with and without XLA), ONNX
-            Runtime and LiteRT, beside a large matrix product; same number of threads
+            Runtime and LiteRT, beside a large matrix product; same number of threads; with an
+            NVIDIA card the share of its peak
 cold_start  neid enhance of one JPEG in a new process with each --runtime: to the picture, to the
             end, and the processor's time; and neid --help
 growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in new processes;

@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from neid_tf import pictures
-from neid_tf.commands import common
+from neid_tf.commands import common, terminal
 from neid_tf.inference import methods
 from neid_tf.support.errors import NeidError
 
@@ -55,7 +55,10 @@ def main(arguments: list[str]) -> None:
     guide = low if reference is None else reference
     for crop in crops:
         crop.of(guide)
-    shown = panels.compare(low, methods.load_all(names, common.WEIGHTS.value), reference)
+    functions = methods.load_all(names, common.WEIGHTS.value)
+    for function in functions.values():
+        terminal.told(function)
+    shown = panels.compare(low, functions, reference)
     drawn = panels.figure(shown, crops or choose_crops(guide))
     output.parent.mkdir(parents=True, exist_ok=True)
     pictures.write(output, pictures.Picture(drawn))

@@ -19,7 +19,7 @@ from pathlib import Path
 from absl import flags
 
 from neid_tf import demo
-from neid_tf.commands import common, listening
+from neid_tf.commands import common, listening, terminal
 from neid_tf.inference import methods, tiles
 from neid_tf.models import pretrained
 from neid_tf.support import hosts
@@ -92,7 +92,7 @@ def _sample_pictures():
 
 def _network(weights):
     """Return a network in the fastest runtime that is here; it does large pictures in tiles."""
-    network = methods.load_network(weights, "auto")
+    network = terminal.told(methods.load_network(weights, "auto"))
     return tiles.Tiled(network) if network.tileable else network
 
 

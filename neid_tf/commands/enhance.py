@@ -79,7 +79,9 @@ _RUNTIME = flags.DEFINE_enum(
     "export wrote for them, and onnx the package's weights too. auto goes by what --weights is; "
     "for the package's it is the fastest that is installed: onnx (ONNX Runtime), which starts "
     "much sooner than TensorFlow and then is as fast on a CPU; else tensorflow. With an NVIDIA GPU "
-    "tensorflow comes first. Large pictures are done in tiles by tensorflow and onnx.",
+    "tensorflow comes first, unless the ONNX Runtime is onnxruntime-gpu, which computes on the GPU "
+    "too. tensorrt is onnx with NVIDIA's TensorRT, which first builds engines for minutes and "
+    "keeps them. Large pictures are done in tiles by tensorflow, onnx and tensorrt.",
 )
 SUFFIX = flags.DEFINE_string(
     "suffix",
@@ -164,7 +166,7 @@ def _tiles_shown(tiles):
 
 def _function():
     """Return the function from pixels to enhanced pixels that the flags ask for."""
-    return _maker()(common.WEIGHTS.value)
+    return terminal.told(_maker()(common.WEIGHTS.value))
 
 
 def _scale():
@@ -201,7 +203,8 @@ def extensions() -> tuple[str, ...]:
 def for_frames() -> tuple[Network, dict[str, Any]]:
     """Return the network for videos, and what else the flags ask for."""
     asked = common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value, common.PRECISION.value
-    return methods.load_for_video(*asked), {"scale": _scale(), "strength": _STRENGTH.value}
+    model = terminal.told(methods.load_for_video(*asked))
+    return model, {"scale": _scale(), "strength": _STRENGTH.value}
 
 
 def _enhance_clip(job, check=lambda: None):

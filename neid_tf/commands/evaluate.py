@@ -63,7 +63,8 @@ def _function():
     """Return the function from pictures to enhanced ones that is scored."""
     method, weights, precision = common.METHOD.value, common.WEIGHTS.value, common.PRECISION.value
     runtime = methods.reference_runtime(weights, method)
-    return methods.load(method, weights, runtime=runtime, precision=precision)
+    function = methods.load(method, weights, runtime=runtime, precision=precision)
+    return terminal.told(function)
 
 
 def _check_outputs_alone():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.inference import providers
 from neid_tf.inference.network import KerasNetwork, Network, as_network
 from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support import keras_start
@@ -17,7 +18,7 @@ from neid_tf.support.libraries import optional_import
 LEARNED = ("retinexnet", "glad", "kind")
 CLASSICAL = ("msr", "npe", "dong", "mf", "lime", "crm", "bimef")
 METHODS = ("neid", *LEARNED, *CLASSICAL)
-RUNTIMES = ("tensorflow", "saved_model", "onnx", "litert")
+RUNTIMES = ("tensorflow", "saved_model", "onnx", "tensorrt", "litert")
 DEFAULT = "neid"
 """The name of the package's weights that stands for what a method has of its own."""
 FASTEST = ("onnx", "tensorflow")
@@ -182,7 +183,7 @@ def load_network(
 
     if presets.current(weights) not in pretrained.names():
         return runtimes.load(weights, runtime, threads)
-    if runtime != "onnx":
+    if runtime not in ("onnx", runtimes.TENSORRT):
         raise UsageError(
             f"--runtime={runtime} needs --weights=FILE of neid export --format={runtime}"
         )
@@ -207,7 +208,9 @@ def choose_runtime(weights: str) -> str:
     from neid_tf.models import presets, pretrained
 
     if presets.current(weights) in pretrained.names():
-        order = FASTEST[::-1] if shutil.which("nvidia-smi") else FASTEST
+        # TensorFlow comes first with a card, but for an ONNX Runtime that knows the card too.
+        has_card = shutil.which("nvidia-smi") is not None
+        order = FASTEST[::-1] if has_card and not providers.offered() else FASTEST
         return next((name for name in order if _is_installed(name)), FASTEST[0])
     if Path(weights).is_dir() or Path(weights).suffix in filter(None, runtimes.SUFFIXES.values()):
         return runtimes.runtime_of(weights)

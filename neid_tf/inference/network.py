@@ -42,6 +42,7 @@ class Network(abc.ABC):
         context: names of what is read off the whole picture and given to each tile of it.
         tileable: whether large pictures may be enhanced in tiles, by any size and context.
         refines: whether it takes the full-size ``picture`` too; see :meth:`__call__`.
+        notes: what is to be told of how it runs, a line each.
     """
 
     scale: int = 2
@@ -49,6 +50,7 @@ class Network(abc.ABC):
     context: tuple[str, ...] = ()
     tileable: bool = False
     refines: bool = False
+    notes: tuple[str, ...] = ()
 
     def __call__(self, batch: np.ndarray, picture: np.ndarray | None = None) -> np.ndarray:
         """Enhance whole pictures.

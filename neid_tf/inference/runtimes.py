@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from neid_tf.inference import providers
 from neid_tf.inference.network import Network
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
@@ -16,6 +17,8 @@ from neid_tf.support.libraries import MissingLibraryError, optional_import
 
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 """The runtimes, and how the names of their models end; a SavedModel is a folder."""
+TENSORRT = "tensorrt"
+"""ONNX Runtime with TensorRT, for ``.onnx`` files."""
 
 INPUT, OUTPUT = "image", "enhanced"
 """Names of a picture batch, and of what is made of it, in every exported model."""
@@ -48,8 +51,8 @@ def load(
     Args:
         path: what :mod:`neid_tf.export` wrote: a folder, a ``.onnx`` or a ``.tflite`` file.
         runtime: one of :data:`SUFFIXES`: ``saved_model`` (needs TensorFlow), ``onnx``
-            (onnxruntime) or ``litert`` (ai-edge-litert); None goes by the path
-            (:func:`runtime_of`).
+            (onnxruntime) or ``litert`` (ai-edge-litert); or :data:`TENSORRT`; None goes by the
+            path (:func:`runtime_of`).
         threads: CPU threads of ONNX Runtime (None: its own choice) or LiteRT (None: one a core).
 
     Returns:
@@ -62,8 +65,8 @@ def load(
         ValueError: for an unknown runtime.
     """
     runtime = runtime_of(path) if runtime is None else runtime
-    if runtime not in SUFFIXES:
-        raise NeidError(f"runtime must be one of {', '.join(SUFFIXES)}, not {runtime!r}")
+    if runtime not in (known := (*SUFFIXES, TENSORRT)):
+        raise NeidError(f"runtime must be one of {', '.join(known)}, not {runtime!r}")
     try:
         with optional_import(f"runtime {runtime!r}"):
             return _load(path, runtime, threads)
@@ -79,7 +82,9 @@ def _load(path, runtime, threads):
     if runtime == "saved_model":
         return SavedModel(path)
     content = Path(path).read_bytes()
-    return Onnx(content, threads) if runtime == "onnx" else LiteRT(content, threads)
+    if runtime == "litert":
+        return LiteRT(content, threads)
+    return Onnx(content, threads, tensorrt=runtime == TENSORRT)
 
 
 def runtime_of(path: str | os.PathLike) -> str:
@@ -130,11 +135,15 @@ class Onnx(_Exported):
     Args:
         content: the bytes of the file.
         threads: CPU threads; None for the runtime's choice.
+        tensorrt: whether TensorRT computes: see :func:`neid_tf.inference.providers.start`.
+
+    Attributes:
+        on_card: whether it computes on an NVIDIA card.
     """
 
     tileable = True
 
-    def __init__(self, content: bytes, threads: int | None = None) -> None:
+    def __init__(self, content: bytes, threads: int | None = None, tensorrt: bool = False) -> None:
         import onnxruntime
 
         self._content, self._threads = content, threads
@@ -147,11 +156,8 @@ class Onnx(_Exported):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Otherwise a plan of the memory is kept for every size of picture that has been there.
         options.enable_mem_pattern = False
-        installed = onnxruntime.get_available_providers()
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=[name for name in wanted if name in installed]
-        )
+        self._session, self.notes = providers.start(content, options, tensorrt)
+        self.on_card = providers.on_card(self._session)
         names = [value.name for value in self._session.get_overridable_initializers()]
         self._inputs = {_context_name(name): name for name in names if _context_name(name)}
         self.context = tuple(self._inputs)
@@ -162,8 +168,11 @@ class Onnx(_Exported):
         self.scale = 2 if self.refines else self._measured_scale()
 
     def on_one_core(self) -> Network:
-        """Return the same model with one thread, for batches that are run beside each other."""
-        return self if self._threads == 1 else Onnx(self._content, 1)
+        """Return the same model with one thread, for batches that are run beside each other.
+
+        A card computes them one after the other in any case.
+        """
+        return self if self._threads == 1 or self.on_card else Onnx(self._content, 1)
 
     def _run(self, batch, context, box, picture):
         given = {self._inputs[name]: array for name, array in context.items()}

@@ -39,6 +39,7 @@ class Tiled(Network):
         self.network, self.shown = as_network(model), shown
         self.scale, self.step = self.network.scale, self.network.step
         self.context, self.refines = self.network.context, self.network.refines
+        self.notes = self.network.notes
         self.tile, self.margin = -(-tile // self.step) * self.step, _margin(self.step)
 
     def on_one_core(self) -> Tiled:

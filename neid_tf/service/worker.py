@@ -99,6 +99,8 @@ class _Networks:
         from neid_tf.inference import methods, tiles
 
         network = methods.load_network(self.weights[name], "auto", self.threads)
+        for note in network.notes:
+            print(f"neid: {note}", file=sys.stderr)
         return tiles.Tiled(network) if network.tileable else network
 
     def answer(self, facts: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from neid_tf.benchmarks import (
+    cards,
     cold_start,
     costs,
     fresh_process,
@@ -109,6 +110,71 @@ def test_runtimes_side_by_side(found):
     printed = text.table({"runtimes": report | {"auto": "onnx"}})
     assert "48×32, 1 threads" in printed
     assert "--runtime=auto takes onnx" in printed
+    assert "left out: the share of a card's peak (no NVIDIA card is here)" in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA A100-SXM4-80GB", "A100-SXM4-80GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100"),
+        ("NVIDIA A100 80GB PCIe", "A100 80GB PCIe"),
+        ("Tesla V100-SXM2-16GB", "V100"),
+        ("Tesla T4", "T4"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA L40", None),
+        ("NVIDIA T400", None),
+        (None, None),
+    ],
+)
+def test_cards_are_known_by_their_names(name, known):
+    assert cards.known(name) == (known and cards.CARDS[known])
+    assert cards.CARDS["H100"].peak("bfloat16") == 989e12
+    assert cards.CARDS["T4"].peak("tf32") == cards.CARDS["T4"].peak("float32") == 8.1e12
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [("echo NVIDIA L4; echo NVIDIA T4", "NVIDIA L4"), ("exit 9", None), (None, None)],
+)
+def test_the_card_of_the_machine_is_asked_for(script, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    if script:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    assert cards.name() == name
+
+
+class OnCard:
+    on_card = True
+
+    def __call__(self, batch=None):
+        return np.zeros((1, 64, 96, 3), np.float32)
+
+
+def test_the_share_of_a_cards_peak_is_told_for_what_computes_on_it(monkeypatch):
+    monkeypatch.setattr(cards, "name", lambda: "NVIDIA L4")
+    monkeypatch.setattr(runtimes, "count_operations", lambda *_: 10**9)
+    monkeypatch.setattr(runtimes, "_tensorflow_calls", lambda *_: {"tensorflow": OnCard()})
+    monkeypatch.setattr(runtimes.pretrained, "load_pretrained", lambda _: None)
+    monkeypatch.setattr(runtimes.runtimes, "load", lambda *_: OnCard())
+    monkeypatch.setattr(runtimes, "batch", lambda *_: None)
+    report = runtimes.warm({"tensorflow": "", "onnx": ""}, 32, 48, runs=3, threads=1, side=10)
+    [share] = report["share_of_the_peak"].items()
+    seconds = report["seconds"]["onnx"]["median"]
+    assert share[0] == "onnx"  # TensorFlow is not on a card here.
+    assert share[1]["median"] == pytest.approx(1e9 / seconds / 30.3e12)
+    printed = text.table({"runtimes": report | {"auto": "onnx"}})
+    assert "of the peak of NVIDIA L4" in printed
+    monkeypatch.setattr(cards, "name", lambda: "NVIDIA T400")
+    report = runtimes.warm({"tensorflow": "", "onnx": ""}, 32, 48, runs=1, threads=1, side=10)
+    assert "share_of_the_peak" not in report
+    printed = text.table({"runtimes": report | {"auto": "onnx"}})
+    assert "left out: the share of a card's peak (NVIDIA T400)" in printed
 
 
 def test_cold_starts(found):

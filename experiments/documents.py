@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import cross_data, link, link_curves
-from experiments.performance import install
+from experiments.performance import install, roofline
 from experiments.performance.record import table
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
@@ -170,6 +170,11 @@ def _cold_start():
 _STARTS = ("to_the_picture", "seconds", "cpu_seconds")
 
 
+def _roofline():
+    """Return the table of what is predicted of a card."""
+    return roofline.predictions(_record("performance/roofline.json"))
+
+
 def _table1():
     from experiments import table1
 
@@ -280,6 +285,7 @@ TABLES = {
     "live": _live,
     "load": _load,
     "memory": _memory,
+    "roofline": _roofline,
     "speed": _speed,
     "table1": _table1,
     "weights": _weights,

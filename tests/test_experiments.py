@@ -12,8 +12,9 @@ import pytest
 from absl import flags
 
 from experiments import ablation, chart, gradients, package_rivals, table1, table2
-from experiments.performance import install
+from experiments.performance import install, roofline
 from neid_tf import models, pictures
+from neid_tf.benchmarks import cards, costs
 from neid_tf.commands import train
 from neid_tf.models import model_config, pretrained
 from neid_tf.support.fields import flatten
@@ -388,3 +389,21 @@ def test_precisions_side_by_side(pairs_folder, tmp_path, monkeypatch):
     for way in ("tensorflow bfloat16", "onnx int8"):
         assert 0 < abs(scores[way] - scores["tensorflow float32"]) < 1.0
     assert b"QuantizeLinear" in made[0]
+
+
+def test_a_roofline_is_the_longer_of_computing_and_moving():
+    card = cards.CARDS["H100"]
+    one = (128 * 128, 128, 3e9)  # 128 blocks of a product
+    work = costs.Work(4 * 10**9, 10**7, 10**8, (one, (128, 64, 1e9)))
+    found = roofline.predicted(work, card)
+    assert found["seconds_computing"] == pytest.approx(4e9 / 989e12)
+    assert found["seconds_moving"] == pytest.approx(2e7 / 3.35e12)
+    assert found["pictures_a_second_at_most"] == pytest.approx(3.35e12 / 2e7)
+    assert found["pictures_a_second_apart"] == pytest.approx(3.35e12 / 2e8)
+    # Two pictures fill 132 processors in 0.75 of the work, 132 in the rest of it.
+    assert roofline.batch_that_fills(work, 132) == 132
+    only = costs.Work(1, 1, 1, (one,))
+    assert [roofline.batch_that_fills(only, count) for count in (128, 132)] == [1, 2]
+    # Two tiles of 512 and 512, each with 32 pixels of the other.
+    assert roofline.tiled(512, 512, 4) == 1.0
+    assert roofline.tiled(512, 1024, 4) == pytest.approx(2 * 544 / 1024)

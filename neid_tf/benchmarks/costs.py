@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 import typing
 
@@ -16,24 +18,87 @@ def count_operations(model: keras.Model, height: int, width: int) -> int:
     (activations, pooling, copies) counts as TensorFlow's profiler counts it.
 
     Args:
-        model: a Keras model with one input, N×h×w×3.
+        model: a Keras model with one input, N×h×w×3; or with two, of which the second is the
+            ``picture`` of twice the size.
         height: of the picture the model is given, in pixels.
         width: likewise.
 
     Returns:
         The number of operations.
     """
+    return _operations_of(_graph(model, height, width))
+
+
+def _graph(model, height, width):
+    """Return the graph of a forward pass of one picture, its weights as constants."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2 as freeze,
     )
 
+    given = tf.TensorSpec((1, height, width, 3))
+    if len(model.inputs) > 1:
+        given = {"image": given, "picture": tf.TensorSpec((1, 2 * height, 2 * width, 3))}
     function = tf.function(lambda x: model(x, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec((1, height, width, 3)))
-    graph = freeze(concrete).graph
+    return freeze(function.get_concrete_function(given)).graph
+
+
+def _operations_of(graph):
+    import tensorflow as tf
+
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
+
+
+_PRODUCTS = ("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2")
+_NOTHING = ("Const", "Identity", "NoOp", "Placeholder")  # What moves no numbers.
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a forward pass of one picture takes.
+
+    Attributes:
+        operations: as :func:`count_operations` counts them.
+        numbers: that convolutions and matrix products read and write, weights included: what has
+            to be moved where everything else is joined to them.
+        numbers_apart: that all operators read and write, each for itself.
+        products: of each convolution the places and channels of its output, and its operations.
+    """
+
+    operations: int
+    numbers: int
+    numbers_apart: int
+    products: tuple[tuple[int, int, float], ...]
+
+
+def count_work(model: keras.Model, height: int, width: int) -> Work:
+    """Count operations and moved numbers of a forward pass of one picture.
+
+    Args:
+        model, height, width: as for :func:`count_operations`.
+    """
+    graph = _graph(model, height, width)
+    moved = [(one, _numbers(one)) for one in graph.get_operations() if one.type not in _NOTHING]
+    convolutions = [one for one, _ in moved if one.type == "Conv2D"]
+    return Work(
+        _operations_of(graph),
+        sum(count for one, count in moved if one.type in _PRODUCTS),
+        sum(count for _, count in moved),
+        tuple(_product(one) for one in convolutions),
+    )
+
+
+def _numbers(operation):
+    return sum(t.shape.num_elements() for t in (*operation.inputs, *operation.outputs))
+
+
+def _product(convolution):
+    """Return the places and channels of a convolution's output, and its operations."""
+    _, height, width, channels = convolution.outputs[0].shape
+    *window, read, _ = convolution.inputs[1].shape
+    return height * width, channels, 2.0 * height * width * channels * read * math.prod(window)
 
 
 class Memory:

@@ -72,7 +72,8 @@ class TrainConfig:
     panel_every: int = config_field(100, "Epochs from one picture panel to the next.", minimum=1)
     mixed_precision: bool = config_field(
         False,
-        "Compute in half precision where that is safe: in float16 with a GPU, in bfloat16 without.",
+        "Compute in half precision where that is safe: in bfloat16, or in float16 on GPUs older "
+        "than Ampere.",
     )
     jit_compile: bool = config_field(False, "Compile the step with XLA, as JAX always does.")
     deterministic: bool = config_field(False, "The same bits from run to run (slower).")

@@ -113,6 +113,23 @@ def test_runtimes_side_by_side(found):
     assert "left out: the share of a card's peak (no NVIDIA card is here)" in printed
 
 
+def test_work_is_counted_by_operator():
+    import keras
+
+    image = keras.Input((None, None, 3), name="image")
+    picture = keras.Input((None, None, 3), name="picture")
+    wide = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(image)
+    double = keras.layers.UpSampling2D()(keras.layers.ReLU()(wide))
+    made = keras.layers.Conv2D(3, 1, use_bias=False)(double) + picture
+    work = costs.count_work(keras.Model({"image": image, "picture": picture}, made), 10, 12)
+    assert work.products == ((120, 8, 2.0 * 120 * 8 * 27), (480, 3, 2.0 * 480 * 3 * 8))
+    numbers = 120 * 3 + 120 * 8 + 27 * 8 + 480 * 8 + 480 * 3 + 8 * 3
+    assert work.numbers == numbers
+    assert work.numbers_apart >= numbers + 2 * 120 * 8 + 120 * 8 + 480 * 8 + 3 * 480 * 3
+    products = sum(cost for _, _, cost in work.products)
+    assert products <= work.operations <= 1.1 * products
+
+
 @pytest.mark.parametrize(
     ("name", "known"),
     [

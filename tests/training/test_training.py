@@ -250,11 +250,24 @@ def test_xla_computes_the_same(loaded):
         assert losses[1][term] == pytest.approx(value, rel=1e-3), term
 
 
-def test_half_precision_is_float16_with_a_gpu_alone(monkeypatch):
-    for names, policy in ((["cpu:0"], "mixed_bfloat16"), (["gpu:0", "gpu:1"], "mixed_float16")):
-        monkeypatch.setattr(keras.distribution, "list_devices", lambda names=names: names)
-        assert devices.policy(True) == policy
-        assert devices.policy(False) == "float32"
+@pytest.mark.parametrize(
+    ("names", "details", "policy"),
+    [
+        (["cpu:0"], {}, "mixed_bfloat16"),
+        (["gpu:0", "gpu:1"], {"compute_capability": (7, 5)}, "mixed_float16"),
+        (["gpu:0"], {"compute_capability": (8, 0)}, "mixed_bfloat16"),
+        (["gpu:0"], {"compute_capability": (9, 0)}, "mixed_bfloat16"),
+        (["gpu:0"], {}, "mixed_float16"),
+    ],
+)
+def test_half_precision_is_float16_with_an_older_gpu_alone(names, details, policy, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: names)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: names)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", {names[0]: details}.get)
+    assert devices.policy(True) == policy
+    assert devices.policy(False) == "float32"
 
 
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])

@@ -13,7 +13,7 @@ from typing import Any
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import ratios, scene, spread
 
-_PAUSE = 0.001  # seconds between two looks for the picture
+_PAUSE = 0.004  # seconds between two looks for the picture, which take time themselves
 _PROGRAM = "from neid_tf.commands.start import script; script()"  # As the command's own file.
 HELP = "--help"
 """The name of ``neid --help`` beside the runtimes."""

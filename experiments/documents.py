@@ -156,18 +156,21 @@ def _install():
 
 def _cold_start():
     """Return the table of starts of the install without TensorFlow."""
-    section = _record("performance/cold_start.json")["cold_start"]
     rows = [("", "to the picture, s", "to the end of the process, s", "CPU, s")]
-    for name, label in (("onnx", "`neid enhance`, ONNX Runtime"), ("--help", "`neid --help`")):
-        measures = (section[key].get(name) for key in _STARTS)
-        cells = (
-            f"{m['median']:.2f} ({m['min']:.2f} to {m['max']:.2f})" if m else "" for m in measures
-        )
-        rows.append((label, *cells))
+    for record, where in (("cold_start", "two cores"), ("cold_start_one_core", "one core")):
+        section = _record(f"performance/{record}.json")["cold_start"]
+        for name, label in (("onnx", "`neid enhance`"), ("--help", "`neid --help`")):
+            measures = (section[key].get(name) for key in _STARTS)
+            rows.append((f"{label}, {where}", *map(_spread, measures)))
     return table(*rows)
 
 
 _STARTS = ("to_the_picture", "seconds", "cpu_seconds")
+
+
+def _spread(values):
+    """Return a median and its range as text; none where nothing was measured."""
+    return "{median:.2f} ({min:.2f} to {max:.2f})".format(**values) if values else ""
 
 
 def _roofline():

@@ -223,8 +223,8 @@ def test_other_paths_and_runtimes_are_named(tmp_path):
         runtimes.load(tmp_path)
     with pytest.raises(runtimes.ModelFileError, match=r"m\.npz: not a folder"):
         runtimes.load(tmp_path / "m.npz")
-    with pytest.raises(ValueError, match="not 'tensorrt'"):
-        runtimes.load(tmp_path, runtime="tensorrt")
+    with pytest.raises(ValueError, match="not 'openvino'"):
+        runtimes.load(tmp_path, runtime="openvino")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from tests.conftest import darkened, picture
 from tests.pictures.picture_files import noise
 
 rasterio = pytest.importorskip("rasterio")
+pytest.importorskip("rasterio.shutil")
 pytest.importorskip("onnxruntime")
 from rasterio.enums import ColorInterp, MaskFlags  # noqa: E402
 from rasterio.transform import Affine, from_origin  # noqa: E402

@@ -349,7 +349,7 @@ def test_what_an_environment_holds_is_weighed(tmp_path):
     )
     (packages / "a.py").write_bytes(b"x = 1\n" * 50)
     (packages / "a-1.dist-info" / "RECORD").write_text("a.py,,\na.py,,\ngone.py,,\n")
-    found = install.weighed(tmp_path / "e" / "bin" / "python")
+    found = install.weighed(tmp_path / "e" / "bin" / "python", "-I")
     assert found == {"a": {"version": "1", "bytes": 300, "requires": ["b>=2"]}}
     report = {
         "installed": found,

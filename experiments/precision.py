@@ -8,6 +8,7 @@ in ONNX Runtime (float32, 8 bits: :mod:`experiments.int8`), on one core; then on
 in turns for the time, in CPU seconds, from pixels to pixels.
 """
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments import run
-from neid_tf.benchmarks.timing import ratios, scene, spread
+from neid_tf.benchmarks.timing import interleaved, ratios, scene, spread
 from neid_tf.commands import common
 from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
@@ -55,17 +56,6 @@ def ways(name: str, calibration: list[np.ndarray]) -> dict[str, Callable]:
     return {way: Enhancement(network) for way, network in networks.items()}
 
 
-def seconds(functions: dict[str, Callable], pixels: np.ndarray) -> dict[str, list[float]]:
-    """Return the CPU seconds of each function's turns on a picture, uint8 H×W×3."""
-    taken = {way: [] for way in functions}
-    for _ in range(TURNS + 2):
-        for way, function in functions.items():
-            begun = time.process_time()
-            function(pixels)
-            taken[way].append(time.process_time() - begun)
-    return {way: values[2:] for way, values in taken.items()}  # The first ones compile.
-
-
 def measured(name: str, training: Any, held: Any) -> dict[str, Any]:
     """Return the scores and the times of a set of weights in each way.
 
@@ -77,7 +67,9 @@ def measured(name: str, training: Any, held: Any) -> dict[str, Any]:
     dark = [picture for _, picture, _ in list(training)[:: len(training) // CALIBRATION]]
     functions = ways(name, dark[:CALIBRATION])
     means = {way: reports.evaluate(held, f)["mean"] for way, f in functions.items()}
-    taken = seconds(functions, scene(400, 600))
+    picture = scene(400, 600)
+    calls = {way: functools.partial(function, picture) for way, function in functions.items()}
+    taken = interleaved(calls, TURNS, clock=time.process_time)
     return {
         way: {
             "psnr": means[way]["psnr"],

@@ -75,10 +75,9 @@ def _check_weights(weights, method):
 
 def _of_rival(method, weights):
     """Return the path of a rival's weights: the package's in place of those of NEID."""
-    from neid_tf.models import presets, pretrained
+    from neid_tf.models import pretrained
 
-    packaged = presets.current(weights) in pretrained.names()
-    return pretrained.rival_file(method) if packaged else weights
+    return pretrained.rival_file(method) if _is_packaged(weights) else weights
 
 
 def load(
@@ -179,9 +178,9 @@ def load_network(
     if runtime == "tensorflow":
         return _keras_model(weights, precision)
     from neid_tf.inference import runtimes
-    from neid_tf.models import presets, pretrained
+    from neid_tf.models import pretrained
 
-    if presets.current(weights) not in pretrained.names():
+    if not _is_packaged(weights):
         return runtimes.load(weights, runtime, threads)
     if runtime not in ("onnx", runtimes.TENSORRT):
         raise UsageError(
@@ -192,22 +191,26 @@ def load_network(
 
 def _chosen(weights, runtime, precision):
     """Return the runtime, with ``auto`` resolved; refuse one that does not know the precision."""
-    from neid_tf.models import presets, pretrained
-
-    in_any = precision != "float32" and presets.current(weights) in pretrained.names()
     if runtime == "auto":
+        in_any = precision != "float32" and _is_packaged(weights)
         runtime = "tensorflow" if in_any else choose_runtime(weights)
     if precision != "float32" and runtime != "tensorflow":
         raise UsageError(f"--precision={precision} needs --runtime=tensorflow, not {runtime}")
     return runtime
 
 
+def _is_packaged(weights):
+    """Tell whether weights are of the package, by a name of today or of before."""
+    from neid_tf.models import presets, pretrained
+
+    return presets.current(weights) in pretrained.names()
+
+
 def choose_runtime(weights: str) -> str:
     """Return the fastest installed runtime for weights: an export's own; else see ``--runtime``."""
     from neid_tf.inference import runtimes
-    from neid_tf.models import presets, pretrained
 
-    if presets.current(weights) in pretrained.names():
+    if _is_packaged(weights):
         # TensorFlow comes first with a card, but for an ONNX Runtime that knows the card too.
         has_card = shutil.which("nvidia-smi") is not None
         order = FASTEST[::-1] if has_card and not providers.offered() else FASTEST
@@ -224,12 +227,10 @@ def reference_runtime(weights: str, method: str = "neid") -> str:
         weights: name or path of weights, or the path of an export.
         method: one of :data:`METHODS`.
     """
-    from neid_tf.models import presets, pretrained
-
     if method != "neid":
         return "tensorflow"
     has_keras = _is_installed("tensorflow") and _is_installed("keras")
-    if has_keras and presets.current(weights) in pretrained.names():
+    if has_keras and _is_packaged(weights):
         return "tensorflow"
     return choose_runtime(weights)
 

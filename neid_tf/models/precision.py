@@ -1,12 +1,12 @@
-"""In which precision the layers of a network compute."""
+"""In which precision the layers of a network compute: float32, or bfloat16.
+
+With bfloat16 the weights, the tone and what is a picture stay in float32.
+"""
 
 import contextlib
 from collections.abc import Iterator
 
 import keras
-
-PRECISIONS = ("float32", "bfloat16")
-"""What a network computes in. With bfloat16 its weights, the tone and pictures stay in float32."""
 
 
 @contextlib.contextmanager
@@ -14,7 +14,7 @@ def computing_in(policy: str) -> Iterator[None]:
     """Let the layers made meanwhile compute in a precision; weights stay in float32.
 
     Args:
-        policy: one of :data:`PRECISIONS`, or a policy of Keras.
+        policy: ``float32``, ``bfloat16``, or a policy of Keras.
     """
     before = keras.mixed_precision.dtype_policy()
     named = "mixed_bfloat16" if policy == "bfloat16" else policy

@@ -8,7 +8,9 @@ what it would have seen without the interruption.
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Callable, Sequence
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 MINIATURE = 192
 """Cells along each side of the stored miniatures that thumbnails are cut from."""
+
+_THREADS, _AHEAD = 2, 8
+"""Threads that make batches of arrays, and the batches that they are ahead."""
 
 
 def miniature(picture: np.ndarray) -> np.ndarray:
@@ -46,7 +51,7 @@ def _miniatures(pairs: Pairs) -> list[np.ndarray]:
 
 def training_batches(
     pairs: Pairs, sampling: Sampling, first_step: int, steps: int, thumbnail: bool = False
-) -> tf.data.Dataset | ArrayBatches:
+) -> tf.data.Dataset | Iterator[tuple[dict[str, np.ndarray]]]:
     """Make the batches of a training run for the Keras backend in use.
 
     Args:
@@ -59,8 +64,9 @@ def training_batches(
     Returns:
         The batches that :func:`training_dataset` describes.
     """
-    kind = training_dataset if keras.backend.backend() == "tensorflow" else ArrayBatches
-    return kind(pairs, sampling, first_step, steps, thumbnail)
+    if keras.backend.backend() == "tensorflow":
+        return training_dataset(pairs, sampling, first_step, steps, thumbnail)
+    return ArrayBatches(pairs, sampling, first_step, steps, thumbnail).ahead()
 
 
 def training_dataset(
@@ -153,7 +159,7 @@ class _Joined:
         return tf.ensure_shape(picture[top : top + crop, left : left + crop], (crop, crop, 3))
 
 
-class ArrayBatches(keras.utils.PyDataset):
+class ArrayBatches:
     """The same batches from arrays in memory, without TensorFlow, for Keras's other backends.
 
     Args:
@@ -169,13 +175,27 @@ class ArrayBatches(keras.utils.PyDataset):
         steps: int,
         thumbnail: bool = False,
     ) -> None:
-        super().__init__(workers=4)
         self.pairs, self.sampling = pairs, sampling
         self.first_step, self.steps = first_step, steps
         self.minis = _miniatures(pairs) if thumbnail else None
 
     def __len__(self) -> int:
         return self.steps
+
+    def ahead(self) -> Iterator[tuple[dict[str, np.ndarray]]]:
+        """Yield the batches in their order, which threads make ahead.
+
+        Keras is given this and not a ``PyDataset``: of one that lasts for several epochs, it
+        begins at the first batch again with each epoch (Keras 3.15).
+        """
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            waiting: deque[concurrent.futures.Future] = deque()
+            for step in range(self.steps):
+                waiting.append(pool.submit(self.__getitem__, step))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
         size = self.sampling.batch_size
@@ -187,7 +207,7 @@ class ArrayBatches(keras.utils.PyDataset):
     def _sample(self, number: int) -> dict[str, np.ndarray]:
         sampling, count = self.sampling, len(self.pairs)
         epoch, position = divmod(number, count)
-        index = np.random.default_rng([sampling.seed, epoch, 0]).permutation(count)[position]
+        index = _order(sampling.seed, epoch, count)[position]
         draws = np.random.default_rng([sampling.seed, number, 1]).random(10, np.float32)
         low, high = self.pairs.low[index], self.pairs.high[index]
         top, left = (
@@ -202,3 +222,9 @@ class ArrayBatches(keras.utils.PyDataset):
             extent = sampling.smallest_view + (1.0 - sampling.smallest_view) * draws[4:6]
             record["view"] = np.concatenate([draws[6:8] * (1.0 - extent), extent])
         return record
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Return the order of an epoch's pictures."""
+    return np.random.default_rng([seed, epoch, 0]).permutation(count)

@@ -29,12 +29,26 @@ class DivergedError(NeidError, FloatingPointError):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stop a run, before anything is saved, at the first step with a bad loss term."""
+    """Stop a run, before anything is saved, at the first step with a bad loss term.
+
+    Args:
+        steps: of an epoch.
+    """
+
+    async_safe = True
+    """Keras may call it from threads, so that on JAX no step waits for the losses of the last."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps, self.first = steps, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.first = epoch * self.steps
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         for term, value in (logs or {}).items():
             if term not in ("loss", "psnr") and not np.isfinite(float(value)):
-                step = _steps_done(self.model.optimizer)
+                step = self.first + batch + 1
                 raise NonFiniteLoss(f"step {step}: the loss term '{term}' is {float(value)}")
 
 

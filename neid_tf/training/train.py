@@ -114,7 +114,7 @@ def _fit(
         initial_epoch=first,
         epochs=config.epochs,
         steps_per_epoch=steps,
-        callbacks=[callbacks.StopOnNonFinite(), recorder],
+        callbacks=[callbacks.StopOnNonFinite(steps), recorder],
         # The batches are drawn at random already; Keras warns where it is asked to shuffle them.
         shuffle=False,
         verbose=(1 if sys.stdout.isatty() else 2) if run.chief else 0,

@@ -1,5 +1,4 @@
 import cv2
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -116,5 +115,10 @@ def test_steps_per_epoch(coded):
     assert Sampling(batch_size=8).steps_per_epoch(coded) == 1
 
 
-def test_array_batches_are_a_keras_data_set(coded):
-    assert isinstance(ArrayBatches(coded, Sampling(crop=8), 0, 2), keras.utils.PyDataset)
+def test_array_batches_come_in_their_order(coded):
+    batches = ArrayBatches(coded, Sampling(crop=16, batch_size=2), 3, 24)
+    ahead = list(batches.ahead())
+    assert len(ahead) == len(batches) == 24
+    for step, (batch,) in enumerate(ahead):
+        for key, expected in batches[step][0].items():
+            np.testing.assert_array_equal(batch[key], expected)

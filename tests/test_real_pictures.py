@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.real_pictures import ablate, mix, pool, synthesis, train_streams, train_tone
+from experiments.real_pictures import ablate, batches, mix, pool, store, synthesis, train
 from neid_tf import pictures
 from neid_tf.models import grid
 
@@ -34,6 +34,11 @@ def samples(tmp_path_factory):
     for name in ("a", "b"):
         put(root / f"photographs/{name}.png", picture(len(name), 0.5, (64, 64)))
     return pool.collect(root, synthetic=4)
+
+
+@pytest.fixture(scope="module")
+def held(samples):
+    return store.Store(samples, whole=True)
 
 
 def test_held_out_pictures_are_not_trained_on(samples):
@@ -101,50 +106,80 @@ def test_the_tone_turns_with_the_crop(draws):
     values = random.normal(0, 0.5, grid.PARAMETERS).astype(np.float32)
     box = np.float32([0.1, 0.3, 0.5, 0.4])
 
-    def toned(record, pixels):
-        given = [pixels[None], record["tone_parameters"][None]]
-        gain = grid.GridGain()([*given, record["box"][None]])
-        return np.asarray(grid.GridTone()([given[0], gain, given[1]]))[0]
+    def toned(record):
+        pixels, parameters = record["image"][None], record["tone_parameters"][None]
+        gain = grid.GridGain()([pixels, parameters, record["box"][None]])
+        return np.asarray(grid.GridTone()([pixels, gain, parameters]))[0]
 
-    straight = train_streams.turned({"image": image}, box, values, (0, 0, 0))
-    turned = train_streams.turned({"image": image}, box, values, draws)
-    expected = train_streams._turned(toned(straight, image), draws)
-    np.testing.assert_allclose(toned(turned, turned["image"]), expected, atol=1e-5)
+    draws = np.array(draws, bool)
+    seen = np.float32([0, 0, 1, 1])
+    given = {"image": image, "box": box, "tone_parameters": values}
+    expected = train.turned(toned(given)[None], draws[None])[0]
+    given["image"] = np.asarray(train.turned(image[None], draws[None]))[0]
+    given["tone_parameters"] = np.asarray(train.transposed(values[None], draws[None, 0]))[0]
+    given["box"] = batches._box(box[:2], box[2:], seen, False, draws)
+    np.testing.assert_allclose(toned(given), expected, atol=1e-5)
 
 
-def test_a_batch_of_thumbnails(samples):
-    low, high, view, mirrored = train_tone.Batches(samples, 6, 1, seed=0)[0]
-    assert low.shape == high.shape == (6, 160, 160, 3)
-    assert view.shape == (6, 4)
-    assert mirrored.shape == (6,)
-    assert (view[:, :2] + view[:, 2:]).max() <= 1.0 + 1e-6
+def drawn(held, side, count=40):
+    part = "streams" if side else "tone"
+    return batches.Batches(held, count, 1, 0, batches.SHARES[part], side)[0][0]
+
+
+def test_what_a_batch_shows_holds_its_crops(held):
+    for side in (0, 32):
+        batch = drawn(held, side)
+        assert batch["view"].shape == (40, 4)
+        assert (batch["view"][:, :2] + batch["view"][:, 2:]).max() <= 1.0 + 1e-6
+        assert batch["view"].min() >= 0.0
+    corners = np.stack([batch["box"][:, :2], batch["box"][:, :2] + batch["box"][:, 2:]])
+    assert corners.min() > -1e-5
+    assert corners.max() < 1.0 + 1e-5
+    assert {"lol", "dark", "dimmed"} & set(held.table)
+    assert batch["is_sent"].any()
+    for name, number in (("halves", "sent"), ("pictures", "source")):
+        assert 0 <= batch[number].min() <= batch[number].max() < getattr(held, name).shape[0]
+
+
+def test_a_draw_depends_on_seed_and_number_alone(held):
+    def fifth(steps):
+        return batches.Batches(held, 4, steps, 3, batches.SHARES["streams"], 32)[5][0]
+
+    first, again = fifth(6), fifth(9)
+    assert all((first[key] == again[key]).all() for key in first)
+
+
+def test_crops_are_cut_where_they_are_asked_for(held):
+    numbers, corners = np.int32([2, 0]), np.int32([[5, 9], [0, 1]])
+    cut = np.asarray(held.crops(numbers, corners, 16)) * 255
+    whole = np.asarray(held.pictures)
+    for crop, number, (top, left) in zip(cut, numbers, corners, strict=True):
+        expected = whole[number, top : top + 16, left : left + 16]
+        np.testing.assert_allclose(crop, expected, atol=1e-3)
 
 
 def test_shares_of_kinds():
-    assert train_tone.parsed_shares(["lol=0.3", "dark=.2"]) == {"lol": 0.3, "dark": 0.2}
+    assert train.parsed_shares(["lol=0.3", "dark=.2"]) == {"lol": 0.3, "dark": 0.2}
     for entry in ("lol", "lol=-1", "moon=0.1"):
         with pytest.raises(ValueError, match="kind_shares"):
-            train_tone.parsed_shares([entry])
+            train.parsed_shares([entry])
 
 
-def test_tiny_training_of_the_streams(samples, monkeypatch):
+def test_tiny_training_of_the_streams(held, monkeypatch):
     pytest.importorskip("tensorflow")
     from neid_tf import models
 
-    network = models.build("neid_grid", filters=4, refinement=4)
-    read = lambda thumbnails: np.zeros((len(thumbnails), grid.PARAMETERS), np.float32)  # noqa: E731
-    batches = train_streams.Batches(samples, read, (2, 64, 2), seed=0)
-    before = network.get_layer("refine_head").get_weights()[0].copy()
-    tone = network.get_layer("tone_head").get_weights()[0].copy()
-    monkeypatch.setattr(train_streams, "SAVE_EVERY", 1)
-    saved = []
-    head = network.get_layer("refine_head")
-    save = lambda: saved.append(head.get_weights()[0])  # noqa: E731
-    train_streams.train(network, batches, 1e-3, save)
+    network = models.build("neid_grid", filters=4, refinement=4, mirrored=False)
+    reader = train.load(network, "", "")
+    head, tone = network.get_layer("refine_head"), network.get_layer("tone_head").get_weights()[0]
+    before, saved = head.get_weights()[0].copy(), []
+    monkeypatch.setattr(train, "SAVE_EVERY", 1)
+    drawn = batches.Batches(held, 2, 2, 0, batches.SHARES["streams"], 64)
+    trainer = train.StreamsTrainer(held, reader, network, 64)
+    train.fit(trainer, drawn, 1e-3, lambda: saved.append(head.get_weights()[0]))
     assert len(saved) == 2
     np.testing.assert_array_equal(saved[-1], head.get_weights()[0])
-    assert np.abs(saved[0] - before).max() > 0.0
-    assert np.abs(network.get_layer("refine_head").get_weights()[0] - before).max() > 0.0
+    assert np.abs(saved[-1] - before).max() > 0.0
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)
 
 
@@ -158,7 +193,7 @@ def test_tone_and_streams_may_come_from_different_weights(tmp_path):
     for net, path in zip(nets, paths, strict=True):
         pretrained.save(models.as_part(net, "refined"), path, {})
     network = models.build("neid_grid", **fields)
-    reader = train_streams.load(network, *paths)
+    reader = train.load(network, *paths)
     for name, model, source in (
         ("tone_grid", reader, nets[0]),
         ("tone_grid", network, nets[0]),
@@ -167,7 +202,7 @@ def test_tone_and_streams_may_come_from_different_weights(tmp_path):
         expected = source.get_layer(name).get_weights()[0]
         np.testing.assert_allclose(model.get_layer(name).get_weights()[0], expected, atol=1e-4)
     fresh = network.get_layer("le_head").get_weights()[0]
-    train_streams.load(network, "", "")
+    train.load(network, "", "")
     np.testing.assert_array_equal(network.get_layer("le_head").get_weights()[0], fresh)
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, cross_data, run
-from experiments.real_pictures import train_tone
+from experiments.real_pictures import batches, store
+from experiments.real_pictures import train as training
 from experiments.real_pictures.pool import Sample, collect
 from neid_tf.commands import common
 from neid_tf.models import grid
@@ -93,7 +94,7 @@ def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
         picture: uint8 H×W×3.
         side: rows and columns of cells.
     """
-    made = area_resize(train_tone.miniature(picture)[None], side)
+    made = area_resize(store.miniature(picture)[None], side)
     return np.asarray(made)[0]
 
 
@@ -109,8 +110,9 @@ def score(reader: keras.Model, rows: list) -> dict:
     """
     found = []
     for _, picture, reference in rows:
-        small, high = thumbnail(picture, 128)[None], thumbnail(reference, train_tone.SIDE)
-        made = train_tone.toned(keras.ops.average_pool(small, 2), reader(small, training=False))
+        small, high = thumbnail(picture, 128)[None], thumbnail(reference, training.SIDE)
+        halved = keras.ops.average_pool(small, (2, 2), (2, 2))
+        made = training.toned(halved, reader(small, training=False))
         made = np.clip(np.asarray(made)[0], 0.0, 1.0)
         error = max(float(np.mean((made - high) ** 2)), 1e-6)
         found.append((-10.0 * np.log10(error), abs(made.mean() / high.mean() - 1.0)))
@@ -144,8 +146,9 @@ def train(samples: dict, row: str, seed: int, steps: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((128, 128, 3))
     reader = keras.Model(inputs, simplify(grid.grid_parameters(inputs)))
-    batches = train_tone.Batches(change(samples), 16, steps, seed)
-    train_tone.train(reader, batches, 1e-3)
+    held = store.Store(change(samples), whole=False)
+    drawn = batches.Batches(held, 16, steps, seed, batches.SHARES["tone"])
+    training.fit(training.ToneTrainer(held, reader), drawn, 1e-3, lambda: None)
     return reader
 
 

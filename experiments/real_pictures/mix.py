@@ -8,7 +8,7 @@ import keras
 from absl import flags
 
 from experiments import run
-from experiments.real_pictures import train_streams, train_tone  # noqa: F401 (their flags)
+from experiments.real_pictures import train  # noqa: F401 (its flags)
 from neid_tf.commands import common
 from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError

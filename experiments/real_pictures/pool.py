@@ -20,9 +20,12 @@ flat     :func:`synthesis.flat`                                      themselves
 Photographs are the folder ``photographs``; without it the kinds are made of the references alone.
 """
 
+import concurrent.futures
 import dataclasses
+import itertools
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from experiments import brackets
@@ -31,6 +34,8 @@ from neid_tf import pictures
 from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 
+LARGEST = (512, 600)
+"""Height and width that no picture exceeds."""
 NORMAL = (95.0, 150.0)
 """Between these means, of 255, a frame of a bracket comes back as it is."""
 
@@ -50,23 +55,28 @@ class Sample:
     high: tuple[np.ndarray, ...]
 
 
-def collect(data: Path, everything: bool = False, synthetic: int = 360, seed: int = 7) -> dict:
+def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) -> dict:
     """Return the samples of all kinds, lists by kind.
 
     Args:
         data: the folder with ``our485``, ``sice`` and, where it is there, ``photographs``.
-        everything: LoL's held-out pictures too; the held-out scenes of SICE never.
+        held: LoL's pictures that are held out, as ``neid train --validation`` has it: ``lol``,
+            ``none`` or the file of a list; the held-out scenes of SICE always are.
         synthetic: how many pictures of each synthetic kind are made.
         seed: of what is synthetic.
     """
-    samples = [*_lol(Path(data) / "our485", everything), *_sice(Path(data) / "sice")]
+    samples = [*_lol(Path(data) / "our485", held), *_sice(Path(data) / "sice")]
     references = [sample.low for sample in samples if sample.kind == "same"]
     photographs = _photographs(Path(data) / "photographs")
     samples += [Sample("photo", photo, (photo,)) for photo in photographs]
-    random = np.random.default_rng(seed)
-    for index in range(synthetic):
-        samples += _synthetic(index, references, random)
-        samples += _of_choice(index, references, photographs, random)
+
+    def made(index):
+        random = np.random.default_rng([seed, index])
+        choice = _of_choice(index, references, photographs, random)
+        return [*_synthetic(index, references, random), *choice]
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        samples += itertools.chain.from_iterable(pool.map(made, range(synthetic)))
     return {
         kind: [s for s in samples if s.kind == kind] for kind in sorted({s.kind for s in samples})
     }
@@ -103,18 +113,29 @@ def _photographs(folder):
     """Return the photographs of a folder, none where it is not there."""
     if not folder.is_dir():
         return []
-    return [pictures.read(path).pixels for path in pair_files.find_pictures(folder).values()]
+    found = pair_files.find_pictures(folder).values()
+    return [_within(pictures.read(path).pixels) for path in found]
+
+
+def _within(picture):
+    """Return a photograph that is not much larger than the pictures of the sets."""
+    factor = min(1.0, LARGEST[0] / picture.shape[0], LARGEST[1] / picture.shape[1])
+    if factor == 1.0:
+        return picture
+    width, height = (2 * round(side * factor / 2) for side in picture.shape[1::-1])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _bytes(picture):
     return np.rint(picture * 255).astype(np.uint8)
 
 
-def _lol(folder, everything):
+def _lol(folder, held):
     pairs = pair_files.load_pairs(folder)
-    if not everything:
-        held = held_out.validation_names()
-        pairs = pairs.select(lambda name: name not in held)
+    if held != "none":
+        known = held_out.validation_names() if held == "lol" else None
+        names = held_out.names_in(held, pairs.names) if known is None else known
+        pairs = pairs.select(lambda name: name not in names)
     for index, (low, high) in enumerate(zip(pairs.low, pairs.high, strict=True)):
         yield Sample("lol", low, (high,))
         if index % 2 == 0:
@@ -122,9 +143,12 @@ def _lol(folder, everything):
 
 
 def _sice(folder):
-    for scene in brackets.scenes(folder, held_out=False).values():
-        bracket = brackets.frames(scene)
-        references = (brackets.fused(bracket), brackets.normal(bracket))
+    found = brackets.scenes(folder, held_out=False).values()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        loaded = list(pool.map(brackets.frames, found))
+        fused = list(pool.map(brackets.fused, loaded))
+    for bracket, made in zip(loaded, fused, strict=True):
+        references = (made, brackets.normal(bracket))
         dark = {id(frame) for frame in brackets.dark(bracket)}
         yield from (Sample("same", picture, (picture,)) for picture in references)
         for frame in bracket:
@@ -132,26 +156,3 @@ def _sice(folder):
                 yield Sample("dark", frame, references)
             elif not NORMAL[0] < frame.mean() < NORMAL[1]:
                 yield Sample("lit", frame, references)
-
-
-class Draws:
-    """Draws samples, each kind as often as its share says.
-
-    Args:
-        samples: what :func:`collect` returned.
-        shares: the share of each kind.
-        random: NumPy generator.
-    """
-
-    def __init__(self, samples: dict, shares: dict, random: np.random.Generator) -> None:
-        self.kinds = [kind for kind in shares if samples.get(kind)]
-        total = sum(shares[kind] for kind in self.kinds)
-        self.shares = [shares[kind] / total for kind in self.kinds]
-        self.samples, self.random = samples, random
-
-    def __call__(self) -> tuple[Sample, int, int]:
-        """Return a sample, its place among those of its kind, and the place of a reference."""
-        kind = self.kinds[self.random.choice(len(self.kinds), p=self.shares)]
-        place = int(self.random.integers(len(self.samples[kind])))
-        sample = self.samples[kind][place]
-        return sample, place, int(self.random.integers(len(sample.high)))

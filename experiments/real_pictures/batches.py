@@ -1,0 +1,115 @@
+"""What a training for real pictures draws: which pictures, which part of them, how exposed."""
+
+import keras
+import numpy as np
+
+from experiments.real_pictures.store import Store
+
+ALIGN = 32
+"""Crops begin at multiples of so many pixels."""
+_COMMON = {"lol": 0.4, "dark": 0.26}
+SHARES = {
+    "tone": _COMMON
+    | {"lit": 0.06, "same": 0.07, "dimmed": 0.03, "night": 0.05}
+    | {"photo": 0.05, "dull": 0.06, "key": 0.02, "flat": 0.01},
+    "streams": _COMMON
+    | {"lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07}
+    | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01},
+}
+"""How often each kind is drawn, for each part that is trained."""
+SENT, JPEG_AT_FULL_SIZE = 0.25, 0.15
+"""How often what can be compressed is: halved before, and at full size."""
+EXPOSED = {"tone": 1.0, "streams": 0.4}
+"""How often LoL's and SICE's dark pictures are of another exposure."""
+
+
+class Batches(keras.utils.PyDataset):
+    """Draws of batches, each dependent on the seed and its number alone.
+
+    Args:
+        store: the pictures.
+        count: of pictures in a batch.
+        steps: number of batches.
+        seed: of the draws.
+        shares: of the kinds.
+        side: of the crops, in pixels; 0 for whole pictures.
+    """
+
+    def __init__(
+        self, store: Store, count: int, steps: int, seed: int, shares: dict, side: int = 0
+    ) -> None:
+        super().__init__(workers=2)
+        self.store, self.count, self.steps, self.side = store, count, steps, side
+        self.seed, self.kinds = seed, [kind for kind in shares if store.table.get(kind)]
+        self.shares = np.array([shares[kind] for kind in self.kinds])
+        self.shares /= self.shares.sum()
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[dict]:
+        random = np.random.default_rng([self.seed, index])
+        drawn = [self._sample(random) for _ in range(self.count)]
+        return ({key: np.stack([sample[key] for sample in drawn]) for key in drawn[0]},)
+
+    def _sample(self, random):
+        kind = self.kinds[random.choice(len(self.kinds), p=self.shares)]
+        rows = self.store.table[kind]
+        low, references = rows[random.integers(len(rows))]
+        high = references[random.integers(len(references))]
+        record = {"low": np.int32(low), "high": np.int32(high)} | self._exposure(kind, random)
+        record["mirrored"] = random.random() < 0.5
+        return record | (self._crop(record, random) if self.side else _view(random))
+
+    def _exposure(self, kind, random):
+        """Return another exposure, at times another contrast and white balance."""
+        gain, power = np.ones(3), 1.0
+        often = EXPOSED["streams" if self.side else "tone"]
+        if kind in ("lol", "dark") and random.random() < often:
+            gain = gain * np.exp(random.uniform(-0.4, 0.4))
+            power = np.exp(random.uniform(-0.2, 0.2)) if random.random() < 0.3 else 1.0
+            if random.random() < 0.3:
+                gain = gain * np.exp(random.normal(0.0, 0.05, 3))
+        return {"gain": gain.astype(np.float32), "power": np.float32(power)}
+
+    def _crop(self, record, random):
+        """Return a crop, how it is compressed and turned, and its box in what is seen."""
+        size = self.store.sizes[record["low"]]
+        corner = random.integers(0, (size - self.side) // ALIGN + 1) * ALIGN
+        seen = _view(random, corner / size, self.side / size)
+        turns = random.integers(0, 2, 3).astype(bool)
+        box = _box(corner / size, self.side / size, seen["view"], record["mirrored"], turns)
+        small, large = self.store.compressed.get(int(record["low"]), ((), ()))
+        sent, source, draw = 0, record["low"], random.random()
+        is_sent = bool(small) and draw < SENT
+        if is_sent:
+            sent = small[random.integers(len(small))]
+        elif large and draw < SENT + JPEG_AT_FULL_SIZE:
+            source = large[random.integers(len(large))]
+        record = {"corner": corner.astype(np.int32), "turns": turns, "box": box}
+        record |= {"sent": np.int32(sent), "is_sent": is_sent, "source": np.int32(source)}
+        return record | seen
+
+
+def _view(random, corner=(0.5, 0.5), extent=(0.0, 0.0)):
+    """Return a part of a picture that holds a box: top, left, height, width as shares of it."""
+    corner, extent = np.asarray(corner), np.asarray(extent)
+    size = random.uniform(np.maximum(0.7, extent), 1.0)
+    least, most = np.maximum(corner + extent - size, 0.0), np.minimum(corner, 1.0 - size)
+    start = random.uniform(np.minimum(least, most), most)
+    return {"view": np.concatenate([start, size]).astype(np.float32)}
+
+
+def _box(corner, extent, view, mirrored, turns):
+    """Return the box of a crop in what is seen; a flip makes an extent negative."""
+    top, left = (corner - view[:2]) / view[2:]
+    height, width = extent / view[2:]
+    if mirrored:
+        left, width = 1.0 - left, -width
+    if turns[0]:
+        top, left, height, width = left, top, width, height
+    if turns[1]:
+        top, height = top + height, -height
+    if turns[2]:
+        left, width = left + width, -width
+    return np.float32([top, left, height, width])

@@ -1,0 +1,139 @@
+"""All pictures of a training in the device's memory, and the crops that are cut from them there.
+
+A batch from the host is a few numbers a sample; pixels never travel twice. Written with
+``keras.ops`` alone.
+"""
+
+import concurrent.futures
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+from keras import ops
+
+from experiments.real_pictures import synthesis
+from neid_tf.pixels.resample import halve
+
+MINIATURE = 160
+SENT_KINDS = ("lol", "dark", "dimmed")
+"""The kinds that are compressed at times, as over a narrow link."""
+SENT, AT_FULL_SIZE = 3, 2
+"""Compressed versions of each of those: halved before, and at full size."""
+
+
+def miniature(picture: np.ndarray) -> np.ndarray:
+    """Return a picture's mean over 160×160 equal cells, float32 in [0, 1].
+
+    Args:
+        picture: uint8 H×W×3.
+    """
+    size = (MINIATURE, MINIATURE)
+    return cv2.resize(picture.astype(np.float32) / 255, size, interpolation=cv2.INTER_AREA)
+
+
+class Store(keras.layers.Layer):
+    """The pictures of some samples, each once, in arrays on the device.
+
+    Args:
+        samples: what :func:`experiments.real_pictures.pool.collect` returned.
+        whole: whether the pictures themselves are held, with compressed versions, or their
+            miniatures alone.
+        seed: of the compressed versions.
+
+    Attributes:
+        table: for every kind the numbers of each sample: its picture's, and its references'.
+        sizes: height and width of each picture.
+        compressed: for the number of a picture those of its compressed versions, in the halved
+            ones and in the pictures.
+    """
+
+    def __init__(self, samples: dict, whole: bool = True, seed: int = 0) -> None:
+        super().__init__(dtype="float32", trainable=False)
+        found, numbers = [], {}
+
+        def number(picture):
+            if id(picture) not in numbers:
+                numbers[id(picture)] = len(found)
+                found.append(picture)
+            return numbers[id(picture)]
+
+        self.table = {
+            kind: [(number(s.low), tuple(map(number, s.high))) for s in rows]
+            for kind, rows in samples.items()
+        }
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            minis = np.stack(list(pool.map(miniature, found))).astype(np.float16)
+        self.minis = self._held("minis", minis)
+        self.compressed = {}
+        if whole:
+            halves = self._compress(found, seed)
+            self.pictures = self._held("pictures", _joined(found))
+            self.halves = self._held("halves", _joined(halves or found[:1]))
+        self.sizes = np.array([picture.shape[:2] for picture in found])
+
+    def _held(self, name, array):
+        return keras.Variable(array, dtype=str(array.dtype), trainable=False, name=name)
+
+    def _compress(self, found, seed):
+        """Add compressed versions to the pictures; return the halved ones."""
+        lows = [low for kind in SENT_KINDS for low, _ in self.table.get(kind, ())]
+        lows = sorted(set(lows))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            made = list(pool.map(lambda low: _versions(found[low], [seed, low]), lows))
+        halves = []
+        for low, (small, large) in zip(lows, made, strict=True):
+            places = [range(len(x), len(x) + len(y)) for x, y in ((halves, small), (found, large))]
+            self.compressed[low] = tuple(map(tuple, places))
+            halves += small
+            found += large
+        return halves
+
+    def thumbnails(self, numbers: Any) -> Any:
+        """Return miniatures, N×160×160×3 in [0, 1].
+
+        Args:
+            numbers: of the pictures, N whole numbers.
+        """
+        return ops.cast(ops.take(self.minis, numbers, axis=0), "float32")
+
+    def crops(self, numbers: Any, corners: Any, side: int, halved: bool = False) -> Any:
+        """Cut crops, N×side×side×3 in [0, 1].
+
+        Args:
+            numbers: of the pictures, N whole numbers.
+            corners: top and left, N×2 pixels.
+            side: in pixels.
+            halved: of the halved compressed versions, whose numbers are their own.
+        """
+        held = self.halves if halved else self.pictures
+        _, height, width, _ = held.shape
+        lines = ops.reshape(held, (-1, width, 3))
+        rows = (numbers * height + corners[:, 0])[:, None] + ops.arange(side)[None]
+        columns = corners[:, 1, None] + ops.arange(side)[None]
+        found = ops.take(lines, rows, axis=0)
+        cut = ops.take_along_axis(found, columns[:, None, :, None], axis=2)
+        return ops.cast(cut, "float32") / 255.0
+
+
+def _joined(found):
+    """Return pictures in one array, uint8, filled up with zeros."""
+    height, width = np.max([picture.shape[:2] for picture in found], axis=0)
+    joined = np.zeros((len(found), height, width, 3), np.uint8)
+    for place, picture in zip(joined, found, strict=True):
+        place[: picture.shape[0], : picture.shape[1]] = picture
+    return joined
+
+
+def _versions(picture, seed):
+    """Return a picture halved and compressed, and compressed as it is; a few of each."""
+    random = np.random.default_rng(seed)
+
+    def compressed(pixels, least):
+        codec = "JPEG" if random.random() < 0.7 else "WEBP"
+        return synthesis.compress(pixels, codec, random.integers(least, 98))
+
+    even = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
+    small = np.rint(halve(even, 255) * 255).astype(np.uint8)
+    halves = [compressed(small, 18) for _ in range(SENT)]
+    return halves, [compressed(picture, 60) for _ in range(AT_FULL_SIZE)]

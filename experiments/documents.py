@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments import cross_data, link, link_curves
-from experiments.performance import install, roofline
+from experiments.performance import card_files, install, on_card, roofline
 from experiments.performance.record import table
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
@@ -178,6 +178,24 @@ def _roofline():
     return roofline.predictions(_record("performance/roofline.json"))
 
 
+def _on_card():
+    """Return the table of passes that were measured on a card."""
+    if not (RECORDS / "performance/on_card.json").exists():
+        return _NOT_MEASURED
+    predicted = _record("performance/roofline.json")
+    return on_card.rows(_record("performance/on_card.json"), predicted)
+
+
+def _card_files():
+    """Return the table of files on a card against the CPU beside it."""
+    if not (RECORDS / "performance/card_files.json").exists():
+        return _NOT_MEASURED
+    return card_files.rows(_record("performance/card_files.json"))
+
+
+_NOT_MEASURED = "Not measured yet."
+
+
 def _table1():
     from experiments import table1
 
@@ -275,6 +293,7 @@ def _ablation():
 
 TABLES = {
     "ablation": _ablation,
+    "card_files": _card_files,
     "cold_start": _cold_start,
     "commands": _commands,
     "cross_data": cross_data.table,
@@ -288,6 +307,7 @@ TABLES = {
     "live": _live,
     "load": _load,
     "memory": _memory,
+    "on_card": _on_card,
     "roofline": _roofline,
     "speed": _speed,
     "table1": _table1,

@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 
 from experiments import ablation, chart, gradients, package_rivals, table1, table2
-from experiments.performance import install, roofline
+from experiments.performance import card_files, install, on_card, roofline
 from neid_tf import models, pictures
 from neid_tf.benchmarks import cards, costs
 from neid_tf.commands import train
@@ -407,3 +407,62 @@ def test_a_roofline_is_the_longer_of_computing_and_moving():
     # Two tiles of 512 and 512, each with 32 pixels of the other.
     assert roofline.tiled(512, 512, 4) == 1.0
     assert roofline.tiled(512, 1024, 4) == pytest.approx(2 * 544 / 1024)
+
+
+def test_the_work_of_a_card_is_told_by_two_small_pictures():
+    counted = json.loads((roofline.HERE / "roofline.json").read_text("utf-8"))
+    work = on_card.operations(counted["weights"])
+    for size, one in counted["pictures"].items():
+        width, height = map(int, size.split("×"))
+        assert work(height, width) == pytest.approx(one["operations"], rel=0.01)
+
+
+def test_a_compiled_pass_is_the_models():
+    image = keras.Input((8, 6, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 3)(keras.layers.Rescaling(2.0)(image)))
+    given = np.random.default_rng(0).random((2, 8, 6, 3), np.float32)
+    with on_card.computing("float32"):
+        run = on_card.compiled(*on_card.forward(model), given)()
+    np.testing.assert_allclose(run(), model(given), atol=1e-5)
+
+
+def test_passes_are_told_beside_a_product_and_what_fails_is_named(monkeypatch):
+    given = {"image": (2, 4, 3), "picture": (4, 8, 3)}
+    inputs = {name: keras.Input(shape, name=name) for name, shape in given.items()}
+    doubled = keras.layers.UpSampling2D()(inputs["image"])
+    both = keras.layers.Add()([doubled, inputs["picture"]])
+    model = keras.Model(inputs, keras.layers.Reshape((4, 8, 3))(both))
+    monkeypatch.setattr(on_card.pretrained, "load_pretrained", lambda _: model)
+    monkeypatch.setattr(models, "as_part", lambda whole, _: whole)
+    monkeypatch.setattr(on_card, "operations", lambda _: lambda height, width: 1e9)
+    monkeypatch.setattr(cards, "name", lambda: "NVIDIA H100")
+    flags.FLAGS(["on_card", "--card_turns=1", "--card_side=64"])
+    with flags_restored():
+        sizes = [on_card.Pass.read(text) for text in ("8x4:2", "16x8:1")]
+        report = on_card.measure(["neid"], ["bfloat16", "float32"], sizes)
+    first, second = report["passes"]
+    assert first["teraflops"] == pytest.approx(2e-3 / first["seconds"]["median"])
+    assert first["share_of_the_peak"] == pytest.approx(first["teraflops"] / 989)
+    assert second["share_of_the_peak"] == pytest.approx(second["teraflops"] / 67)
+    assert [row["width"] for row in report["left_out"]] == [16, 16]  # not the model's size
+    printed = on_card.rows(report, {"weights": "neid", "pictures": {}})
+    assert printed.count("| 8×4 | 2 |") == 2
+    assert "Left out: neid bfloat16 16 8 1 " in printed
+
+
+def test_files_on_a_card_against_the_cpu(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    small = ["--card_pictures=2", "--card_size=32,16", "--card_large=48,32", "--card_batches=1,2"]
+    output = f"--output={tmp_path / 'r'}"
+    flags.FLAGS(["card_files", *small, "--file_turns=1", "--weights=neid_s", output])
+    monkeypatch.setattr(cards, "name", lambda: "NVIDIA H100")
+    with flags_restored():
+        card_files.main([])
+    capsys.readouterr()
+    report = json.loads((tmp_path / "r").read_text())
+    assert all(one["largest"] == 0 for one in report["differences"].values())
+    assert set(report["processes"]["seconds"]["folder"]) == {"card", "CPU"}
+    with pytest.raises(ValueError, match="no card computed"):
+        card_files.rows(report)
+    report["in_memory"]["card"]["on_card"] = True
+    assert "on NVIDIA H100 | on" in card_files.rows(report)

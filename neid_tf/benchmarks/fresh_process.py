@@ -5,6 +5,7 @@
 Prints one line of JSON.
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -15,12 +16,16 @@ from typing import Any
 import numpy as np
 
 from neid_tf.benchmarks.costs import Memory
+from neid_tf.benchmarks.timing import interleaved, scene, spread
 from neid_tf.inference import runtimes, tiles
-from neid_tf.inference.enhance import Enhancement
+from neid_tf.inference.enhance import Enhancement, enhance
+from neid_tf.inference.network import Network, as_network
 from neid_tf.jobs import pipeline
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.models import pretrained
+from neid_tf.pixels.resample import halve
+from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 
 
@@ -94,14 +99,46 @@ def loaded(runtime: str, weights: str, tile: int = tiles.TILE) -> Callable:
         weights: name or path of weights, or the path of an export.
         tile: as for :class:`neid_tf.inference.tiles.Tiled`.
     """
+    return Enhancement(tiles.Tiled(network_of(runtime, weights), tile))
+
+
+def latency(
+    runtime: str, weights: str, height: str, width: str, batches: str, runs: str
+) -> dict[str, Any]:
+    """Return how long a picture that lies in memory takes, and batches of such pictures.
+
+    Args:
+        runtime, weights: as for :func:`loaded`.
+        height, width: of the picture, in pixels; even.
+        batches: numbers of pictures, with commas.
+        runs: counted turns.
+
+    Returns:
+        The spread of the seconds of :func:`neid_tf.enhance` as ``enhance``, and those of a pass of
+        the network by the number of pictures as ``batches``; whether it computes ``on_card``.
+    """
+    network, pixels = network_of(runtime, weights), scene(int(height), int(width))[None]
+    halved = halve(to_float(pixels[0]))[None]
+
+    def passed(count):
+        given = (np.repeat(array, count, axis=0) for array in (halved, pixels))
+        return functools.partial(network, *given)
+
+    calls = {"enhance": lambda: enhance(pixels[0], network)}
+    calls |= {count: passed(int(count)) for count in batches.split(",")}
+    seconds = {name: spread(taken) for name, taken in interleaved(calls, int(runs)).items()}
+    told = {"enhance": seconds.pop("enhance"), "batches": seconds}
+    return told | {"on_card": getattr(network, "on_card", False), "notes": network.notes}
+
+
+def network_of(runtime: str, weights: str) -> Network:
+    """Return a network in a runtime; see :func:`loaded`."""
     if runtime == "tensorflow":
-        model = pretrained.load_pretrained(weights)
-    else:
-        model = runtimes.load(weights, runtime)
-    return Enhancement(tiles.Tiled(model, tile))
+        return as_network(pretrained.load_pretrained(weights))
+    return runtimes.load(weights, runtime)
 
 
-MEASUREMENTS = {"forward": forward, "picture": picture}
+MEASUREMENTS = {"forward": forward, "latency": latency, "picture": picture}
 
 if __name__ == "__main__":
     print(json.dumps(MEASUREMENTS[sys.argv[1]](*sys.argv[2:])))

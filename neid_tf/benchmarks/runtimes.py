@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neid_tf.benchmarks import cards
-from neid_tf.benchmarks.costs import count_operations
+from neid_tf.benchmarks.costs import count_operations, count_operations_of_onnx
 from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, spread
 from neid_tf.inference import runtimes
 from neid_tf.models import pretrained
@@ -69,11 +69,11 @@ def warm(
 
     Returns:
         Dictionary with the ``seconds`` of each; the ratios ``to_tensorflow``, of time; the
-        ``largest_difference`` from TensorFlow (of 1); and the ``fastest``. With TensorFlow, which
-        counts the operations, also 10⁹ of them a second (``gigaflops``) and their ratios
-        ``to_matmul``. Without it the first runtime, the ``reference``, is in its place. The name
-        of the ``card``, or None; where its peaks are known, the ``share_of_the_peak`` of those
-        that compute on it.
+        ``largest_difference`` from TensorFlow (of 1); and the ``fastest``. With TensorFlow or ONNX
+        Runtime, which count the operations, also 10⁹ of them a second (``gigaflops``) and their
+        ratios ``to_matmul``. Without TensorFlow the first runtime, the ``reference``, is in its
+        place. The name of the ``card``, or None; where its peaks are known, the
+        ``share_of_the_peak`` of those that compute on it.
     """
     pictures_, work, on_card = batch(height, width), 0, {}
     calls, product = {}, _numpy_product(side)
@@ -82,6 +82,10 @@ def warm(
         calls, product = _tensorflow_calls(model, pictures_), _tensorflow_product(side)
         work = count_operations(model, height, width)
         on_card = dict.fromkeys(calls, "tf32") if _tensorflow_has_a_card() else {}
+    elif "onnx" in found:
+        work = count_operations_of_onnx(
+            Path(found["onnx"]).read_bytes(), {runtimes.INPUT: pictures_}
+        )
     for name in found.keys() - {REFERENCE}:
         runner = runtimes.load(found[name], name, threads)
         calls[name] = lambda runner=runner: runner(pictures_)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -236,7 +237,10 @@ def reference_runtime(weights: str, method: str = "neid") -> str:
 
 
 def _is_installed(runtime):
-    return bool(importlib.util.find_spec({"onnx": "onnxruntime"}.get(runtime, runtime)))
+    # Keras computes on another backend where its variable says so.
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    library = {"onnx": "onnxruntime", "tensorflow": backend}.get(runtime, runtime)
+    return bool(importlib.util.find_spec(library))
 
 
 def _keras_model(weights, precision):

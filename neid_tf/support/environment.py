@@ -14,19 +14,23 @@ from neid_tf.support.version import __version__
 LIBRARIES = {
     "numpy": ("numpy",),
     "tensorflow": ("tensorflow", "tensorflow-cpu", "tf-nightly"),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "jax": ("jax",),
 }
 """The libraries whose versions are noted, and the distributions that they come in."""
+
+COMMIT = "NEID_TF_COMMIT"
+"""The environment variable that tells the commit of a copy without its repository."""
 
 
 def environment() -> dict[str, Any]:
     """Describe the machine and the versions a run uses, and the commit of a checkout.
 
     Returns:
-        ``python``, ``machine``, ``numpy``, and where they are installed ``tensorflow`` and
-        ``onnxruntime``; where they are loaded ``keras``, its ``backend``, and the ``gpus`` that
-        TensorFlow sees; ``neid_tf`` and the ``commit``, None where the package is not run from
-        a checkout of its own.
+        ``python``, ``machine``, ``numpy``, and where they are installed ``tensorflow``,
+        ``onnxruntime`` and ``jax``; where they are loaded ``keras``, its ``backend``, and the
+        ``gpus`` that TensorFlow sees; ``neid_tf`` and the ``commit``, None where the package is not
+        run from a checkout of its own; for a copy of a checkout what :data:`COMMIT` tells.
     """
     described: dict[str, Any] = {
         "python": platform.python_version(),
@@ -69,7 +73,7 @@ def _commit() -> str | None:
     file = Path(__file__).resolve()
     described = ["describe", "--always", "--dirty", "--abbrev=12"]
     if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
-        return None
+        return os.environ.get(COMMIT)
     return _git(file.parent, *described)
 
 

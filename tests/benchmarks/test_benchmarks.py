@@ -113,6 +113,28 @@ def test_runtimes_side_by_side(found):
     assert "left out: the share of a card's peak (no NVIDIA card is here)" in printed
 
 
+def test_without_tensorflow_onnx_runtime_counts_the_work(found):
+    from pathlib import Path
+
+    from neid_tf.models import pretrained
+
+    dark = {"image": runtimes.batch(32, 48)}
+    work = costs.count_operations_of_onnx(Path(found["onnx"]).read_bytes(), dark)
+    whole = costs.count_operations(pretrained.load_pretrained(found["tensorflow"]), 32, 48)
+    assert 0.9 * whole < work <= whole
+    report = runtimes.warm({"onnx": found["onnx"]}, 32, 48, runs=1, threads=1, side=100)
+    rate = 1e9 * report["gigaflops"]["onnx"]["median"]
+    assert rate * report["seconds"]["onnx"]["median"] == pytest.approx(work)
+    assert set(report["to_matmul"]) == {"onnx"}
+
+
+def test_a_picture_in_memory_and_batches(found):
+    report = fresh_process.latency("onnx", found["onnx"], "32", "48", "1,2", "1")
+    assert set(report["batches"]) == {"1", "2"}
+    assert report["enhance"]["median"] > 0
+    assert (report["on_card"], report["notes"]) == (False, ())
+
+
 def test_work_is_counted_by_operator():
     import keras
 

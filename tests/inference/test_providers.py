@@ -146,6 +146,16 @@ def test_enhance_computes_on_and_tells_it_once(machine, neid, tmp_path, monkeypa
     assert (code, "has no TensorRT" in err) == (1, True)
 
 
+def test_keras_on_another_backend_stands_for_tensorflow(machine, monkeypatch):
+    machine([CPU])
+    found = types.SimpleNamespace()
+    monkeypatch.setattr("importlib.util.find_spec", lambda n: found if n == "jax" else None)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert methods.choose_runtime("neid") == "tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    assert methods.choose_runtime("neid") == "onnx"  # which names what is to be installed
+
+
 def test_with_a_card_the_runtime_that_knows_it_comes_first(machine, monkeypatch):
     both = {"onnxruntime", "tensorflow"}
     found = types.SimpleNamespace()

@@ -25,7 +25,7 @@ def test_versions_and_graphics_cards(monkeypatch):
     assert described["gpus"] == ["a GPU"]
 
 
-def described_from(site):
+def described_from(site, **told):
     """Return the commit that a copy of the package in a folder tells."""
     target = site / "neid_tf" / "support"
     target.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,12 @@ def described_from(site):
     script = "from neid_tf.support.environment import environment; print(environment()['commit'])"
     command = [sys.executable, "-c", script]
     run = subprocess.run(
-        command, cwd=site, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
+        command,
+        cwd=site,
+        env={"PYTHONPATH": str(site)} | told,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return run.stdout.strip()
 
@@ -51,6 +56,8 @@ def test_the_commit_is_the_packages_own(tmp_path):
     git("commit", "-q", "--allow-empty", "-m", "another project")
     site = tmp_path / ".venv" / "lib"
     assert described_from(site) == "None"
+    assert described_from(site, NEID_TF_COMMIT="a1b2") == "a1b2"
     git("add", "-f", ".")
     git("commit", "-q", "-m", "its own")
-    assert described_from(site).startswith(git("rev-parse", "--short=12", "HEAD"))
+    commit = git("rev-parse", "--short=12", "HEAD")
+    assert described_from(site, NEID_TF_COMMIT="a1b2").startswith(commit)

@@ -1,6 +1,5 @@
 """What a training for real pictures draws: which pictures, which part of them, how exposed."""
 
-import keras
 import numpy as np
 
 from experiments.real_pictures.store import Store
@@ -23,7 +22,7 @@ EXPOSED = {"tone": 1.0, "streams": 0.4}
 """How often LoL's and SICE's dark pictures are of another exposure."""
 
 
-class Batches(keras.utils.PyDataset):
+class Batches:
     """Draws of batches, each dependent on the seed and its number alone.
 
     Args:
@@ -38,7 +37,6 @@ class Batches(keras.utils.PyDataset):
     def __init__(
         self, store: Store, count: int, steps: int, seed: int, shares: dict, side: int = 0
     ) -> None:
-        super().__init__(workers=2)
         self.store, self.count, self.steps, self.side = store, count, steps, side
         self.seed, self.kinds = seed, [kind for kind in shares if store.table.get(kind)]
         self.shares = np.array([shares[kind] for kind in self.kinds])

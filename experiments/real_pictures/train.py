@@ -27,6 +27,7 @@ from experiments.real_pictures.store import Store
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import augment
+from neid_tf.data.batches import ahead
 from neid_tf.models import grid, pretrained
 from neid_tf.models.layers import area_resize
 from neid_tf.support.environment import environment
@@ -276,7 +277,7 @@ def fit(trainer: Trainer, batches: Batches, rate: float, save: Callable) -> None
     optimizer.build(trainer.trainable_variables)
     every = min(SAVE_EVERY, steps)
     trainer.fit(
-        batches, epochs=steps // every, steps_per_epoch=every, shuffle=False, verbose=0,
+        ahead(batches), epochs=steps // every, steps_per_epoch=every, shuffle=False, verbose=0,
         callbacks=[Keeper(save)],
     )  # fmt: skip
 

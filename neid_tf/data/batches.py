@@ -66,7 +66,7 @@ def training_batches(
     """
     if keras.backend.backend() == "tensorflow":
         return training_dataset(pairs, sampling, first_step, steps, thumbnail)
-    return ArrayBatches(pairs, sampling, first_step, steps, thumbnail).ahead()
+    return ahead(ArrayBatches(pairs, sampling, first_step, steps, thumbnail))
 
 
 def training_dataset(
@@ -182,21 +182,6 @@ class ArrayBatches:
     def __len__(self) -> int:
         return self.steps
 
-    def ahead(self) -> Iterator[tuple[dict[str, np.ndarray]]]:
-        """Yield the batches in their order, which threads make ahead.
-
-        Keras is given this and not a ``PyDataset``: of one that lasts for several epochs, it
-        begins at the first batch again with each epoch (Keras 3.15).
-        """
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            waiting: deque[concurrent.futures.Future] = deque()
-            for step in range(self.steps):
-                waiting.append(pool.submit(self.__getitem__, step))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
     def __getitem__(self, step: int) -> tuple[dict[str, np.ndarray]]:
         size = self.sampling.batch_size
         first = (self.first_step + step) * size
@@ -222,6 +207,25 @@ class ArrayBatches:
             extent = sampling.smallest_view + (1.0 - sampling.smallest_view) * draws[4:6]
             record["view"] = np.concatenate([draws[6:8] * (1.0 - extent), extent])
         return record
+
+
+def ahead(batches: Sequence[Any]) -> Iterator[Any]:
+    """Yield batches in their order, which threads make ahead.
+
+    Keras is given this and not a ``PyDataset``: of one that lasts for several epochs, it begins at
+    the first batch again with each epoch (Keras 3.15).
+
+    Args:
+        batches: what has a length, and makes the batch of a number when it is asked for.
+    """
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[concurrent.futures.Future] = deque()
+        for step in range(len(batches)):
+            waiting.append(pool.submit(batches.__getitem__, step))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from neid_tf.data import augment, pairs
-from neid_tf.data.batches import ArrayBatches, miniature, training_dataset
+from neid_tf.data.batches import ArrayBatches, ahead, miniature, training_dataset
 from neid_tf.data.sampling import Sampling
 from tests.conftest import picture
 
@@ -117,8 +117,8 @@ def test_steps_per_epoch(coded):
 
 def test_array_batches_come_in_their_order(coded):
     batches = ArrayBatches(coded, Sampling(crop=16, batch_size=2), 3, 24)
-    ahead = list(batches.ahead())
-    assert len(ahead) == len(batches) == 24
-    for step, (batch,) in enumerate(ahead):
+    ahead = list(data_ahead(batches))
+    assert len(drawn) == len(batches) == 24
+    for step, (batch,) in enumerate(drawn):
         for key, expected in batches[step][0].items():
             np.testing.assert_array_equal(batch[key], expected)

@@ -45,7 +45,7 @@ def test_held_out_pictures_are_not_trained_on(samples):
     assert len(samples["lol"]) == 2
     assert len(samples["dark"]) == 2
     assert all(len(sample.high) == 2 for sample in samples["dark"])
-    synthetic = {"dimmed", "night", "dull", "key", "flat"}
+    synthetic = {"dimmed", "backlit", "night", "dull", "key", "flat"}
     assert set(samples) == {"lol", "dark", "same", "photo"} | synthetic
 
 
@@ -67,6 +67,14 @@ def test_darkened_pictures_are_darker():
     random = np.random.default_rng(0)
     bright = np.full((24, 24, 3), 0.7, np.float32)
     assert all(synthesis.darken(bright, random).mean() < 0.6 for _ in range(10))
+
+
+def test_backlit_pictures_keep_their_bright_part():
+    random, scene = np.random.default_rng(0), np.full((40, 40, 3), 0.3, np.float32)
+    scene[:20] = 0.9
+    made = [synthesis.backlit(scene, random) for _ in range(20)]
+    assert np.mean([picture[:8].mean() for picture in made]) > 0.8
+    assert 0.02 < np.mean([picture[32:].mean() for picture in made]) < 0.25
 
 
 def test_another_key_keeps_hues_and_white():

@@ -10,10 +10,10 @@ _COMMON = {"lol": 0.4, "dark": 0.26}
 SHARES = {
     "tone": _COMMON
     | {"lit": 0.06, "same": 0.07, "dimmed": 0.03, "night": 0.05}
-    | {"photo": 0.05, "dull": 0.06, "key": 0.02, "flat": 0.01},
+    | {"photo": 0.05, "dull": 0.06, "key": 0.02, "flat": 0.01, "backlit": 0.03},
     "streams": _COMMON
     | {"lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07}
-    | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01},
+    | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01, "backlit": 0.02},
 }
 """How often each kind is drawn, for each part that is trained."""
 SENT, JPEG_AT_FULL_SIZE = 0.25, 0.15

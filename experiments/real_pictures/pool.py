@@ -83,7 +83,7 @@ def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) 
 
 
 def _synthetic(index, references, random):
-    """Return a picture without light, one lit in part, and at times one in coloured light."""
+    """Return pictures without light, lit in part or from behind, at times in coloured light."""
     picture = _drawn(references, random)
     picture = synthesis.coloured_light(picture, random) if index % 2 else picture
     yield Sample("dimmed", _bytes(synthesis.darken(picture, random)), (_bytes(picture),))
@@ -91,6 +91,8 @@ def _synthetic(index, references, random):
     yield Sample("night", _bytes(low), (_bytes(high),))
     if index % 2:
         yield Sample("same", _bytes(picture), (_bytes(picture),))
+    picture = _drawn(references, random)
+    yield Sample("backlit", _bytes(synthesis.backlit(picture, random)), (_bytes(picture),))
 
 
 def _of_choice(index, references, photographs, random):

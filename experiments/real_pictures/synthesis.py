@@ -86,6 +86,27 @@ def night(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
     return np.clip(low, 0, 1).astype(np.float32), target.astype(np.float32)
 
 
+def backlit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the picture with its darker part in the shade, as before a bright sky.
+
+    Unlike in :func:`night`, what is dark has light enough to be seen.
+
+    Args:
+        picture: well lit.
+        random: what is drawn from.
+    """
+    blurred = cv2.GaussianBlur(picture.max(axis=-1), (0, 0), random.uniform(1.0, 8.0))
+    threshold = np.quantile(blurred, random.uniform(0.35, 0.75))
+    sky = _sigmoid((blurred - threshold) * random.uniform(10, 40))
+    if random.random() < 0.3:  # A figure, or what is inside of a window.
+        sky = np.maximum(sky, lit_part(picture, random)[..., 0])
+    curve, stops = random.uniform(1.9, 2.4), random.uniform(1.2, 3.8)
+    light = picture**curve * 2.0 ** (random.uniform(0, 0.5) - stops * (1.0 - sky[..., None]))
+    well = 2.0 ** random.uniform(12, 15)
+    electrons = random.poisson(np.clip(light, 0, 1) * well)
+    return (np.clip(electrons / well, 0, 1) ** (1 / curve)).astype(np.float32)
+
+
 def coloured_light(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return the picture under a lamp, mostly a warm one, on all of it or on a part.
 

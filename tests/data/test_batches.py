@@ -117,7 +117,7 @@ def test_steps_per_epoch(coded):
 
 def test_array_batches_come_in_their_order(coded):
     batches = ArrayBatches(coded, Sampling(crop=16, batch_size=2), 3, 24)
-    ahead = list(ahead(batches))
+    drawn = list(ahead(batches))
     assert len(drawn) == len(batches) == 24
     for step, (batch,) in enumerate(drawn):
         for key, expected in batches[step][0].items():

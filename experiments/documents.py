@@ -193,6 +193,22 @@ def _card_files():
     return card_files.rows(_record("performance/card_files.json"))
 
 
+def _card_benchmark():
+    """Return the table of what neid benchmark told on a card."""
+    if not (RECORDS / "performance/card_benchmark.json").exists():
+        return _NOT_MEASURED
+    report = _record("performance/card_benchmark.json")
+    heads = ("", "ms", "10¹² operations a second", "share of the card's peak in float32")
+    rows, section = [(*heads, "tiles against whole, of 255")], report["runtimes"]
+    for name, share in section["share_of_the_peak"].items():
+        speed = section["seconds"][name], section["gigaflops"][name]
+        milliseconds, teraflops = (1e3 * speed[0]["median"], speed[1]["median"] / 1e3)
+        tiles = report["tiles"][name]["largest"]
+        numbers = f"{milliseconds:.2f}", f"{teraflops:.1f}", f"{share['median']:.3f}"
+        rows.append((f"{name} on {section['card']}", *numbers, f"{tiles:.0f}"))
+    return table(*rows)
+
+
 _NOT_MEASURED = "Not measured yet."
 
 
@@ -293,6 +309,7 @@ def _ablation():
 
 TABLES = {
     "ablation": _ablation,
+    "card_benchmark": _card_benchmark,
     "card_files": _card_files,
     "cold_start": _cold_start,
     "commands": _commands,

@@ -439,7 +439,7 @@ def test_passes_are_told_beside_a_product_and_what_fails_is_named(monkeypatch):
     flags.FLAGS(["on_card", "--card_turns=1", "--card_side=64"])
     with flags_restored():
         sizes = [on_card.Pass.read(text) for text in ("8x4:2", "16x8:1")]
-        report = on_card.measure(["neid"], ["bfloat16", "float32"], sizes)
+        *_, report = on_card.measure(["neid"], ["bfloat16", "float32"], sizes)
     first, second = report["passes"]
     assert first["teraflops"] == pytest.approx(2e-3 / first["seconds"]["median"])
     assert first["share_of_the_peak"] == pytest.approx(first["teraflops"] / 989)

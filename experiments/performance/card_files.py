@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish, table
+from experiments.performance.record import command_line, publish, save, table
 from neid_tf import pictures
 from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.fresh_process import in_fresh_process
@@ -116,7 +116,7 @@ def in_memory(way: str) -> dict[str, Any]:
     weights = pretrained.onnx_file(common.WEIGHTS.value)
     width, height = _SIZE.value
     with surroundings(way):
-        given = ("onnx", weights, height, width, ",".join(_BATCHES.value), 10)
+        given = ("onnx", weights, height, width, ",".join(_BATCHES.value), 5)
         return in_fresh_process("latency", *given)
 
 
@@ -175,6 +175,7 @@ def main(_: list[str]) -> None:
     report |= {"cores": os.cpu_count(), "weights": common.WEIGHTS.value}
     report |= {"size": _SIZE.value, "large": _LARGE.value, "folder_pictures": _COUNT.value}
     report["in_memory"] = {way: in_memory(way) for way in WAYS}
+    save(report)  # What is there stays where the rest is cut off.
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         sets = generate(folder)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish, table
+from experiments.performance.record import command_line, publish, save, table
 from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.costs import count_operations_of_onnx
 from neid_tf.benchmarks.timing import interleaved, scene, spread
@@ -213,8 +213,8 @@ def _begun(pool, function, variables, size):
         return failed
 
 
-def measure(names: list[str], precisions: list[str], sizes: list[Pass]) -> dict[str, Any]:
-    """Return the report; settings are those of the flags."""
+def measure(names: list[str], precisions: list[str], sizes: list[Pass]) -> Iterator[dict[str, Any]]:
+    """Yield the report as it grows by a network in a precision; settings are those of the flags."""
     ends, turns = time.monotonic() + _SECONDS.value, _TURNS.value
     report: dict[str, Any] = {"card": cards.name()}
     card, first = cards.known(report["card"]), {}
@@ -237,7 +237,7 @@ def measure(names: list[str], precisions: list[str], sizes: list[Pass]) -> dict[
             compared = first.setdefault((network, size), output)
             row |= {"difference": float(255 * np.abs(_clipped(output) - _clipped(compared)).max())}
             report["passes"].append(row)
-    return report
+        yield report
 
 
 def _clipped(output):
@@ -309,9 +309,12 @@ def main(_: list[str]) -> None:
     from neid_tf.support.environment import environment
 
     report = {"environment": environment()}
+    command = {"command": command_line(__name__, "experiments.performance.on_card")}
     sizes = [Pass.read(text) for text in _PASSES.value]
-    report |= measure(_NETWORKS.value, _PRECISIONS.value, sizes)
-    publish(report | {"command": command_line(__name__, "experiments.performance.on_card")})
+    for grown in measure(_NETWORKS.value, _PRECISIONS.value, sizes):
+        report |= grown | command
+        save(report)  # What is there stays where the rest is cut off.
+    publish(report)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,15 @@ def command_line(module: str, name: str) -> str:
 
 def publish(report: dict[str, Any]) -> None:
     """Print the report of a program, and write it where ``--output`` says."""
-    text = json.dumps(report, indent=2)
-    print(text)
+    print(save(report), end="")
+
+
+def save(report: dict[str, Any]) -> str:
+    """Write a report where ``--output`` says, and return it as text."""
+    text = json.dumps(report, indent=2) + "\n"
     if common.OUTPUT.value:
-        files.write_whole(common.OUTPUT.value, f"{text}\n".encode())
+        files.write_whole(common.OUTPUT.value, text.encode())
+    return text
 
 
 def table(*rows: Sequence[object]) -> str:

@@ -70,10 +70,10 @@ def warm(
     Returns:
         Dictionary with the ``seconds`` of each; the ratios ``to_tensorflow``, of time; the
         ``largest_difference`` from TensorFlow (of 1); and the ``fastest``. With TensorFlow or ONNX
-        Runtime, which count the operations, also 10⁹ of them a second (``gigaflops``) and their
-        ratios ``to_matmul``. Without TensorFlow the first runtime, the ``reference``, is in its
-        place. The name of the ``card``, or None; where its peaks are known, the
-        ``share_of_the_peak`` of those that compute on it.
+        Runtime, which count the operations, also 10⁹ of them a second (``gigaflops``) and, where
+        the same computes both, their ratios ``to_matmul``. Without TensorFlow the first runtime,
+        the ``reference``, is in its place. The name of the ``card``, or None; where its peaks are
+        known, the ``share_of_the_peak`` of those that compute on it.
     """
     pictures_, work, on_card = batch(height, width), 0, {}
     calls, product = {}, _numpy_product(side)
@@ -109,7 +109,9 @@ def warm(
     }
     card = cards.name()
     report |= {"card": card} | _shares(cards.known(card), on_card, seconds, work)
-    return report | (_rates(seconds, dict.fromkeys(calls, work), side) if work else {})
+    # NumPy's product is the CPU's: it says nothing of what a card computes.
+    compared = calls.keys() - (on_card.keys() if REFERENCE not in found else ())
+    return report | (_rates(seconds, dict.fromkeys(calls, work), side, compared) if work else {})
 
 
 def _shares(card, on_card, seconds, work):
@@ -130,11 +132,11 @@ def _tensorflow_has_a_card():
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _rates(seconds, work, side):
-    """Return 10⁹ operations a second, and their ratios to those of the matrix product."""
+def _rates(seconds, work, side, compared):
+    """Return 10⁹ operations a second, and the ratios of some to those of the matrix product."""
     work = work | {"matmul": 2 * side**3}
     rates = {name: [work[name] / s / 1e9 for s in values] for name, values in seconds.items()}
-    to_matmul = {name: ratios(rates[name], rates["matmul"]) for name in work if name != "matmul"}
+    to_matmul = {name: ratios(rates[name], rates["matmul"]) for name in work if name in compared}
     return {
         "gigaflops": {name: spread(values) for name, values in rates.items()},
         "to_matmul": to_matmul,

@@ -128,6 +128,18 @@ def test_without_tensorflow_onnx_runtime_counts_the_work(found):
     assert set(report["to_matmul"]) == {"onnx"}
 
 
+def test_what_a_card_computes_is_not_compared_with_the_cpus_product(monkeypatch):
+    monkeypatch.setattr(cards, "name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(runtimes, "count_operations_of_onnx", lambda *_: 10**9)
+    monkeypatch.setattr(runtimes.runtimes, "load", lambda *_: OnCard())
+    report = runtimes.warm({"onnx": __file__}, 32, 48, runs=1, threads=1, side=10)
+    assert (set(report["to_matmul"]), set(report["gigaflops"])) == (set(), {"onnx", "matmul"})
+    share = report["share_of_the_peak"]["onnx"]["median"]
+    assert share == pytest.approx(report["gigaflops"]["onnx"]["median"] / 67e3)
+    printed = text.table({"runtimes": report | {"auto": "onnx"}})
+    assert "of the peak of NVIDIA H100 80GB HBM3" in printed
+
+
 def test_a_picture_in_memory_and_batches(found):
     report = fresh_process.latency("onnx", found["onnx"], "32", "48", "1,2", "1")
     assert set(report["batches"]) == {"1", "2"}

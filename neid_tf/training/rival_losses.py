@@ -19,6 +19,7 @@ LUMINANCE = (0.29891, 0.58661, 0.11448)
 _GRAY = (0.2989, 0.587, 0.114)
 _SHARPNESS = 10.0
 _FLOOR = 0.01
+_SMALL = 1e-4
 
 
 def absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -70,8 +71,8 @@ def smoothness(illumination: Tensor, reflectance: Tensor) -> Tensor:
 def mutual_smoothness(low: Tensor, high: Tensor) -> Tensor:
     """Compute KinD's mutual consistency of two illuminations.
 
-    ``x · exp(−10 x)`` with ``x = |∇I_low| + |∇I_high|``: strong edges that both have cost nothing,
-    weak ones do.
+    ``x · exp(−10 x)`` with ``x = |∇I_low| + |∇I_high|``, each :func:`scaled`: strong edges that
+    both have cost nothing, weak ones do.
 
     Args:
         low: illumination of the low-light picture, N×H×W×1.
@@ -80,14 +81,14 @@ def mutual_smoothness(low: Tensor, high: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    changes = [a + b for a, b in zip(inner(low), inner(high), strict=True)]
+    changes = [a + b for a, b in zip(scaled(low), scaled(high), strict=True)]
     return sum(_mean(change * ops.exp(-_SHARPNESS * change)) for change in changes)
 
 
 def relative_smoothness(illumination: Tensor, picture: Tensor) -> Tensor:
     """Compute KinD's smoothness: gradients of light against those of the picture.
 
-    ``|∇I| / max(|∇S|, 0.01)``, S in gray.
+    ``|∇I| / max(|∇S|, 0.01)``, S in gray, both gradients :func:`scaled`.
 
     Args:
         illumination: N×H×W×1.
@@ -96,14 +97,14 @@ def relative_smoothness(illumination: Tensor, picture: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    light, edges = inner(illumination), inner(gray(picture))
+    light, edges = scaled(illumination), scaled(gray(picture))
     return sum(
         _mean(change / ops.maximum(edge, _FLOOR)) for change, edge in zip(light, edges, strict=True)
     )
 
 
 def gradient_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Compute the mean squared error of the gradients of gray pictures.
+    """Compute the mean squared error of the :func:`scaled` gradients of gray pictures.
 
     Args:
         y_true: N×H×W×1 or N×H×W×3, which is made gray.
@@ -112,7 +113,7 @@ def gradient_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    sides = [inner(gray(images)) for images in (y_true, y_pred)]
+    sides = [scaled(gray(images)) for images in (y_true, y_pred)]
     return sum(_mean(ops.square(a - b)) for a, b in zip(*sides, strict=True))
 
 
@@ -149,9 +150,18 @@ def gradients(images: Tensor) -> tuple[Tensor, Tensor]:
     return ops.abs(right - images), ops.abs(below - images)
 
 
-def inner(images: Tensor) -> list[Tensor]:
-    """Return :func:`gradients` without those across the border."""
-    return [change[:, :-1, :-1] for change in gradients(images)]
+def scaled(images: Tensor) -> list[Tensor]:
+    """Return :func:`gradients` from the least of a batch at 0 to its largest at 1.
+
+    KinD's are so in the released code. As they are, they are least where light is the same
+    everywhere, and the decomposition ends there: white light, and the picture as its reflectance.
+    """
+    return [_stretched(change) for change in gradients(images)]
+
+
+def _stretched(values: Tensor) -> Tensor:
+    least, largest = ops.min(values), ops.max(values)
+    return (values - least) / (largest - least + _SMALL)
 
 
 def _mean_filtered(images: Tensor) -> Tensor:

@@ -157,9 +157,9 @@ def grads(x):
     return np.abs(padded[:, :-1, 1:] - x), np.abs(padded[:, 1:, :-1] - x)
 
 
-def inner(x):
-    """Return NumPy's differences of N×H×W×1 that lie inside."""
-    return np.abs(np.diff(x, axis=2))[:, :-1], np.abs(np.diff(x, axis=1))[:, :, :-1]
+def scaled(x):
+    """Return NumPy's differences from their least at 0 to their largest at 1."""
+    return [(d - d.min()) / (d.max() - d.min() + 1e-4) for d in grads(x)]
 
 
 def mean(x):
@@ -198,15 +198,26 @@ def test_smoothness_of_retinexnet():
 
 def test_smoothness_of_kind():
     low, high, image = array(2, 7, 9, 1), array(2, 7, 9, 1, seed=1), array(2, 7, 9, 3, seed=2)
-    sums = [a + b for a, b in zip(inner(low), inner(high), strict=True)]
+    sums = [a + b for a, b in zip(scaled(low), scaled(high), strict=True)]
     close(losses.mutual_smoothness(low, high), sum(mean(x * np.exp(-10 * x)) for x in sums))
-    both = zip(inner(low), inner(gray(image)), strict=True)
+    both = zip(scaled(low), scaled(gray(image)), strict=True)
     expected = sum(mean(a / np.maximum(b, 0.01)) for a, b in both)
     close(losses.relative_smoothness(low, image), expected)
 
 
+def test_white_light_costs_kind_more_than_the_light_of_each_crop():
+    """What costs nothing is where the decomposition ends."""
+    crops = array(4, 16, 16, 3) * np.float32([0.1, 0.3, 0.6, 1.0]).reshape(4, 1, 1, 1)
+    white = np.ones((4, 16, 16, 1), np.float32)
+    costs = [
+        losses.relative_smoothness(light, crops)
+        for light in (white, white * crops.max((1, 2, 3), keepdims=True))
+    ]
+    assert np.mean(costs[1]) < 0.8 * np.mean(costs[0])
+
+
 def test_error_of_gradients():
     a, b = array(2, 7, 9, 3), array(2, 7, 9, 3, seed=1)
-    both = zip(inner(gray(a)), inner(gray(b)), strict=True)
+    both = zip(scaled(gray(a)), scaled(gray(b)), strict=True)
     close(losses.gradient_error(a, b), sum(mean((x - y) ** 2) for x, y in both))
     close(losses.gradient_error(a[..., :1], a[..., :1]), [0, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import typing
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def start(
         except Exception as error:
             if not providers:
                 raise
-            failed[wanted[first]] = str(error).strip().partition("\n")[0]
+            failed[wanted[first]] = _reason(error)
     started = session.get_providers()
     lacking = [name for name in wanted[first:] if name not in started]
     failed |= dict.fromkeys(lacking, "its libraries are missing, or others than it needs")
@@ -72,6 +73,13 @@ def start(
         f"ONNX Runtime's {_TITLES[name]} does not start, {computing} computes: {reason}"
         for name, reason in failed.items()
     )
+
+
+def _reason(error):
+    """Return what CUDA says, without the places in ONNX Runtime's source around it."""
+    line = str(error).strip().partition("\n")[0]
+    found = re.search(r"(?:CUDA|CUDNN|CUBLAS) failure \d+: [^;]+", line)
+    return found[0].strip() if found else line
 
 
 def _load_libraries(onnxruntime):

@@ -117,6 +117,16 @@ def test_a_provider_that_does_not_start_is_told_and_the_next_computes(
     assert model(np.zeros((1, 16, 24, 3), np.float32)).shape == (1, 32, 48, 3)
 
 
+def test_a_reason_is_told_without_the_source_around_it():
+    place = (
+        "/src/cuda_call.cc:154 void onnxruntime::CudaCall(const char*) [with ERRTYPE = cudaError]"
+    )
+    told = "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"
+    error = RuntimeError(f"{place} {told} ; GPU=-1 ; hostname=vm ; expr=cudaSetDevice(id);\n")
+    assert providers._reason(error) == told
+    assert providers._reason(RuntimeError("no device\nand more")) == "no device"
+
+
 def test_tensorrt_that_is_not_there_and_files_that_are_none_are_refused(machine, tmp_path):
     machine([CUDA, CPU])
     path = pretrained.onnx_file("neid_s")

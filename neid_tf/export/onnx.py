@@ -92,7 +92,9 @@ def _parts(model):
     """Convert the network, its refinement and the reading of its tone; None for what it has not."""
     refiner = _converted(*_refiner_function(model)) if model.graph.refining else None
     tone = _converted(*_tone_function(model)) if model.graph.tone else None
-    return _converted(*_network_function(model)), refiner, tone
+    network = _converted(*_network_function(model))
+    onnx_graph.enlarge_at_once(network.graph)
+    return network, refiner, tone
 
 
 def _converted(compute, shapes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 
 import numpy as np
@@ -14,6 +15,8 @@ if typing.TYPE_CHECKING:
 NO_PICTURE = np.zeros((1, 1, 1, 3), np.float32)
 """What stands for ``picture`` where it is left out."""
 _LEAST_HALVED = 256
+_ENLARGEMENT = re.compile(r"_up(_\d+)?/Repeat/ExpandDims$")
+"""The name of the first node of an enlargement in the decoders (:mod:`neid_tf.models.unet`)."""
 
 
 def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
@@ -139,6 +142,39 @@ def skip_unless_enhancing(network: GraphProto, context: list[str]) -> None:
         getattr(network, field).extend(values)
     flag = helper.make_tensor_value_info(runtimes.CONTEXT_ONLY, TensorProto.BOOL, [])
     network.input.append(flag)
+
+
+def enlarge_at_once(network: GraphProto) -> None:
+    """Let each nearest enlargement by 2 be one ``Resize``: exact, and memory is passed once.
+
+    TensorFlow repeats rows, then columns, each by a ``Tile`` between transpositions.
+
+    Args:
+        network: graph as tf2onnx made it of ``keras.layers.UpSampling2D``.
+    """
+    from onnx import helper
+
+    firsts = [node for node in network.node if _ENLARGEMENT.search(node.name)]
+    if not firsts:
+        return
+    twice = (np.zeros(0, np.float32), "no_region"), (np.float32([1, 1, 2, 2]), "twice")
+    network.initializer.extend(constant(array, name) for array, name in twice)
+    for first in firsts:
+        end = f"{first.name.split('/Repeat/')[0]}/Repeat_1/Reshape_1"
+        (last,) = (
+            node
+            for node in network.node
+            if node.op_type == "Transpose" and node.input[0].startswith(end)
+        )
+        inputs = [first.input[0], "no_region", "twice"]
+        nearest = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        place = list(network.node).index(last)
+        made = helper.make_node("Resize", inputs, last.output, mode="nearest", **nearest)
+        network.node.remove(last)
+        network.node.insert(place, made)
+    kept = _leading_to(network.node, {value.name for value in network.output})
+    del network.node[:]
+    network.node.extend(kept)
 
 
 def _leading_to(nodes, wanted):

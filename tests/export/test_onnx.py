@@ -46,6 +46,22 @@ def test_tiles_are_those_of_the_keras_model(name, fields):
     np.testing.assert_allclose(made, reference, atol=EXACT)
 
 
+def operators(graph):
+    """Yield the operators of a graph and of those in it."""
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            yield from operators(attribute.g)
+
+
+def test_an_enlargement_is_one_operator(toned):
+    import onnx
+
+    made = list(operators(onnx.load_from_string(onnx_files.onnx_bytes(toned)).graph))
+    assert made.count("Resize") == toned.config.depth
+    assert made.count("Tile") <= 1  # of the box of whole pictures
+
+
 def test_tiles_given_the_context_make_the_whole_picture(runner, toned):
     batch = large()
     tiled = tiles.Tiled(runner, tile=96)

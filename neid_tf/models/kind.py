@@ -74,10 +74,7 @@ class Constant(layers.Layer):
 
 def _convolution(features, filters, name, size=3):
     """Apply a convolution and a leaky ReLU."""
-    convolution = layers.Conv2D(
-        filters, size, padding="same", kernel_initializer="he_normal", name=name
-    )
-    features = convolution(features)
+    features = layers.Conv2D(filters, size, padding="same", name=name)(features)
     return layers.LeakyReLU(_SLOPE, name=f"{name}_relu")(features)
 
 

@@ -29,7 +29,8 @@ class TrainConfig:
         choices=("piecewise", "cosine"),
     )
     boundaries: str = config_field(
-        "500,1000", "Epochs after which --schedule=piecewise lowers the rate, with commas."
+        "500,1000",
+        "Epochs after which --schedule=piecewise lowers the rate, with commas; none for one rate.",
     )
     decay: float = config_field(
         0.1, "Factor of --schedule=piecewise at each boundary.", minimum=0.0
@@ -137,7 +138,8 @@ class TrainConfig:
                 warmup_target=self.learning_rate if warmup else None,
                 warmup_steps=warmup,
             )
-        epochs = self.boundary_epochs()
+        # Keras needs a boundary: where there are none, the end of the run.
+        epochs = self.boundary_epochs() or [self.epochs]
         rates = [self.learning_rate * self.decay**index for index in range(len(epochs) + 1)]
         steps = [epoch * steps_per_epoch for epoch in epochs]
         return schedules.PiecewiseConstantDecay(steps, rates)

@@ -329,6 +329,11 @@ def test_piecewise_schedule_is_the_papers():
     )
 
 
+def test_one_rate_where_there_are_no_boundaries():
+    settings = TrainConfig(boundaries="", epochs=10)
+    np.testing.assert_allclose(rates(settings, [0, 5, 10]), [1e-4] * 3, rtol=1e-5)
+
+
 def test_cosine_schedule():
     settings = config(schedule="cosine", epochs=100, warmup=10.0, learning_rate=1.0)
     np.testing.assert_allclose(rates(settings, [0, 5, 10, 55, 100]), [0, 0.5, 1, 0.5, 0], atol=0.01)

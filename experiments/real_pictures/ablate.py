@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, cross_data, run
-from experiments.real_pictures import batches, store
+from experiments.real_pictures import batches, losses, store
 from experiments.real_pictures import train as training
 from experiments.real_pictures.pool import Sample, collect
 from neid_tf.commands import common
@@ -112,7 +112,7 @@ def score(reader: keras.Model, rows: list) -> dict:
     for _, picture, reference in rows:
         small, high = thumbnail(picture, 128)[None], thumbnail(reference, training.SIDE)
         halved = keras.ops.average_pool(small, (2, 2), (2, 2))
-        made = training.toned(halved, reader(small, training=False))
+        made = losses.toned(halved, reader(small, training=False))
         made = np.clip(np.asarray(made)[0], 0.0, 1.0)
         error = max(float(np.mean((made - high) ** 2)), 1e-6)
         found.append((-10.0 * np.log10(error), abs(made.mean() / high.mean() - 1.0)))

@@ -22,6 +22,7 @@ from keras import ops
 
 from experiments import run
 from experiments.real_pictures.batches import SHARES, Batches
+from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
 from experiments.real_pictures.pool import collect
 from experiments.real_pictures.store import Store
 from neid_tf import models
@@ -32,7 +33,6 @@ from neid_tf.models import grid, pretrained
 from neid_tf.models.layers import area_resize
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
-from neid_tf.training import losses
 from neid_tf.training.devices import precision
 
 _PART = flags.DEFINE_enum("train_part", "tone", ["tone", "streams"], "What is trained.")
@@ -70,57 +70,6 @@ def parsed_shares(entries: list[str]) -> dict[str, float]:
             raise NeidError(f"--kind_shares: {entry!r}; kinds are {kinds}")
         shares[kind] = float(value)
     return shares
-
-
-def toned(images: Any, parameters: Any) -> Any:
-    """Return whole pictures after the tone.
-
-    Args:
-        images: N×h×w×3 in [0, 1].
-        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
-    """
-    whole = ops.zeros_like(parameters[:, :4]) + np.float32([[0, 0, 1, 1]])
-    gain = grid.GridGain()([images, parameters, whole])
-    return grid.GridTone()([images, gain, parameters])
-
-
-def tone_loss(parameters: Any, low: Any, high: Any) -> Any:
-    """Return the error in decibels, that of the chroma, and how rough the grid is; one a picture.
-
-    Args:
-        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
-        low: dark pictures, N×h×w×3 in [0, 1].
-        high: their references, likewise.
-    """
-    made = toned(low, parameters)
-    cells = ops.reshape(parameters[:, grid.GLOBAL :], (-1, grid.SIDE, grid.SIDE, grid.BINS))
-    rough = ops.mean(ops.square(cells[:, 1:] - cells[:, :-1]), axis=(1, 2, 3))
-    rough = rough + ops.mean(ops.square(cells[:, :, 1:] - cells[:, :, :-1]), axis=(1, 2, 3))
-    steps = ops.mean(ops.square(cells[..., 1:] - cells[..., :-1]), axis=(1, 2, 3))
-    error = losses.log_mse(high, made) + 0.5 * off_chroma(high, made)
-    return error + 0.02 * (rough + 0.3 * steps)
-
-
-def off_chroma(y_true: Any, y_pred: Any) -> Any:
-    """Return how far the channels are off apart from their mean, one value a picture.
-
-    Args:
-        y_true: references, N×h×w×3 in [0, 1].
-        y_pred: pictures of the same shape.
-    """
-    apart = [p - ops.mean(p, axis=-1, keepdims=True) for p in (y_true, y_pred)]
-    return ops.mean(ops.sqrt(ops.square(apart[0] - apart[1]) + 1e-6), axis=(1, 2, 3))
-
-
-def loss(y_true: Any, y_pred: Any) -> Any:
-    """Return decibels, error at the reference's brightness, structure and chroma, one a picture.
-
-    Args:
-        y_true: references, N×h×w×3 in [0, 1].
-        y_pred: the network's pictures, likewise.
-    """
-    total = losses.log_mse(y_true, y_pred) + 2.0 * losses.exposure_aligned(y_true, y_pred)
-    return total + 0.6 * losses.one_minus_ssim(y_true, y_pred) + 0.5 * off_chroma(y_true, y_pred)
 
 
 def turned(pictures: Any, turns: Any) -> Any:
@@ -203,6 +152,9 @@ class ToneTrainer(Trainer):
 class StreamsTrainer(Trainer):
     """Trains encoder, decoder and refinement on crops; the tone stays as it is.
 
+    What exposure a picture is to have is the tone's to say, which sees all of it: the streams are
+    not asked for another.
+
     Args:
         store: the pictures.
         reader: from thumbnails N×128×128×3 to the tone's parameters.
@@ -220,7 +172,10 @@ class StreamsTrainer(Trainer):
         """Return the losses, one a picture, of what :class:`Batches` drew."""
         crop, turns, sent = self.store.crops, batch["turns"], batch["is_sent"]
         low = self.exposed(self.store.thumbnails(batch["low"]), batch)
-        parameters = self.reader(self.seen(low, 128, batch), training=False)
+        seen = self.seen(low, 128, batch)
+        parameters = self.reader(seen, training=False)
+        shown = self.seen(self.store.thumbnails(batch["high"]), SIDE, batch)
+        exposure = to_exposure(shown, toned(ops.average_pool(seen, (2, 2), (2, 2)), parameters))
         tone = {"tone_parameters": transposed(parameters, turns[:, 0])}
         picture = self.exposed(crop(batch["source"], batch["corner"], self.side), batch)
         small = crop(batch["sent"], batch["corner"] // 2, self.side // 2, halved=True)
@@ -234,8 +189,8 @@ class StreamsTrainer(Trainer):
         refined = self.refiner({"picture": turned(picture, turns), "gain": gain} | tone | decoded)
         # Of what was sent small there is no full size: there LE's picture is all.
         sent = ops.cast(sent, "float32")
-        light = loss(high, decoded["le"]) * (0.4 + 0.6 * sent)
-        return light + loss(high, refined) * (1.0 - sent)
+        light = loss(high, decoded["le"], exposure) * (0.4 + 0.6 * sent)
+        return light + loss(high, refined, exposure) * (1.0 - sent)
 
 
 class Keeper(keras.callbacks.Callback):

@@ -7,8 +7,9 @@ Without --data it prints the table of the records in experiments/cross_data/. Wi
 makes one record first, and prints those in its folder. DIR holds what there is of (data/README.md
 says where to get them):
 
-- ``our485/{low,high}``: LoL's training pairs. The 50 pictures of the scenes held out are scored, as
-  they are, and sent over a narrow link: halved, stored as JPEG or WebP, enlarged by --scale=2.
+- ``our485/{low,high}``: LoL's training pairs. The 15 pictures of quality/by_picture.txt are scored,
+  whose neighbours the package's weights were trained on, as for LoL's own test pictures: as they
+  are, and sent over a narrow link: halved, stored as JPEG or WebP, enlarged by --scale=2.
 - ``sice/SCENE/*``: exposure brackets. Of each of the 40 scenes held out the darkest and the
   median dark frame, against the frame of medium brightness and against the exposure fusion;
   and the frame of medium brightness as input, which is to come back as it was.
@@ -25,7 +26,7 @@ scores the inputs themselves, and --method=half_and_back the reference halved an
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import cv2
@@ -35,7 +36,6 @@ from absl import flags
 from experiments import brackets, run
 from neid_tf import pictures
 from neid_tf.commands import common
-from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report, scores
 from neid_tf.inference import methods
@@ -48,6 +48,8 @@ from neid_tf.support.errors import NeidError
 _SHEET = common.define_path("sheet", None, "Folder for the pictures, each beside its input.")
 _ONLY = flags.DEFINE_list("sets", None, "The sets to score, with commas; else all that are there.")
 RECORDS = Path(__file__).resolve().parent / "cross_data"
+BY_PICTURE = RECORDS.parent / "quality" / "by_picture.txt"
+"""LoL's pictures that the package's weights have not seen, though others of their places."""
 CODECS = (("JPEG", 95), ("JPEG", 80), ("JPEG", 50), ("JPEG", 20), ("WEBP", 80))
 WITHOUT_REFERENCE = ("LIME", "NPE", "DICM")
 CONTROLS = ("input", "half_and_back")
@@ -206,10 +208,15 @@ def _pairs(low: Path, high: Path) -> list:
     return [(name, read[0][name], read[1][name]) for name in sides[0] if name in sides[1]]
 
 
-def lol_rows(data: Path) -> list:
-    """Return the pairs of LoL that are held out: name, dark picture, reference."""
-    held = held_out.validation_names()
-    return [row for row in _pairs(data / "our485/low", data / "our485/high") if row[0] in held]
+def lol_rows(data: Path, names: Collection[str] | None = None) -> list:
+    """Return pairs of LoL that are held out: name, dark picture, reference.
+
+    Args:
+        data: folder of the data sets.
+        names: which; those of :data:`BY_PICTURE` if left out.
+    """
+    names = BY_PICTURE.read_text("utf-8").split() if names is None else names
+    return [row for row in _pairs(data / "our485/low", data / "our485/high") if row[0] in names]
 
 
 def _alone(folder: Path) -> list:
@@ -282,7 +289,7 @@ def draw_sheets(data: Path, method: Method, folder: Path, height: int = 240) -> 
 def table(records: Path = RECORDS) -> str:
     """Return the table of the records in Markdown."""
     lines = [
-        "| | LoL by scene: PSNR / SSIM / GT mean | chroma | SICE, normal frame | SICE, fused "
+        "| | LoL by picture: PSNR / SSIM / GT mean | chroma | SICE, normal frame | SICE, fused "
         "| FiveK | comes back as it was: SSIM, brightness off (SICE; FiveK) | JPEG 80 |",
         "|---|---|---|---|---|---|---|---|",
     ]

@@ -27,10 +27,9 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from experiments import brackets, chart, run
+from experiments import brackets, chart, cross_data, run
 from neid_tf import pictures
 from neid_tf.commands import common
-from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report, scores
 from neid_tf.inference import methods
@@ -69,13 +68,13 @@ def evenly(names: list, count: int) -> list:
 
 
 def lol_rows(data: Path, count: int) -> Iterator[Row]:
-    """Yield pictures of LoL's held-out scenes, with their references.
+    """Yield pictures of LoL that the package's weights have not seen, with their references.
 
     Args:
         data: folder that has ``our485``.
         count: how many.
     """
-    names = held_out.validation_names()
+    names = cross_data.BY_PICTURE.read_text("utf-8").split()
     held = [pair for pair in pair_files.find_pairs(data / "our485") if pair[0] in names]
     for name, *paths in evenly(held, count):
         low, high = (pictures.read(path).pixels for path in paths)

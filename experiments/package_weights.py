@@ -37,11 +37,16 @@ _KEEP_SCORES = flags.DEFINE_bool(
     "Keep the scores of the packaged file, from which training went on, on the held-out scenes "
     "too.",
 )
+_HELD = flags.DEFINE_string(
+    "held_out", "lol", "The pictures that are scored: lol (by scene), or a list's file."
+)
 _ONNX_ONLY = flags.DEFINE_bool("onnx_only", False, "Write NAME.onnx of the packaged NAME.npz.")
 HOME = Path(__file__).resolve().parent.parent
 
 
-def package(data: str, weights: str, name: str, scored: str = "") -> dict[str, Any]:
+def package(
+    data: str, weights: str, name: str, scored: str = "", held: str = "lol"
+) -> dict[str, Any]:
     """Save the weights under a name, score them or those of ``scored``, write card and report.
 
     Args:
@@ -49,15 +54,17 @@ def package(data: str, weights: str, name: str, scored: str = "") -> dict[str, A
         weights: the file to package.
         name: that the package gives them.
         scored: weights to score in their place; empty for those themselves.
+        held: the pictures that are scored, ``lol`` or the file of a list.
     """
     target = _target(name)
     model = pretrained.load_pretrained(weights)
     made_with = environment()  # before the new file is there: of the commit, not of a change to it
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
-    held = held_out.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
-    report = reports.evaluate(held, methods.load("neid", scored or str(target)))
-    validation = report["mean"] | {"pictures": len(held), "list": "lol_validation.txt"}
+    rows = held_out.hold_out(pair_files.load_pairs(data, smallest=11), held)[1]
+    report = reports.evaluate(rows, methods.load("neid", scored or str(target)))
+    listed = "lol_validation.txt" if held == "lol" else Path(held).name
+    validation = report["mean"] | {"pictures": len(rows), "list": listed}
     card = _card(model, training, validation)
     if scored:
         before = pretrained.card(scored)
@@ -66,12 +73,13 @@ def package(data: str, weights: str, name: str, scored: str = "") -> dict[str, A
     pretrained.save(model, target, card)
     report |= {
         "card": card,
-        "controls": reports.controls(held),
+        "controls": reports.controls(rows),
         "environment": made_with,
     }
     report["command"] = (
         f"python -m experiments.package_weights --data={data} --weights={weights}"
         + (f" --scored={scored}" if scored else "")
+        + (f" --held_out={held}" if held != "lol" else "")
         + f" --output={name}"
     )
     _write_report(name, report)
@@ -149,7 +157,7 @@ def main(arguments: list[str]) -> None:
     if _KEEP_SCORES.value:
         report = package_further(common.WEIGHTS.value, name)
     else:
-        report = package(common.DATA.value, common.WEIGHTS.value, name, _SCORED.value)
+        report = package(common.DATA.value, common.WEIGHTS.value, name, _SCORED.value, _HELD.value)
     package_onnx(name)
     print(json.dumps(report["card"]["validation"], indent=2))
 

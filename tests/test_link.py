@@ -13,7 +13,7 @@ from tests.conftest import darkened, picture, write
 @pytest.fixture
 def data(tmp_path):
     root = tmp_path / "data"
-    for number in (12, 80, 9999):
+    for number in (13, 82, 9999):
         bright = picture(48, 64, number)
         write(root / f"our485/high/{number}.png", bright)
         write(root / f"our485/low/{number}.png", darkened(bright))

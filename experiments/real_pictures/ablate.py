@@ -23,6 +23,7 @@ from experiments.real_pictures import batches, losses, store
 from experiments.real_pictures import train as training
 from experiments.real_pictures.pool import Sample, collect
 from neid_tf.commands import common
+from neid_tf.data.held_out import validation_names
 from neid_tf.models import grid
 from neid_tf.models.layers import area_resize
 from neid_tf.support import files
@@ -126,7 +127,7 @@ def held_out(data: Path) -> dict:
     fused = cross_data.sice_rows(data / "sice", brackets.fused)
     unchanged = {name.partition("/")[0]: high for name, _, high in normal}
     return {
-        "lol": cross_data.lol_rows(data),
+        "lol": cross_data.lol_rows(data, validation_names()),
         "sice_normal": normal,
         "sice_fused": fused,
         "sice_unchanged": [(name, high, high) for name, high in unchanged.items()],

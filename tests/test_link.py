@@ -26,7 +26,7 @@ def test_the_record_has_every_way_and_draws_its_chart(data, tmp_path, monkeypatc
     monkeypatch.setattr(link, "BUDGETS", (1, 1200, 3000))
     monkeypatch.setattr(link, "CODECS", {"jpeg": CODECS["jpeg"]})
     made = link.record(data, "neid_s", 5)
-    assert made["lol"]["pictures"] == ["12", "80"]
+    assert made["lol"]["pictures"] == ["13", "82"]
     assert made["sice"]["pictures"] == ["025"]
     for found in made.values():
         assert set(found["jpeg"]["1"].values()) == {None}

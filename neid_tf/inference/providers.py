@@ -99,6 +99,7 @@ def _options(name):
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(cache) / "neid_tf" / "tensorrt"
         return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
-    # To try all ways of a convolution would take seconds for each new size of picture; and sums
-    # are to be those of float32, not of TF32 with its 10 bits.
+    # How a convolution is computed is planned anew whenever its input has another size than the one
+    # before, so by the quicker of cuDNN's two rankings; and sums are to be those of float32, not of
+    # TF32 with its 10 bits.
     return {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}

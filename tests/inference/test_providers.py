@@ -84,7 +84,7 @@ def test_a_card_computes_in_float32_and_engines_are_kept(machine, content, monke
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     asked = machine(CARD)
     runtimes.Onnx(content, tensorrt=True)
-    assert asked[0][CUDA]["use_tf32"] == "0"
+    assert asked[0][CUDA] == {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
     assert asked[0][TENSORRT]["trt_engine_cache_path"] == "/cache/neid_tf/tensorrt"
     assert asked[0][CPU] == {}
 

@@ -465,4 +465,13 @@ def test_files_on_a_card_against_the_cpu(monkeypatch, tmp_path, capsys):
     with pytest.raises(ValueError, match="no card computed"):
         card_files.rows(report)
     report["in_memory"]["card"]["on_card"] = True
-    assert "on NVIDIA H100 | on" in card_files.rows(report)
+    printed = card_files.rows(report)
+    assert "on NVIDIA H100 | on" in printed
+    taken = report["in_memory"]["CPU"]["repeated"]["2"]["median"]
+    [line] = [one for one in printed.splitlines() if " 2 at a time, again and again " in one]
+    assert float(line.split("|")[-2].replace(",", "")) == pytest.approx(2 / taken, abs=0.6)
+    [line] = [
+        one for one in printed.splitlines() if "`neid_tf.enhance` after a batch of 2, ms" in one
+    ]
+    taken = report["in_memory"]["card"]["enhance"]["median"]
+    assert float(line.split("|")[2].replace(",", "")) == pytest.approx(1e3 * taken, abs=0.6)

@@ -142,10 +142,6 @@ def rows(report: dict[str, Any]) -> str:
     def process(name):
         return lambda way: whole["seconds"][name][way]["median"]
 
-    def batch(pictures_):
-        taken = {way: memory[way]["batches"][pictures_]["median"] for way in WAYS}
-        return lambda way: int(pictures_) / taken[way]
-
     apart = report["differences"]
     largest = max(one["largest"] for one in apart.values())
     lines = [
@@ -157,15 +153,38 @@ def rows(report: dict[str, Any]) -> str:
             "pictures a second of the folder after the start",
             lambda way: whole["pictures_a_second_after_the_start"][way],
         ),
-        row("`neid_tf.enhance`, ms", lambda way: 1e3 * memory[way]["enhance"]["median"]),
-        *(
-            row(f"network, pictures a second, {one} at a time", batch(one))
-            for one in memory["card"]["batches"]
-        ),
+        *(row(*one) for one in _rows_in_memory(memory)),
     ]
     share = max(one["share_of_samples"] for one in apart.values())
-    told = f"What both wrote differs by {largest} of 255 at most, in {share:.2%} of the samples."
+    told = f"What both wrote differs by {largest} of 255 at most, in {share:.3%} of the samples."
     return f"{table(*lines)}\n\n{told}"
+
+
+def _rows_in_memory(memory):
+    """Yield the label of each row of pictures in memory, and the function from a way to its cell.
+
+    In turns, :func:`neid_tf.enhance` follows the last of the batches, and one of 1 follows it.
+    Records from before ``repeated`` was measured lack that.
+    """
+    *_, last = counts = list(memory["card"]["batches"])
+    turns = {way: {"enhance": memory[way]["enhance"], **memory[way]["batches"]} for way in WAYS}
+
+    def milliseconds(taken):
+        return lambda way: 1e3 * taken[way]["enhance"]["median"]
+
+    def rate(taken, count):
+        return lambda way: int(count) / taken[way][count]["median"]
+
+    yield f"`neid_tf.enhance` after a batch of {last}, ms", milliseconds(turns)
+    for one in counts:
+        before = "the same" if one == counts[0] == "1" else "another"
+        yield f"network, pictures a second, {one} at a time after {before} number", rate(turns, one)
+    if "repeated" in memory["card"]:
+        repeated = {way: memory[way]["repeated"] for way in WAYS}
+        yield "`neid_tf.enhance` again and again, ms", milliseconds(repeated)
+        for one in counts:
+            label = f"network, pictures a second, {one} at a time, again and again"
+            yield label, rate(repeated, one)
 
 
 def main(_: list[str]) -> None:

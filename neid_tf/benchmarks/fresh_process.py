@@ -115,7 +115,9 @@ def latency(
 
     Returns:
         The spread of the seconds of :func:`neid_tf.enhance` as ``enhance``, and those of a pass of
-        the network by the number of pictures as ``batches``; whether it computes ``on_card``.
+        the network by the number of pictures as ``batches``, all in turns, so that each follows
+        another; both as ``repeated``, where each follows itself: on a card a change of size costs
+        more than a pass. And whether it computes ``on_card``.
     """
     network, pixels = network_of(runtime, weights), scene(int(height), int(width))[None]
     halved = halve(to_float(pixels[0]))[None]
@@ -127,7 +129,11 @@ def latency(
     calls = {"enhance": lambda: enhance(pixels[0], network)}
     calls |= {count: passed(int(count)) for count in batches.split(",")}
     seconds = {name: spread(taken) for name, taken in interleaved(calls, int(runs)).items()}
-    told = {"enhance": seconds.pop("enhance"), "batches": seconds}
+    repeated = {
+        name: spread(interleaved({name: call}, int(runs), warmup=1)[name])
+        for name, call in calls.items()
+    }
+    told = {"enhance": seconds.pop("enhance"), "batches": seconds, "repeated": repeated}
     return told | {"on_card": getattr(network, "on_card", False), "notes": network.notes}
 
 

@@ -143,6 +143,7 @@ def test_what_a_card_computes_is_not_compared_with_the_cpus_product(monkeypatch)
 def test_a_picture_in_memory_and_batches(found):
     report = fresh_process.latency("onnx", found["onnx"], "32", "48", "1,2", "1")
     assert set(report["batches"]) == {"1", "2"}
+    assert set(report["repeated"]) == {"enhance", "1", "2"}
     assert report["enhance"]["median"] > 0
     assert (report["on_card"], report["notes"]) == (False, ())
 

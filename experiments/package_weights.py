@@ -20,7 +20,7 @@ from experiments import run
 from neid_tf import export, models
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.commands import common
-from neid_tf.data import augment, held_out
+from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report as reports
 from neid_tf.inference import methods
@@ -129,15 +129,8 @@ def _complete(model):
 
 
 def operations(model: models.NEID) -> int:
-    """Count the operations of a picture of 600×400 pixels that is halved first."""
-    if not model.config.refinement:
-        return count_operations(model, 200, 300)
-    refined = _complete(model)
-
-    def enhance(picture, training):
-        return refined({"image": augment.halve(picture), "picture": picture}, training=training)
-
-    return count_operations(enhance, 400, 600)
+    """Count the operations of a picture of 600×400 pixels that was halved."""
+    return count_operations(_complete(model), 200, 300)
 
 
 def package_onnx(name: str) -> export.Comparison:

@@ -77,7 +77,7 @@ _LICENCE = (
     "(CC BY-NC 4.0)"
 )
 _REAL = (
-    "LoL (485 pairs of rooms) and SICE (exposure brackets of 199 places, mostly outdoors), over "
+    "LoL (470 of its 485 pairs of rooms) and SICE (exposure brackets of 199 places, mostly outdoors), over "
     "EfficientNet-lite0's ImageNet features"
 )
 

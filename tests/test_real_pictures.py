@@ -195,11 +195,12 @@ def test_tiny_training_of_the_streams(held, monkeypatch):
     reader = train.load(network, "", "")
     head, tone = network.get_layer("refine_head"), network.get_layer("tone_head").get_weights()[0]
     before, saved = head.get_weights()[0].copy(), []
-    monkeypatch.setattr(train, "SAVE_EVERY", 1)
-    drawn = batches.Batches(held, 2, 2, 0, batches.SHARES["streams"], 64)
+    monkeypatch.setattr(train, "SAVE_EVERY", 2)
+    drawn = batches.Batches(held, 2, 4, 0, batches.SHARES["streams"], 64)
     trainer = train.StreamsTrainer(held, reader, network, 64)
     train.fit(trainer, drawn, 1e-3, lambda: saved.append(head.get_weights()[0]))
     assert len(saved) == 2
+    assert trainer.optimizer.iterations == 4  # all of them, in stretches of the same length
     np.testing.assert_array_equal(saved[-1], head.get_weights()[0])
     assert np.abs(saved[-1] - before).max() > 0.0
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)

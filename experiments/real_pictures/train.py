@@ -218,9 +218,11 @@ def fit(trainer: Trainer, batches: Batches, rate: float, save: Callable) -> None
         trainer: of the tone or of the streams.
         batches: what it learns from, one after the other.
         rate: the learning rate at its highest.
-        save: called every :data:`SAVE_EVERY` steps, while the average is in place.
+        save: called about every :data:`SAVE_EVERY` steps, while the average is in place.
     """
     steps, warmup = len(batches), min(WARMUP, len(batches) // 2)
+    most = max(round(steps / SAVE_EVERY), 1)
+    epochs = next(count for count in range(most, 0, -1) if steps % count == 0)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(steps - warmup, 1), warmup_target=rate, warmup_steps=warmup
     )
@@ -230,9 +232,8 @@ def fit(trainer: Trainer, batches: Batches, rate: float, save: Callable) -> None
     )  # fmt: skip
     trainer.compile(optimizer=optimizer, loss=None, jit_compile="auto")
     optimizer.build(trainer.trainable_variables)
-    every = min(SAVE_EVERY, steps)
     trainer.fit(
-        ahead(batches), epochs=steps // every, steps_per_epoch=every, shuffle=False, verbose=0,
+        ahead(batches), epochs=epochs, steps_per_epoch=steps // epochs, shuffle=False, verbose=0,
         callbacks=[Keeper(save)],
     )  # fmt: skip
 

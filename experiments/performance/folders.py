@@ -4,10 +4,10 @@
 
 The pictures are generated: the samples at random sizes with noise, as JPEG, PNG, WebP and TIFF.
 For each runtime: --memory_pictures of them, all of other sizes, and the resident memory after each
-hundred; then in turns the model alone, on batches that lie in memory, the folder one picture after
-the other (read, enhance, write), and the folder as `neid enhance` does it; then, in CPU time, which
-a busy machine hardly changes, what each stage takes. Last, in CPU time too, the encoders with the
-settings that they had before.
+hundred; then in turns the model alone, with its refinement, on pictures and batches that lie in
+memory, the folder one picture after the other (read, enhance, write), and the folder as `neid
+enhance` does it; then, in CPU time, which a busy machine hardly changes, what each stage takes.
+Last, in CPU time too, the encoders with the settings that they had before.
 """
 
 import io
@@ -38,7 +38,7 @@ from neid_tf.support.machine import usable_cores
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "data" / "samples" / "low"
 SUFFIXES = (".jpg", ".png", ".jpg", ".webp", ".jpg", ".png", ".jpg", ".tif")
 
-STAGES = ("read", "decode", "prepare", "model", "finish", "encode", "write")
+STAGES = ("read", "decode", "prepare", "model", "encode", "write")
 
 _COUNT = flags.DEFINE_integer("pictures", 200, "Pictures in the folder.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("turns", 3, "Counted turns.", lower_bound=1)
@@ -113,11 +113,12 @@ def speed(source: Path, output: Path, function: Enhancement, turns: int) -> dict
         turns: that are counted.
     """
     jobs = plan([str(source)], output).jobs
-    batches = [function.prepare(pictures.read(job.source).pixels) for job in jobs]
+    decoded = [pictures.read(job.source).pixels for job in jobs]
+    batches = [function.prepare(pixels) for pixels in decoded]
 
     def model():
-        for batch in batches:
-            function.predict(batch)
+        for pixels, batch in zip(decoded, batches, strict=True):
+            function.compute(pixels, batch)
 
     ways = {
         "model": model,
@@ -178,12 +179,12 @@ def stages(source: Path, output: Path, function: Enhancement) -> dict[str, Any]:
         seconds[stage] += time.process_time() - started
         return result
 
-    functions = (pictures.decode, *(getattr(function, s) for s in ("prepare", "predict", "finish")))
-    calls = dict(zip(STAGES, (local.read, *functions, pictures.encode, local.write), strict=True))
+    functions = (local.read, pictures.decode, function.prepare, function.compute)
+    calls = dict(zip(STAGES, (*functions, pictures.encode, local.write), strict=True))
     for job in jobs:
         picture = timed("decode", job.source, timed("read", job))
-        output = timed("model", timed("prepare", picture.pixels))
-        enhanced = picture.with_pixels(timed("finish", picture.pixels, output))
+        batch = timed("prepare", picture.pixels)
+        enhanced = picture.with_pixels(timed("model", picture.pixels, batch))
         timed("write", job, timed("encode", job.target, enhanced))
     share = seconds["model"] / sum(seconds.values())
     return {"cpu_seconds": seconds, "share_of_the_model": share}

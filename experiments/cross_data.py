@@ -202,10 +202,11 @@ def _normal_frames(folder: Path) -> list:
     return [(name, brackets.normal(brackets.frames(scene))) for name, scene in held.items()]
 
 
-def _pairs(low: Path, high: Path) -> list:
+def _pairs(low: Path, high: Path, names: Collection[str] | None = None) -> list:
+    """Return name, picture and reference of each pair; of those of some names if they are told."""
     sides = [pair_files.find_pictures(side) for side in (low, high)]
-    read = [{name: pictures.read(path).pixels for name, path in side.items()} for side in sides]
-    return [(name, read[0][name], read[1][name]) for name in sides[0] if name in sides[1]]
+    both = [name for name in sides[0] if name in sides[1] and (names is None or name in names)]
+    return [(name, *(pictures.read(side[name]).pixels for side in sides)) for name in both]
 
 
 def lol_rows(data: Path, names: Collection[str] | None = None) -> list:
@@ -216,7 +217,7 @@ def lol_rows(data: Path, names: Collection[str] | None = None) -> list:
         names: which; those of :data:`BY_PICTURE` if left out.
     """
     names = BY_PICTURE.read_text("utf-8").split() if names is None else names
-    return [row for row in _pairs(data / "our485/low", data / "our485/high") if row[0] in names]
+    return _pairs(data / "our485/low", data / "our485/high", names)
 
 
 def _alone(folder: Path) -> list:

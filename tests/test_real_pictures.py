@@ -23,7 +23,7 @@ def put(path, pixels):
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory):
+def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     for name in ("12", "7", "8"):
         put(root / f"our485/low/{name}.png", picture(int(name), 0.1))
@@ -33,7 +33,12 @@ def samples(tmp_path_factory):
             put(root / f"sice/{scene}/{index + 1}.png", picture(9, brightness, (64, 64)))
     for name in ("a", "b"):
         put(root / f"photographs/{name}.png", picture(len(name), 0.5, (64, 64)))
-    return pool.collect(root, synthetic=4)
+    return root
+
+
+@pytest.fixture(scope="module")
+def samples(data):
+    return pool.collect(data, synthetic=4)
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +211,31 @@ def test_tiny_training_of_the_streams(held, monkeypatch):
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)
 
 
+def test_the_command_trains_what_it_is_told(data, tmp_path):
+    pytest.importorskip("tensorflow")
+    from neid_tf.models import pretrained
+
+    (tmp_path / "held.txt").write_text("7\n", "utf-8")
+    assert len(pool.collect(data, str(tmp_path / "held.txt"), 1)["lol"]) == 2
+    command = [sys.executable, "-m", "experiments.real_pictures.train", f"--data={data}"]
+    command += [f"--held_out={tmp_path / 'held.txt'}", "--train_part=streams", "--channels=4"]
+    command += ["--refined_channels=4", "--noboth_sides", "--crop_side=32", "--synthetic=1"]
+    command += ["--training_steps=2", "--pictures_a_batch=2", f"--output={tmp_path / 'made.npz'}"]
+    home = Path(__file__).parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1: loss" in done.stdout
+    made = pretrained.load_pretrained(str(tmp_path / "made.npz"))
+    assert (made.config.filters, made.config.refinement, made.config.mirrored) == (4, 4, False)
+    told = made.card["command"].split()
+    assert told[:3] == ["python", "-m", "experiments.real_pictures.train"]
+    assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(told)
+    command[-1] = "--kind_shares=moon=1"
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=home)
+    assert refused.returncode != 0
+    assert "moon" in refused.stderr
+
+
 def test_tone_and_streams_may_come_from_different_weights(tmp_path):
     from neid_tf import models
     from neid_tf.models import pretrained
@@ -285,6 +315,7 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     names = ("from_weights", "from_streams", "output")
     command += [f"--{name}={path}" for name, path in zip(names, paths, strict=True)]
     subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+    assert "--second_share=0.25" in pretrained.card(str(paths[2]))["command"]
     mixed = pretrained.load_pretrained(str(paths[2])).get_layer("le_head").get_weights()[0]
     np.testing.assert_allclose(mixed, 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-4)
     mix.mix(first, second, 0.25)

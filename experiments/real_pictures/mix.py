@@ -8,11 +8,14 @@ import keras
 from absl import flags
 
 from experiments import run
+from experiments.performance.record import command_line
 from experiments.real_pictures import train  # noqa: F401 (its flags)
 from neid_tf.commands import common
 from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError
 
+flags.declare_key_flag("from_weights")
+flags.declare_key_flag("from_streams")
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
 
 
@@ -42,7 +45,7 @@ def main(arguments: list) -> None:
     sources = [flags.FLAGS[name].value for name in ("from_weights", "from_streams")]
     first, second = map(pretrained.load_pretrained, sources)
     mix(first, second, _SHARE.value)
-    card = {"command": " ".join(common.command_line("mix"))}
+    card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
     pretrained.save(first, common.required(common.OUTPUT), card)
 
 

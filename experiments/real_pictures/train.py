@@ -21,6 +21,7 @@ from absl import flags
 from keras import ops
 
 from experiments import run
+from experiments.performance.record import command_line
 from experiments.real_pictures.batches import SHARES, Batches
 from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
 from experiments.real_pictures.pool import collect
@@ -273,7 +274,8 @@ def main(arguments: list) -> None:
     shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
     side = _CROP.value if streams else 0
     batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side)
-    card = {"command": " ".join(common.command_line("train")), "environment": environment()}
+    command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
+    card = {"command": command, "environment": environment()}
     output, refined = common.required(common.OUTPUT), models.as_part(network, "refined")
     trainer = StreamsTrainer(store, reader, network, side) if side else ToneTrainer(store, reader)
 

@@ -30,7 +30,6 @@ from PIL import Image
 from experiments import brackets, chart, cross_data, run
 from neid_tf import pictures
 from neid_tf.commands import common
-from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import report, scores
 from neid_tf.inference import methods
 from neid_tf.inference.unpack import Unpacking
@@ -74,11 +73,7 @@ def lol_rows(data: Path, count: int) -> Iterator[Row]:
         data: folder that has ``our485``.
         count: how many.
     """
-    names = cross_data.BY_PICTURE.read_text("utf-8").split()
-    held = [pair for pair in pair_files.find_pairs(data / "our485") if pair[0] in names]
-    for name, *paths in evenly(held, count):
-        low, high = (pictures.read(path).pixels for path in paths)
-        yield name, low, high
+    yield from evenly(cross_data.lol_rows(data), count)
 
 
 def sice_rows(data: Path, count: int) -> Iterator[Row]:

@@ -154,6 +154,25 @@ def test_what_a_batch_shows_holds_its_crops(held):
         assert 0 <= batch[number].min() <= batch[number].max() < getattr(held, name).shape[0]
 
 
+def test_the_tone_sees_what_is_sent(samples, held):
+    """Miniatures are of the pictures as they arrive; a store of those alone has the same."""
+    batch = drawn(held, 32)
+    halves, whole = np.asarray(held.halves), np.asarray(held.pictures)
+    assert batch["is_sent"].any()
+    assert not batch["is_sent"].all()
+    for row in range(len(batch["low"])):
+        size = held.sizes[batch["high"][row]]
+        if batch["is_sent"][row]:
+            arrived = halves[batch["sent"][row], : size[0] // 2, : size[1] // 2]
+        else:
+            arrived = whole[batch["source"][row], : size[0], : size[1]]
+        seen = np.asarray(held.thumbnails(batch["low"][row : row + 1]))[0]
+        np.testing.assert_allclose(seen, store.miniature(arrived), atol=1e-3)
+    alone = store.Store(samples, whole=False)
+    np.testing.assert_array_equal(np.asarray(alone.minis), np.asarray(held.minis))
+    assert (drawn(alone, 0)["low"] >= alone.first_halved).any()
+
+
 def test_a_draw_depends_on_seed_and_number_alone(held):
     def fifth(steps):
         return batches.Batches(held, 4, steps, 3, batches.SHARES["streams"], 32)[5][0]

@@ -17,7 +17,7 @@ SHARES = {
 }
 """How often each kind is drawn, for each part that is trained."""
 SENT, JPEG_AT_FULL_SIZE = 0.25, 0.15
-"""How often what can be compressed is: halved before, and at full size."""
+"""How often what can be compressed is: halved before, and at full size. The tone reads that too."""
 EXPOSED = {"tone": 1.0, "streams": 0.4}
 """How often LoL's and SICE's dark pictures are of another exposure."""
 
@@ -55,9 +55,24 @@ class Batches:
         rows = self.store.table[kind]
         low, references = rows[random.integers(len(rows))]
         high = references[random.integers(len(references))]
-        record = {"low": np.int32(low), "high": np.int32(high)} | self._exposure(kind, random)
+        record = self._sent(low, random) | {"high": np.int32(high)} | self._exposure(kind, random)
         record["mirrored"] = random.random() < 0.5
-        return record | (self._crop(record, random) if self.side else _view(random))
+        if not self.side:
+            return record | _view(random)
+        return record | self._crop(low, record["mirrored"], random)
+
+    def _sent(self, low, random):
+        """Return whether a picture is compressed, and the numbers of what then is seen of it."""
+        small, large = self.store.compressed.get(low, ((), ()))
+        sent, source, draw = 0, low, random.random()
+        is_sent = bool(small) and draw < SENT
+        if is_sent:
+            sent = small[random.integers(len(small))]
+        elif large and draw < SENT + JPEG_AT_FULL_SIZE:
+            source = large[random.integers(len(large))]
+        seen = self.store.first_halved + sent if is_sent else source
+        record = {"low": np.int32(seen), "source": np.int32(source), "sent": np.int32(sent)}
+        return record | {"is_sent": is_sent}
 
     def _exposure(self, kind, random):
         """Return another exposure, at times another contrast and white balance."""
@@ -70,23 +85,14 @@ class Batches:
                 gain = gain * np.exp(random.normal(0.0, 0.05, 3))
         return {"gain": gain.astype(np.float32), "power": np.float32(power)}
 
-    def _crop(self, record, random):
-        """Return a crop, how it is compressed and turned, and its box in what is seen."""
-        size = self.store.sizes[record["low"]]
+    def _crop(self, low, mirrored, random):
+        """Return a crop, how it is turned, and its box in what is seen."""
+        size = self.store.sizes[low]
         corner = random.integers(0, (size - self.side) // ALIGN + 1) * ALIGN
         seen = _view(random, corner / size, self.side / size)
         turns = random.integers(0, 2, 3).astype(bool)
-        box = _box(corner / size, self.side / size, seen["view"], record["mirrored"], turns)
-        small, large = self.store.compressed.get(int(record["low"]), ((), ()))
-        sent, source, draw = 0, record["low"], random.random()
-        is_sent = bool(small) and draw < SENT
-        if is_sent:
-            sent = small[random.integers(len(small))]
-        elif large and draw < SENT + JPEG_AT_FULL_SIZE:
-            source = large[random.integers(len(large))]
-        record = {"corner": corner.astype(np.int32), "turns": turns, "box": box}
-        record |= {"sent": np.int32(sent), "is_sent": is_sent, "source": np.int32(source)}
-        return record | seen
+        box = _box(corner / size, self.side / size, seen["view"], mirrored, turns)
+        return {"corner": corner.astype(np.int32), "turns": turns, "box": box} | seen
 
 
 def _view(random, corner=(0.5, 0.5), extent=(0.0, 0.0)):

@@ -16,7 +16,7 @@ from experiments.real_pictures import synthesis
 from neid_tf.pixels.resample import halve
 
 MINIATURE = 160
-SENT_KINDS = ("lol", "dark", "dimmed")
+SENT_KINDS = ("lol", "dark", "lit", "dimmed", "night", "backlit")
 """The kinds that are compressed at times, as over a narrow link."""
 SENT, AT_FULL_SIZE = 3, 2
 """Compressed versions of each of those: halved before, and at full size."""
@@ -37,8 +37,7 @@ class Store(keras.layers.Layer):
 
     Args:
         samples: what :func:`experiments.real_pictures.pool.collect` returned.
-        whole: whether the pictures themselves are held, with compressed versions, or their
-            miniatures alone.
+        whole: whether the pictures themselves are held, or their miniatures alone.
         seed: of the compressed versions.
 
     Attributes:
@@ -46,6 +45,7 @@ class Store(keras.layers.Layer):
         sizes: height and width of each picture.
         compressed: for the number of a picture those of its compressed versions, in the halved
             ones and in the pictures.
+        first_halved: the number of the first halved version's miniature.
     """
 
     def __init__(self, samples: dict, whole: bool = True, seed: int = 0) -> None:
@@ -62,32 +62,40 @@ class Store(keras.layers.Layer):
             kind: [(number(s.low), tuple(map(number, s.high))) for s in rows]
             for kind, rows in samples.items()
         }
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            minis = np.stack(list(pool.map(miniature, found))).astype(np.float16)
-        self.minis = self._held("minis", minis)
-        self.compressed = {}
+        self.compressed, minis = {}, _in_pool(_small, found)
+        large, halves, seen = self._compress(found, seed, whole)
+        self.first_halved = len(found) + len(seen[0])
+        self.minis = self._held("minis", np.stack([*minis, *seen[0], *seen[1]]))
         if whole:
-            halves = self._compress(found, seed)
-            self.pictures = self._held("pictures", _joined(found))
+            self.pictures = self._held("pictures", _joined([*found, *large]))
             self.halves = self._held("halves", _joined(halves or found[:1]))
         self.sizes = np.array([picture.shape[:2] for picture in found])
 
     def _held(self, name, array):
         return keras.Variable(array, dtype=str(array.dtype), trainable=False, name=name)
 
-    def _compress(self, found, seed):
-        """Add compressed versions to the pictures; return the halved ones."""
+    def _compress(self, found, seed, whole):
+        """Return compressed versions at full size and halved, if whole, and the miniatures of both.
+
+        None of them is held for longer than it takes where miniatures are all that is wanted.
+        """
         lows = [low for kind in SENT_KINDS for low, _ in self.table.get(kind, ())]
         lows = sorted(set(lows))
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            made = list(pool.map(lambda low: _versions(found[low], [seed, low]), lows))
-        halves = []
-        for low, (small, large) in zip(lows, made, strict=True):
-            places = [range(len(x), len(x) + len(y)) for x, y in ((halves, small), (found, large))]
-            self.compressed[low] = tuple(map(tuple, places))
-            halves += small
-            found += large
-        return halves
+
+        def made(low):
+            versions = _versions(found[low], [seed, low])
+            minis = [list(map(_small, some)) for some in versions]
+            return (*(versions if whole else ((), ())), *minis)
+
+        rows = _in_pool(made, lows)
+        for index, low in enumerate(lows):
+            first = len(found) + AT_FULL_SIZE * index
+            large = range(first, first + AT_FULL_SIZE)
+            self.compressed[low] = (range(SENT * index, SENT * (index + 1)), large)
+        halves, large, small_minis, minis = (
+            [picture for row in rows for picture in row[part]] for part in range(4)
+        )
+        return large, halves, (minis, small_minis)
 
     def thumbnails(self, numbers: Any) -> Any:
         """Return miniatures, N×160×160×3 in [0, 1].
@@ -114,6 +122,15 @@ class Store(keras.layers.Layer):
         found = ops.take(lines, rows, axis=0)
         cut = ops.take_along_axis(found, columns[:, None, :, None], axis=2)
         return ops.cast(cut, "float32") / 255.0
+
+
+def _small(picture):
+    return miniature(picture).astype(np.float16)
+
+
+def _in_pool(function, items):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return list(pool.map(function, items))
 
 
 def _joined(found):

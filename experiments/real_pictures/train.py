@@ -269,8 +269,8 @@ def main(arguments: list) -> None:
     with precision(streams):
         network = models.build("neid_grid", **fields)
     reader = load(network, _INIT.value, _STREAMS.value or _INIT.value, streams and _MIRRORED.value)
-    samples = collect(Path(common.required(common.DATA)), _HELD.value, _SYNTHETIC.value)
-    store = Store(samples, streams, _SEED.value)
+    data = Path(common.required(common.DATA))
+    store = Store(collect(data, _HELD.value, _SYNTHETIC.value), streams, _SEED.value)
     shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
     side = _CROP.value if streams else 0
     batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side)

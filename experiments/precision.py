@@ -3,9 +3,10 @@
     python -m experiments.precision --data=data/lol/our485 \
         --output=experiments/performance/precision.json
 
-Each set of the package's weights enhances the held-out scenes in TensorFlow (float32, bfloat16) and
-in ONNX Runtime (float32, 8 bits: :mod:`experiments.int8`), on one core; then one picture of 600×400
-in turns for the time, in CPU seconds, from pixels to pixels.
+Each set of the package's weights enhances the pictures of LoL that it has not seen
+(quality/by_picture.txt) in TensorFlow (float32, bfloat16) and in ONNX Runtime (float32, 8 bits:
+:mod:`experiments.int8`), on one core; then one picture of 600×400 in turns for the time, in CPU
+seconds, from pixels to pixels.
 """
 
 import functools
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments import run
+from experiments.cross_data import BY_PICTURE
 from neid_tf.benchmarks.timing import interleaved, ratios, scene, spread
 from neid_tf.commands import common
 from neid_tf.data import held_out
@@ -87,7 +89,7 @@ def main(arguments: list[str]) -> None:
     del arguments
     os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
     data, output = common.required(common.DATA), common.required(common.OUTPUT)
-    training, held = held_out.hold_out(pair_files.load_pairs(data, smallest=11), "lol")
+    training, held = held_out.hold_out(pair_files.load_pairs(data, smallest=11), str(BY_PICTURE))
     found = {name: measured(name, training, held) for name in pretrained.names()}
     record = {"protocol": PROTOCOL, "turns": TURNS, "weights": found}
     record |= {"environment": environment(), "load_average": os.getloadavg()}

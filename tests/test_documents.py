@@ -15,7 +15,11 @@ PAGES = documents.pages()
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 LASTING = ("serve", "watch", "live")
 """Commands that end when they are told to; their tests run their examples."""
-EXTRAS = {"--engine=ray": "ray", "--format=onnx": "tf2onnx", "--format=litert": "ai_edge_litert"}
+EXTRAS = {
+    "--engine=ray": "ray.data",
+    "--format=onnx": "tf2onnx",
+    "--format=litert": "ai_edge_litert",
+}
 LIGHTER = {
     "train": [
         *("--model=neid_tone", "--filters=4", "--depth=2", "--epochs=1", "--crop=32"),

@@ -212,6 +212,33 @@ def test_a_rival_is_packaged_with_the_cards_of_its_phases(tmp_path):
         package_rivals.package("neid_s", tmp_path)
 
 
+def test_weights_are_packaged_with_the_scores_of_a_list(
+    tmp_path, pairs_folder, small_model, monkeypatch, capsys
+):
+    from experiments import package_weights, run
+
+    (tmp_path / "neid_tf" / "models" / "weights").mkdir(parents=True)
+    (tmp_path / "experiments" / "quality").mkdir(parents=True)
+    monkeypatch.setattr(package_weights, "HOME", tmp_path)
+    weights, listed = tmp_path / "trained.npz", tmp_path / "some.txt"
+    pretrained.save(small_model, weights, {"command": "neid train"})
+    listed.write_text("2 5\n")
+    arguments = [f"--data={pairs_folder}", f"--weights={weights}", f"--held_out={listed}"]
+    monkeypatch.setattr(sys, "argv", ["package_weights", *arguments, "--output=small"])
+    with flags_restored(), pytest.raises(SystemExit) as ended:
+        run(package_weights.main)
+    assert not ended.value.code
+    report = json.loads((tmp_path / "experiments" / "quality" / "small.json").read_text("utf-8"))
+    assert [image["name"] for image in report["images"]] == ["2", "5"]
+    assert f"--held_out={listed}" in report["command"]
+    packaged = tmp_path / "neid_tf" / "models" / "weights" / "small.npz"
+    validation = pretrained.card(str(packaged))["validation"]
+    assert (validation["pictures"], validation["list"]) == (2, "some.txt")
+    assert validation["psnr"] == report["mean"]["psnr"]
+    assert json.loads(capsys.readouterr().out)["pictures"] == 2
+    assert packaged.with_suffix(".onnx").is_file()
+
+
 @pytest.mark.parametrize(("name", "count"), [("retinexnet", 444_613), ("glad", 931_523)])
 def test_the_packaged_rivals_have_all_of_their_parameters(name, count):
     card = pretrained.card(pretrained.rival_file(name))

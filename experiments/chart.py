@@ -16,13 +16,14 @@ Line = tuple[str, Sequence[float], Sequence[float], int]
 """Label, xs, ys, index of the colour."""
 
 
-def draw(lines: Sequence[Line], x_label: str, y_label: str) -> np.ndarray:
-    """Draw lines with axes and a legend.
+def draw(lines: Sequence[Line], x_label: str, y_label: str, named: bool = False) -> np.ndarray:
+    """Draw lines with axes and a legend, or names beside the points of lines of one point each.
 
     Args:
         lines: what to draw; lines of one label have one entry in the legend.
         x_label: what xs are, with the unit.
         y_label: what ys are, with the unit.
+        named: whether names take the legend's place; the xs are drawn by their logarithm then.
 
     Returns:
         uint8 RGB, of :data:`SIZE`.
@@ -44,9 +45,16 @@ def draw(lines: Sequence[Line], x_label: str, y_label: str) -> np.ndarray:
     for label, xs, ys, colour in lines:
         shade = [level / 255 for level in COLOURS[colour]]
         axes.plot(xs, ys, color=shade, marker="o", markersize=5, linewidth=2, label=label)
-    handles, labels = axes.get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    axes.legend(once.values(), once.keys(), loc="lower right")
+        if named:
+            place = (7, 5 if colour else -14)
+            axes.annotate(label, (xs[0], ys[0]), place, textcoords="offset points", color=shade)
+    if named:
+        axes.set_xscale("log")
+        axes.margins(x=0.15, y=0.1)
+    else:
+        handles, labels = axes.get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))
+        axes.legend(once.values(), once.keys(), loc="lower right")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments import cross_data, link, link_curves
+from experiments import cross_data, link, link_curves, peers
 from experiments.performance import card_files, install, on_card, roofline
 from experiments.performance.record import table
 from neid_tf.commands import main as program
@@ -320,6 +320,7 @@ TABLES = {
     "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,
+    "peers": peers.table,
     "precision": _precision,
     "live": _live,
     "load": _load,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments import ablation, chart, gradients, package_rivals, table1, table2
+from experiments import ablation, chart, gradients, package_rivals, peers, run, table1, table2
 from experiments.performance import card_files, install, on_card, roofline
 from neid_tf import models, pictures
 from neid_tf.benchmarks import cards, costs
@@ -149,6 +149,40 @@ def test_chart_shows_every_line():
         chart.draw([], "x", "y")
 
 
+def test_chart_names_single_points():
+    points = [("one", [0.1], [1.0], 0), ("two", [1.0], [1.2], 3)]
+    plain, named = (chart.draw(points, "time", "dB", named) for named in (False, True))
+    for colour in (0, 3):
+        assert (named == chart.COLOURS[colour]).all(axis=2).sum() > 20
+    assert (plain != named).any()
+
+
+def test_quality_against_time_has_all_that_was_measured(tmp_path, monkeypatch, capsys):
+    figures = json.loads((peers.HOME / "figures.json").read_text("utf-8"))["peers"]
+    names = {point[0] for point in peers.points()}
+    assert names == {peer["name"] for peer in figures} | {*pretrained.names(), peers.OLD}
+    assert all(0.01 < taken < 10 and 0 < ssim < 1 for _, _, taken, _, ssim in peers.points())
+    monkeypatch.setattr(sys, "argv", ["peers", f"--output={tmp_path / 'chart.png'}"])
+    with flags_restored(), pytest.raises(SystemExit) as ended:
+        run(peers.main)
+    assert not ended.value.code
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == len(names)
+    times = [float(row.split("|")[3]) for row in rows]
+    assert times == sorted(times)
+    drawn = pictures.read(tmp_path / "chart.png").pixels
+    assert drawn.shape[1] == 2 * chart.SIZE[0]
+
+
+def test_an_older_file_is_timed_in_the_same_turns(monkeypatch):
+    weights = pretrained.FOLDER / "neid_s.onnx"
+    monkeypatch.setattr(peers, "TURNS", 2)
+    monkeypatch.setattr(peers.pretrained, "names", lambda: ["neid_s"])
+    found = peers.measure(str(weights))
+    assert set(found) == {peers.OLD, "neid_s"}
+    assert found[peers.OLD]["time"]["median"] == 1.0 != found["neid_s"]["time"]["median"] > 0.0
+
+
 def test_table_1_shows_the_records(tmp_path):
     def write(path, psnr):
         path.parent.mkdir(exist_ok=True)
@@ -215,7 +249,7 @@ def test_a_rival_is_packaged_with_the_cards_of_its_phases(tmp_path):
 def test_weights_are_packaged_with_the_scores_of_a_list(
     tmp_path, pairs_folder, small_model, monkeypatch, capsys
 ):
-    from experiments import package_weights, run
+    from experiments import package_weights
 
     (tmp_path / "neid_tf" / "models" / "weights").mkdir(parents=True)
     (tmp_path / "experiments" / "quality").mkdir(parents=True)

@@ -211,6 +211,17 @@ def test_shares_of_kinds():
             train.parsed_shares([entry])
 
 
+def test_shares_of_what_is_sent(held):
+    assert train.parsed_sent(["0.2", ".1"]) == (0.2, 0.1)
+    for entries in (["0.2"], ["0.2", "-1"], ["0.7", "0.4"]):
+        with pytest.raises(ValueError, match="sent_shares"):
+            train.parsed_sent(entries)
+    shares = batches.SHARES["streams"]
+    never = batches.Batches(held, 40, 1, 0, shares, 32, (0.0, 0.0))[0][0]
+    assert not never["is_sent"].any()
+    assert never["source"].max() < len(held.sizes)
+
+
 def test_tiny_training_of_the_streams(held, monkeypatch):
     pytest.importorskip("tensorflow")
     from neid_tf import models
@@ -270,6 +281,7 @@ def test_tone_and_streams_may_come_from_different_weights(tmp_path):
         ("tone_grid", reader, nets[0]),
         ("tone_grid", network, nets[0]),
         ("le_head", network, nets[1]),
+        ("refine_head", network, nets[1]),
     ):
         expected = source.get_layer(name).get_weights()[0]
         np.testing.assert_allclose(model.get_layer(name).get_weights()[0], expected, atol=1e-4)
@@ -326,7 +338,11 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
 
     fields = {"refinement": 4, "mirrored": False}
     first, second = (models.build("neid_grid", filters=4, **fields) for _ in range(2))
-    kernels = [net.get_layer("le_head").get_weights()[0] for net in (first, second)]
+    layers = ("le_head", "refine_head")
+    kernels = {
+        layer: [net.get_layer(layer).get_weights()[0] for net in (first, second)]
+        for layer in layers
+    }
     paths = [tmp_path / name for name in ("first.npz", "second.npz", "mixed.npz")]
     for net, path in zip((first, second), paths, strict=False):
         pretrained.save(models.as_part(net, "refined"), str(path), {})
@@ -335,10 +351,11 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     command += [f"--{name}={path}" for name, path in zip(names, paths, strict=True)]
     subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
     assert "--second_share=0.25" in pretrained.card(str(paths[2]))["command"]
-    mixed = pretrained.load_pretrained(str(paths[2])).get_layer("le_head").get_weights()[0]
-    np.testing.assert_allclose(mixed, 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-4)
+    made = models.as_part(pretrained.load_pretrained(str(paths[2])), "refined")
     mix.mix(first, second, 0.25)
-    mixed = first.get_layer("le_head").get_weights()[0]
-    np.testing.assert_allclose(mixed, 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-6)
+    for layer, (one, other) in kernels.items():
+        for net, off in ((made, 1e-4), (first, 1e-6)):
+            mixed = net.get_layer(layer).get_weights()[0]
+            np.testing.assert_allclose(mixed, 0.75 * one + 0.25 * other, atol=off)
     with pytest.raises(NeidError, match="different networks"):
         mix.mix(first, models.build("neid_grid", filters=8, **fields), 0.5)

@@ -16,7 +16,7 @@ SHARES = {
     | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01, "backlit": 0.02},
 }
 """How often each kind is drawn, for each part that is trained."""
-SENT, JPEG_AT_FULL_SIZE = 0.25, 0.15
+SENT = (0.25, 0.15)
 """How often what can be compressed is: halved before, and at full size. The tone reads that too."""
 EXPOSED = {"tone": 1.0, "streams": 0.4}
 """How often LoL's and SICE's dark pictures are of another exposure."""
@@ -32,11 +32,20 @@ class Batches:
         seed: of the draws.
         shares: of the kinds.
         side: of the crops, in pixels; 0 for whole pictures.
+        sent: how often what can be compressed is: halved before, and at full size.
     """
 
     def __init__(
-        self, store: Store, count: int, steps: int, seed: int, shares: dict, side: int = 0
+        self,
+        store: Store,
+        count: int,
+        steps: int,
+        seed: int,
+        shares: dict,
+        side: int = 0,
+        sent: tuple[float, float] = SENT,
     ) -> None:
+        self.sent = sent
         self.store, self.count, self.steps, self.side = store, count, steps, side
         self.seed, self.kinds = seed, [kind for kind in shares if store.table.get(kind)]
         self.shares = np.array([shares[kind] for kind in self.kinds])
@@ -65,10 +74,10 @@ class Batches:
         """Return whether a picture is compressed, and the numbers of what then is seen of it."""
         small, large = self.store.compressed.get(low, ((), ()))
         sent, source, draw = 0, low, random.random()
-        is_sent = bool(small) and draw < SENT
+        is_sent = bool(small) and draw < self.sent[0]
         if is_sent:
             sent = small[random.integers(len(small))]
-        elif large and draw < SENT + JPEG_AT_FULL_SIZE:
+        elif large and draw < sum(self.sent):
             source = large[random.integers(len(large))]
         seen = self.store.first_halved + sent if is_sent else source
         record = {"low": np.int32(seen), "source": np.int32(source), "sent": np.int32(sent)}

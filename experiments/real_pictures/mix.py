@@ -10,6 +10,7 @@ from absl import flags
 from experiments import run
 from experiments.performance.record import command_line
 from experiments.real_pictures import train  # noqa: F401 (its flags)
+from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError
@@ -39,11 +40,16 @@ def mix(first: keras.Model, second: keras.Model, share: float) -> None:
             own.assign((1.0 - share) * own + share * other)
 
 
+def _whole(model):
+    """Return a network with its refinement, which is not in what a file is loaded as."""
+    return models.as_part(model, "refined") if model.config.refinement else model
+
+
 def main(arguments: list) -> None:
     """Mix and write."""
     del arguments
     sources = [flags.FLAGS[name].value for name in ("from_weights", "from_streams")]
-    first, second = map(pretrained.load_pretrained, sources)
+    first, second = (_whole(pretrained.load_pretrained(source)) for source in sources)
     mix(first, second, _SHARE.value)
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
     pretrained.save(first, common.required(common.OUTPUT), card)

@@ -2,7 +2,7 @@
 
     python -m experiments.real_pictures.train --data=DIR --output=tone.npz --train_part=tone
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
-        [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N]
+        [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
@@ -22,7 +22,7 @@ from keras import ops
 
 from experiments import run
 from experiments.performance.record import command_line
-from experiments.real_pictures.batches import SHARES, Batches
+from experiments.real_pictures.batches import SENT, SHARES, Batches
 from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
 from experiments.real_pictures.pool import collect
 from experiments.real_pictures.store import Store
@@ -54,6 +54,11 @@ _CROP = flags.DEFINE_integer("crop_side", 128, "Side of the crops, in pixels of 
 _SHARES = flags.DEFINE_list(
     "kind_shares", None, "Shares of kinds that differ from the usual, as lol=0.3,dark=0.3."
 )
+_SENT = flags.DEFINE_list(
+    "sent_shares",
+    [str(share) for share in SENT],
+    "How often what can be compressed is: halved before, and at full size.",
+)
 SIDE, WARMUP, SAVE_EVERY = 64, 200, 500
 
 
@@ -70,6 +75,20 @@ def parsed_shares(entries: list[str]) -> dict[str, float]:
             kinds = ", ".join(SHARES["tone"])
             raise NeidError(f"--kind_shares: {entry!r}; kinds are {kinds}")
         shares[kind] = float(value)
+    return shares
+
+
+def parsed_sent(entries: list[str]) -> tuple[float, float]:
+    """Return two shares.
+
+    Raises:
+        NeidError: where they are not two numbers from 0 on whose sum is 1 at most.
+    """
+    if len(entries) != 2 or not all(re.fullmatch(r"\d*\.?\d+", entry) for entry in entries):
+        raise NeidError(f"--sent_shares: {','.join(entries)}; two shares are wanted")
+    shares = (float(entries[0]), float(entries[1]))
+    if sum(shares) > 1.0:
+        raise NeidError(f"--sent_shares: {','.join(entries)} are more than all")
     return shares
 
 
@@ -273,7 +292,8 @@ def main(arguments: list) -> None:
     store = Store(collect(data, _HELD.value, _SYNTHETIC.value), streams, _SEED.value)
     shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
     side = _CROP.value if streams else 0
-    batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side)
+    sent = parsed_sent(_SENT.value)
+    batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side, sent)
     command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
     card = {"command": command, "environment": environment()}
     output, refined = common.required(common.OUTPUT), models.as_part(network, "refined")

@@ -84,6 +84,8 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 def load_matching(source: keras.Model, target: keras.Model) -> None:
     """Copy what fits: the weights of the layers that have the same name in both.
 
+    Of a network with a refinement that is taken too, though its file is loaded without.
+
     A layer of ``target`` that is a whole number of times as wide takes the other's channels in
     between its own fresh ones, which have no effect at first: where all layers have fitted
     so, ``target`` gives what ``source`` gives, and has more to learn with.
@@ -95,7 +97,8 @@ def load_matching(source: keras.Model, target: keras.Model) -> None:
     Raises:
         ValueError: where nothing fits.
     """
-    theirs = {layer.name: layer.get_weights() for layer in source.layers if layer.weights}
+    layers = [*source.layers, *_refinement(source)]
+    theirs = {layer.name: layer.get_weights() for layer in layers if layer.weights}
     fitting = []
     for layer in target.layers:
         own = layer.get_weights()
@@ -106,6 +109,14 @@ def load_matching(source: keras.Model, target: keras.Model) -> None:
         raise NeidError(f"no layer of {source.name} fits {target.name}")
     for layer, weights in fitting:
         layer.set_weights(weights)
+
+
+def _refinement(model: keras.Model) -> list:
+    """Return the layers that a network has beside those of the part that a file is loaded as."""
+    config = getattr(model, "config", None)
+    if not getattr(config, "refinement", 0) or not model.graph.holds("refined"):
+        return []
+    return as_part(model, "refined").layers
 
 
 def _fits(small: np.ndarray, large: np.ndarray) -> bool:

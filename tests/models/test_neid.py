@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from neid_tf import models
+from neid_tf.models import pretrained
 from tests.conftest import picture
 
 
@@ -203,6 +204,16 @@ def test_load_matching_into_a_wider_network_changes_nothing_yet(fusion):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)
     fresh = target.get_layer("encoder1_conv2").get_weights()[0]
     assert (fresh[:, :, :, 1::3] != 0).any()
+
+
+def test_load_matching_takes_the_refinement_of_a_file(tmp_path):
+    fields = {"filters": 4, "refinement": 4, "mirrored": False}
+    source, target = (models.build("neid_grid", **fields) for _ in range(2))
+    pretrained.save(source, tmp_path / "source.npz")
+    models.load_matching(pretrained.load_pretrained(tmp_path / "source.npz"), target)
+    for name in ("refine_conv1", "refine_head", "le_head"):
+        given, expected = (net.get_layer(name).get_weights()[0] for net in (target, source))
+        np.testing.assert_allclose(given, expected, atol=1e-3)
 
 
 def test_load_matching_takes_what_fits():

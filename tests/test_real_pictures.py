@@ -357,5 +357,10 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
         for net, off in ((made, 1e-4), (first, 1e-6)):
             mixed = net.get_layer(layer).get_weights()[0]
             np.testing.assert_allclose(mixed, 0.75 * one + 0.25 * other, atol=off)
+    other = models.build("neid_grid", filters=8, **fields)
+    mix.give_tone(first, other)
+    for layer, same in (("tone_grid", True), ("tone_head", True), ("le_head", False)):
+        kernels = [net.get_layer(layer).get_weights()[0] for net in (first, other)]
+        assert (kernels[0].shape == kernels[1].shape and (kernels[0] == kernels[1]).all()) == same
     with pytest.raises(NeidError, match="different networks"):
         mix.mix(first, models.build("neid_grid", filters=8, **fields), 0.5)

@@ -1,7 +1,11 @@
-"""Mix the weights of two stages of one training: a mean is often better than either.
+"""Mix the weights of two stages of one training, or give a network another tone.
 
-python -m experiments.real_pictures.mix --from_weights=first.npz --from_streams=second.npz
-    --second_share=0.4 --output=mixed.npz
+    python -m experiments.real_pictures.mix --from_weights=first.npz --from_streams=second.npz
+        --second_share=0.4 --output=mixed.npz
+    python -m experiments.real_pictures.mix --from_weights=first.npz --tone_from=tone.npz
+        --output=mixed.npz
+
+A mean of two stages is often better than either.
 """
 
 import keras
@@ -17,6 +21,7 @@ from neid_tf.support.errors import NeidError
 
 flags.declare_key_flag("from_weights")
 flags.declare_key_flag("from_streams")
+_TONE = common.define_path("tone_from", "", "Weights whose tone takes the place of the own one.")
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
 
 
@@ -40,6 +45,21 @@ def mix(first: keras.Model, second: keras.Model, share: float) -> None:
             own.assign((1.0 - share) * own + share * other)
 
 
+def give_tone(network: keras.Model, source: keras.Model) -> None:
+    """Give a network the tone of another.
+
+    Args:
+        network: that is changed.
+        source: a network with a tone of the same make.
+
+    Raises:
+        ValueError: where the tones are of different makes.
+    """
+    layers = [x for x in network.layers if x.name.startswith("tone_") and x.weights]
+    for layer in layers:
+        layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
 def _whole(model):
     """Return a network with its refinement, which is not in what a file is loaded as."""
     return models.as_part(model, "refined") if model.config.refinement else model
@@ -49,8 +69,11 @@ def main(arguments: list) -> None:
     """Mix and write."""
     del arguments
     sources = [flags.FLAGS[name].value for name in ("from_weights", "from_streams")]
-    first, second = (_whole(pretrained.load_pretrained(source)) for source in sources)
-    mix(first, second, _SHARE.value)
+    first, *others = (_whole(pretrained.load_pretrained(source)) for source in sources if source)
+    for second in others:
+        mix(first, second, _SHARE.value)
+    if _TONE.value:
+        give_tone(first, pretrained.load_pretrained(_TONE.value))
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
     pretrained.save(first, common.required(common.OUTPUT), card)
 

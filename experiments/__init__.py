@@ -7,6 +7,10 @@ from absl import app, flags
 
 from neid_tf.support.errors import NeidError
 
+HELD_OUT = flags.DEFINE_string(
+    "held_out", "lol", "LoL's pictures that are held out: lol (by scene), none or a list's file."
+)
+
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Run a program's main with its flags parsed; a user's mistake is told in one line."""

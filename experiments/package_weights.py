@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import run
+from experiments import HELD_OUT, run
 from neid_tf import export, models
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.commands import common
@@ -28,6 +28,7 @@ from neid_tf.models import pretrained
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
+flags.declare_key_flag("held_out")
 _SCORED = flags.DEFINE_string(
     "scored", "", "The weights to score, if the packaged ones have seen the held-out scenes."
 )
@@ -36,9 +37,6 @@ _KEEP_SCORES = flags.DEFINE_bool(
     False,
     "Keep the scores of the packaged file, from which training went on, on the held-out scenes "
     "too.",
-)
-_HELD = flags.DEFINE_string(
-    "held_out", "lol", "The pictures that are scored: lol (by scene), or a list's file."
 )
 _ONNX_ONLY = flags.DEFINE_bool("onnx_only", False, "Write NAME.onnx of the packaged NAME.npz.")
 HOME = Path(__file__).resolve().parent.parent
@@ -150,7 +148,9 @@ def main(arguments: list[str]) -> None:
     if _KEEP_SCORES.value:
         report = package_further(common.WEIGHTS.value, name)
     else:
-        report = package(common.DATA.value, common.WEIGHTS.value, name, _SCORED.value, _HELD.value)
+        report = package(
+            common.DATA.value, common.WEIGHTS.value, name, _SCORED.value, HELD_OUT.value
+        )
     package_onnx(name)
     print(json.dumps(report["card"]["validation"], indent=2))
 

@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 from keras import ops
 
-from experiments import run
+from experiments import HELD_OUT, run
 from experiments.performance.record import command_line
 from experiments.real_pictures.batches import SENT, SHARES, Batches
 from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
@@ -36,15 +36,13 @@ from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
 from neid_tf.training.devices import precision
 
+flags.declare_key_flag("held_out")
 _PART = flags.DEFINE_enum("train_part", "tone", ["tone", "streams"], "What is trained.")
 _INIT = flags.DEFINE_string("from_weights", "", "Weights to start from; fresh ones if left out.")
 _STREAMS = flags.DEFINE_string("from_streams", "", "Weights that the streams start from.")
 _STEPS = flags.DEFINE_integer("training_steps", 2400, "Training steps.", lower_bound=1)
 _RATE = flags.DEFINE_float("highest_rate", 1e-3, "Learning rate at its highest.", lower_bound=0.0)
 _BATCH = flags.DEFINE_integer("pictures_a_batch", 16, "Pictures in a batch.", lower_bound=1)
-_HELD = flags.DEFINE_string(
-    "held_out", "lol", "LoL's pictures that are held out: lol (by scene), none or a list's file."
-)
 _SEED = flags.DEFINE_integer("draws_seed", 0, "Seed of weights and draws.")
 _SYNTHETIC = flags.DEFINE_integer("synthetic", 360, "Pictures of each synthetic kind.")
 _FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams.")
@@ -289,7 +287,7 @@ def main(arguments: list) -> None:
         network = models.build("neid_grid", **fields)
     reader = load(network, _INIT.value, _STREAMS.value or _INIT.value, streams and _MIRRORED.value)
     data = Path(common.required(common.DATA))
-    store = Store(collect(data, _HELD.value, _SYNTHETIC.value), streams, _SEED.value)
+    store = Store(collect(data, HELD_OUT.value, _SYNTHETIC.value), streams, _SEED.value)
     shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
     side = _CROP.value if streams else 0
     sent = parsed_sent(_SENT.value)

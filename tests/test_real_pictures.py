@@ -348,10 +348,17 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
         pretrained.save(models.as_part(net, "refined"), str(path), {})
     command = [sys.executable, "-m", "experiments.real_pictures.mix", "--second_share=0.25"]
     names = ("from_weights", "from_streams", "output")
-    command += [f"--{name}={path}" for name, path in zip(names, paths, strict=True)]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent.parent)
+    options = [f"--{name}={path}" for name, path in zip(names, paths, strict=True)]
+    options.append(f"--tone_from={paths[1]}")
+    home = Path(__file__).parent.parent
+    subprocess.run([*command, *options], check=True, capture_output=True, cwd=home)
+    refused = subprocess.run([*command, *options[1:]], capture_output=True, text=True, cwd=home)
+    assert refused.returncode != 0
+    assert "--from_weights is needed" in refused.stderr
     assert "--second_share=0.25" in pretrained.card(str(paths[2]))["command"]
     made = models.as_part(pretrained.load_pretrained(str(paths[2])), "refined")
+    tone = second.get_layer("tone_grid").get_weights()[0]
+    np.testing.assert_allclose(made.get_layer("tone_grid").get_weights()[0], tone, atol=1e-4)
     mix.mix(first, second, 0.25)
     for layer, (one, other) in kernels.items():
         for net, off in ((made, 1e-4), (first, 1e-6)):

@@ -69,6 +69,8 @@ def main(arguments: list) -> None:
     """Mix and write."""
     del arguments
     sources = [flags.FLAGS[name].value for name in ("from_weights", "from_streams")]
+    if not sources[0]:
+        raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
     first, *others = (_whole(pretrained.load_pretrained(source)) for source in sources if source)
     for second in others:
         mix(first, second, _SHARE.value)

@@ -16,14 +16,22 @@ Line = tuple[str, Sequence[float], Sequence[float], int]
 """Label, xs, ys, index of the colour."""
 
 
-def draw(lines: Sequence[Line], x_label: str, y_label: str, named: bool = False) -> np.ndarray:
-    """Draw lines with axes and a legend, or names beside the points of lines of one point each.
+def draw(
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    *,
+    names_beside: bool = False,
+    x_scale: str = "linear",
+) -> np.ndarray:
+    """Draw lines with axes, and a legend or the names beside them.
 
     Args:
         lines: what to draw; lines of one label have one entry in the legend.
         x_label: what xs are, with the unit.
         y_label: what ys are, with the unit.
-        named: whether names take the legend's place; the xs are drawn by their logarithm then.
+        names_beside: whether names are beside the first points of the lines, with no legend.
+        x_scale: of the xs, ``linear`` or ``log``.
 
     Returns:
         uint8 RGB, of :data:`SIZE`.
@@ -40,16 +48,15 @@ def draw(lines: Sequence[Line], x_label: str, y_label: str, named: bool = False)
 
     figure = Figure(figsize=[side / 100 for side in SIZE], dpi=100, layout="constrained")
     axes = figure.subplots()
-    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.set(xlabel=x_label, ylabel=y_label, xscale=x_scale)
     axes.grid(color="0.9")
     for label, xs, ys, colour in lines:
         shade = [level / 255 for level in COLOURS[colour]]
         axes.plot(xs, ys, color=shade, marker="o", markersize=5, linewidth=2, label=label)
-        if named:
+        if names_beside:
             place = (7, 5 if colour else -14)
             axes.annotate(label, (xs[0], ys[0]), place, textcoords="offset points", color=shade)
-    if named:
-        axes.set_xscale("log")
+    if names_beside:
         axes.margins(x=0.15, y=0.1)
     else:
         handles, labels = axes.get_legend_handles_labels()

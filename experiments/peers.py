@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments import chart, cross_data, run
 from experiments.performance.record import command_line
+from experiments.performance.record import table as in_markdown
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import interleaved, ratios, scene, spread
 from neid_tf.commands import common
@@ -65,12 +66,17 @@ def points() -> list[tuple]:
 
 def table() -> str:
     """Return the points in Markdown, the quickest first."""
-    lines = ["| | parameters | time | FiveK: PSNR, dB | SSIM |", "|---|---|---|---|---|"]
-    for name, count, taken, psnr, ssim in sorted(points(), key=lambda row: row[2]):
-        told = f"`{name}`" if name.startswith("neid") else name
-        number = "–" if count is None else f"{count:,}"
-        lines.append(f"| {told} | {number} | {taken:.2f} | {psnr:.2f} | {ssim:.3f} |")
-    return "\n".join(lines)
+    rows = [
+        (
+            f"`{name}`" if name.startswith("neid") else name,
+            "–" if count is None else f"{count:,}",
+            f"{taken:.2f}",
+            f"{psnr:.2f}",
+            f"{ssim:.3f}",
+        )
+        for name, count, taken, psnr, ssim in sorted(points(), key=lambda row: row[2])
+    ]
+    return in_markdown(("", "parameters", "time", "FiveK: PSNR, dB", "SSIM"), *rows)
 
 
 def draw() -> np.ndarray:
@@ -81,7 +87,8 @@ def draw() -> np.ndarray:
             (row[0], [row[2]], [row[column]], 1 if row[0].startswith("neid") else 0)
             for row in points()
         ]
-        charts.append(chart.draw(lines, "time, by that of neid of version 0.5.0", label, True))
+        x_label = "time, by that of neid of version 0.5.0"
+        charts.append(chart.draw(lines, x_label, label, names_beside=True, x_scale="log"))
     return np.concatenate(charts, axis=1)
 
 

@@ -151,10 +151,11 @@ def test_chart_shows_every_line():
 
 def test_chart_names_single_points():
     points = [("one", [0.1], [1.0], 0), ("two", [1.0], [1.2], 3)]
-    plain, named = (chart.draw(points, "time", "dB", named) for named in (False, True))
+    options = ({}, {"names_beside": True}, {"x_scale": "log"})
+    drawn = [chart.draw(points, "time", "dB", **option) for option in options]
     for colour in (0, 3):
-        assert (named == chart.COLOURS[colour]).all(axis=2).sum() > 20
-    assert (plain != named).any()
+        assert all((one == chart.COLOURS[colour]).all(axis=2).sum() > 20 for one in drawn)
+    assert len({one.tobytes() for one in drawn}) == len(options)
 
 
 def test_quality_against_time_has_all_that_was_measured(tmp_path, monkeypatch, capsys):

@@ -79,3 +79,21 @@ def test_evaluate_takes_it(neid, weights, pairs_folder, tmp_path):
     one, two = (score["mean"]["psnr"] for score in scores)
     assert one != two
     assert one == pytest.approx(two, abs=0.1)
+
+
+def test_a_video_is_computed_in_it(neid, weights, tmp_path):
+    pytest.importorskip("av")
+    from tests.video.test_enhance import make_clip, read
+
+    clip = make_clip(tmp_path / "clip.mkv", [darkened(picture(40, 60, seed=n)) for n in range(3)])
+    made = {}
+    for precision in ("float32", "bfloat16"):
+        target = tmp_path / f"{precision}.mkv"
+        options = [f"--weights={weights}", f"--precision={precision}", f"--output={target}"]
+        code, _, err = neid("enhance", clip, *options)
+        assert code == 0, err
+        made[precision] = read(target)[2]
+    before, difference = read(clip)[2], np.abs(made["bfloat16"] - made["float32"])
+    assert made["bfloat16"].shape == before.shape
+    assert 0 < difference.mean() < 6  # Encoding that loses little adds to it.
+    assert np.abs(made["float32"] - before).mean() > 20

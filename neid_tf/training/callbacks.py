@@ -149,6 +149,10 @@ class Recorder(keras.callbacks.Callback):
         if done % config.checkpoint_every == 0 or last:
             self.run.save(self.trainer, done)
 
+    def keep(self, done: int) -> None:
+        """Validate and keep the network's weights as those after some epochs."""
+        self._validate({"epoch": done})
+
     def _due(self, done: int) -> tuple[bool, bool, bool]:
         """Tell whether there is a validation and a panel after an epoch, and whether it ends."""
         config, last = self.run.config, done == self.run.config.epochs

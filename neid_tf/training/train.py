@@ -1,6 +1,7 @@
 """A whole training run: from pairs to weights in a workdir (section 3.2)."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,10 +71,12 @@ def train(
             trainer = _trainer(config, network, optimizer)
             first = run.restore(trainer)
         callbacks.copy_average(trainer, network)
+        recorder = functools.partial(callbacks.Recorder, run, trainer, network, validation, steps)
+        if run.chief and first >= config.epochs and run.kept_epochs() < first:
+            recorder().keep(first)  # It was to be longer, and has a checkpoint there alone.
         _tell_start(run, first)
         if first < config.epochs:
-            recorder = callbacks.Recorder(run, trainer, network, validation, steps)
-            _fit(run, trainer, pairs, recorder, first)
+            _fit(run, trainer, pairs, recorder(), first)
         return models.inference_model(network)
 
 

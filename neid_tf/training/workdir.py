@@ -176,6 +176,13 @@ class Run:
             self.best = row["validation_psnr"]
             pretrained.save(model, self.workdir / "best.npz", card)
 
+    def kept_epochs(self) -> int:
+        """Return after how many epochs ``last.npz`` was written; 0 where it can't be read."""
+        try:
+            return pretrained.card(self.workdir / "last.npz")["epochs_trained"]
+        except pretrained.WeightsError:
+            return 0
+
     def card(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is to be known of weights: settings, command, scores, commit."""
         prefix = "validation_"

@@ -142,6 +142,24 @@ def test_a_finished_run_says_where_its_weights_are(workdir, capsys):
     np.testing.assert_allclose(model(x), kept(x), atol=5e-3)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_run_that_was_to_be_longer_leaves_weights_where_it_is_ended(workdir, capsys, damaged):
+    from neid_tf.models import pretrained
+
+    last = workdir / "last.npz"
+    before = pretrained.load_pretrained(str(last)).get_weights()
+    last.unlink()
+    if damaged:
+        last.write_bytes(b"PK")
+    log = (workdir / "history.jsonl").read_bytes()
+    run(workdir, epochs=2)
+    assert f"all 2 epochs are done; weights: {last}" in capsys.readouterr().out
+    assert pretrained.card(last)["epochs_trained"] == 2
+    for one, other in zip(pretrained.load_pretrained(str(last)).get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (workdir / "history.jsonl").read_bytes() == log
+
+
 def test_a_run_goes_on_without_the_weights_it_started_from(workdir, tmp_path):
     start = tmp_path / "start.npz"
     shutil.copy(workdir / "last.npz", start)

@@ -290,22 +290,22 @@ def test_tone_and_streams_may_come_from_different_weights(tmp_path):
     np.testing.assert_array_equal(network.get_layer("le_head").get_weights()[0], fresh)
 
 
-def test_a_row_of_the_ablation_leaves_out_what_it_says(samples):
+def test_a_row_of_the_ablation_leaves_out_what_it_says(held):
     random = np.random.default_rng(0)
     parameters = random.normal(size=(2, grid.PARAMETERS)).astype(np.float32)
     changed = {
-        row: (change(samples), np.asarray(simplify(parameters)))
-        for row, (_, change, simplify) in ablate.ROWS.items()
+        name: (row.of(held).table, np.asarray(row.parameters(parameters)))
+        for name, row in ablate.ROWS.items()
     }
-    assert set(samples) - set(changed["no_brackets"][0]) == {"dark"}
-    assert set(samples) - set(changed["nothing_kept"][0]) == {
+    assert set(held.table) - set(changed["no_brackets"][0]) == {"dark"}
+    assert set(held.table) - set(changed["nothing_kept"][0]) == {
         "same",
         "photo",
         "key",
         "flat",
         "dull",
     }
-    assert all(len(sample.high) == 1 for sample in changed["no_fusion"][0]["dark"])
+    assert all(len(high) == 1 for _, high in changed["no_fusion"][0]["dark"])
     assert (changed["no_matrices"][1][:, 3:21] == 0.0).all()
     cells = changed["one_place"][1][:, grid.GLOBAL :].reshape(2, 16, 16, 8)
     assert np.ptp(cells, axis=(1, 2)).max() < 1e-6 < np.ptp(cells, axis=3).max()
@@ -314,10 +314,18 @@ def test_a_row_of_the_ablation_leaves_out_what_it_says(samples):
     np.testing.assert_array_equal(changed["whole"][1], parameters)
 
 
+def test_the_row_without_a_narrow_link_sees_no_compressed_picture(held, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(ablate.training, "fit", lambda trainer, drawn, *_: seen.update(drawn[0][0]))
+    for row, few in (("whole", False), ("nothing_sent", True)):
+        ablate.train(held, row, 0, 1)
+        assert (seen["is_sent"].any() or seen["source"].max() > seen["high"].max()) != few
+
+
 def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     pytest.importorskip("tensorflow")
     rows = [("a", picture(1, 0.1), picture(1))]
-    names = ("lol", "sice_normal", "sice_fused", "sice_unchanged")
+    names = ("lol", "lol_sent", "sice_normal", "sice_fused", "sice_unchanged")
     monkeypatch.setattr(ablate, "held_out", lambda data: dict.fromkeys(names, rows))
     monkeypatch.setattr(ablate, "collect", lambda data: samples)
     ablate.make(tmp_path, tmp_path, ["no_matrices"], [3], steps=1)
@@ -325,7 +333,7 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     (tmp_path / "whole-3.json").write_text(record.replace('"no_matrices"', '"whole"'), "utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"whole-3.json", "no_matrices-3.json"}
     first, _, whole, changed = ablate.table(tmp_path).splitlines()
-    assert first.count("|") == whole.count("|") == changed.count("|") == 6
+    assert first.count("|") == whole.count("|") == changed.count("|") == 7
     assert "no colour matrices" in changed
     monkeypatch.setattr(ablate, "collect", lambda data: pytest.fail("made again"))
     ablate.make(tmp_path, tmp_path, ["whole"], [3], steps=1)

@@ -10,6 +10,8 @@ records.
 """
 
 import json
+import types
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from absl import flags
 from experiments import brackets, cross_data, run
 from experiments.real_pictures import batches, losses, store
 from experiments.real_pictures import train as training
-from experiments.real_pictures.pool import Sample, collect
+from experiments.real_pictures.pool import collect
 from neid_tf.commands import common
 from neid_tf.data.held_out import validation_names
 from neid_tf.models import grid
@@ -38,14 +40,13 @@ COLOURS = slice(3, grid.GLOBAL - 1)
 
 
 def without(*kinds: str) -> Callable[[dict], dict]:
-    """Return a change of samples that leaves kinds out."""
-    return lambda samples: {kind: found for kind, found in samples.items() if kind not in kinds}
+    """Return a change of a store's table that leaves kinds out."""
+    return lambda table: {kind: found for kind, found in table.items() if kind not in kinds}
 
 
-def normal_only(samples: dict) -> dict:
+def normal_only(table: dict) -> dict:
     """Let the frame of medium brightness be the only reference of dark frames, not the fusion."""
-    dark = [Sample(sample.kind, sample.low, sample.high[1:]) for sample in samples["dark"]]
-    return samples | {"dark": dark}
+    return dict(table) | {"dark": [(low, high[1:]) for low, high in table["dark"]]}
 
 
 def no_matrices(parameters: keras.KerasTensor) -> keras.KerasTensor:
@@ -67,25 +68,40 @@ def same(value: Any) -> Any:
     return value
 
 
+class Row(typing.NamedTuple):
+    """What is told of a row, how it changes table and parameters, and whether it compresses."""
+
+    told: str
+    table: Callable[[dict], dict] = same
+    parameters: Callable[[Any], Any] = same
+    sent: bool = True
+
+    def of(self, whole: store.Store) -> types.SimpleNamespace:
+        """Return what the row draws from a store."""
+        kept = {name: getattr(whole, name) for name in ("sizes", "first_halved")}
+        compressed = whole.compressed if self.sent else {}
+        return types.SimpleNamespace(table=self.table(whole.table), compressed=compressed, **kept)
+
+
 ROWS = {
-    "whole": ("the whole", same, same),
-    "no_brackets": ("LoL alone: no frames of SICE as inputs", without("dark", "lit"), same),
-    "no_fusion": ("no fused bracket as reference", normal_only, same),
-    "no_synthesis": ("no darkened pictures, none lit in part", without("dimmed", "night"), same),
-    "nothing_kept": (
+    "whole": Row("the whole"),
+    "no_brackets": Row("LoL alone: no frames of SICE as inputs", without("dark", "lit")),
+    "no_fusion": Row("no fused bracket as reference", normal_only),
+    "no_synthesis": Row(
+        "no darkened pictures, none lit in part or from behind",
+        without("dimmed", "night", "backlit"),
+    ),
+    "nothing_sent": Row("no picture compressed, as over a narrow link", sent=False),
+    "nothing_kept": Row(
         "no picture that comes back as it was, none dull",
         without("same", "photo", "key", "flat", "dull"),
-        same,
     ),
-    "no_matrices": ("no colour matrices", same, no_matrices),
-    "one_place": ("a curve, not a grid", same, lambda p: _averaged(p, (1, 2))),
-    "one_level": (
-        "a gain for every place, no levels of brightness",
-        same,
-        lambda p: _averaged(p, 3),
+    "no_matrices": Row("no colour matrices", parameters=no_matrices),
+    "one_place": Row("a curve, not a grid", parameters=lambda p: _averaged(p, (1, 2))),
+    "one_level": Row(
+        "a gain for every place, no levels of brightness", parameters=lambda p: _averaged(p, 3)
     ),
 }
-"""What each row is, how it changes the samples, and how the tone's parameters."""
 
 
 def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
@@ -126,29 +142,32 @@ def held_out(data: Path) -> dict:
     normal = cross_data.sice_rows(data / "sice", brackets.normal)
     fused = cross_data.sice_rows(data / "sice", brackets.fused)
     unchanged = {name.partition("/")[0]: high for name, _, high in normal}
+    lol = cross_data.lol_rows(data, validation_names())
     return {
-        "lol": cross_data.lol_rows(data, validation_names()),
+        "lol": lol,
+        "lol_sent": [
+            (name, cross_data.transmitted(picture, "JPEG", 80)[0], high)
+            for name, picture, high in lol
+        ],
         "sice_normal": normal,
         "sice_fused": fused,
         "sice_unchanged": [(name, high, high) for name, high in unchanged.items()],
     }
 
 
-def train(samples: dict, row: str, seed: int, steps: int) -> keras.Model:
+def train(held: store.Store, row: str, seed: int, steps: int) -> keras.Model:
     """Train the tone of a row from fresh weights; return it.
 
     Args:
-        samples: of each kind.
+        held: the samples of all kinds.
         row: one of :data:`ROWS`.
         seed: of weights and of draws.
         steps: of training.
     """
-    _, change, simplify = ROWS[row]
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((128, 128, 3))
-    reader = keras.Model(inputs, simplify(grid.grid_parameters(inputs)))
-    held = store.Store(change(samples), whole=False)
-    drawn = batches.Batches(held, 16, steps, seed, batches.SHARES["tone"])
+    reader = keras.Model(inputs, ROWS[row].parameters(grid.grid_parameters(inputs)))
+    drawn = batches.Batches(ROWS[row].of(held), 16, steps, seed, batches.SHARES["tone"])
     training.fit(training.ToneTrainer(held, reader), drawn, 1e-3, lambda: None)
     return reader
 
@@ -157,8 +176,14 @@ def table(folder: Path = RECORDS) -> str:
     """Return the table of the records in Markdown: means, and gains on the whole, seed by seed."""
     records = [json.loads(path.read_text("utf-8")) for path in sorted(Path(folder).glob("*.json"))]
     base = {r["seed"]: r["sets"] for r in records if r["row"] == "whole"}
-    names = ("lol", "sice_normal", "sice_fused", "sice_unchanged")
-    head = ("LoL", "SICE, normal", "SICE, fused", "SICE's normal frames come back, mean off")
+    names = ("lol", "lol_sent", "sice_normal", "sice_fused", "sice_unchanged")
+    head = (
+        "LoL",
+        "halved, JPEG 80",
+        "SICE, normal",
+        "SICE, fused",
+        "SICE's normal frames come back, mean off",
+    )
     lines = [f"| | {' | '.join(head)} |", "|" + "---|" * (len(head) + 1)]
     for row, (told, *_) in ROWS.items():
         found = [r for r in records if r["row"] == row and r["seed"] in base]
@@ -190,9 +215,9 @@ def make(data: Path, folder: Path, rows: list, seeds: list, steps: int) -> None:
     missing = [pair for pair in wanted if not (folder / "{}-{}.json".format(*pair)).is_file()]
     if not missing:
         return
-    samples, scored = collect(data), held_out(data)
+    held, scored = store.Store(collect(data), whole=False), held_out(data)
     for row, seed in missing:
-        reader = train(samples, row, seed, steps)
+        reader = train(held, row, seed, steps)
         report = {
             "row": row,
             "seed": seed,

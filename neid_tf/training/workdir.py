@@ -179,7 +179,7 @@ class Run:
     def kept_epochs(self) -> int:
         """Return after how many epochs ``last.npz`` was written; 0 where it can't be read."""
         try:
-            return pretrained.card(self.workdir / "last.npz")["epochs_trained"]
+            return pretrained.card(self.workdir / "last.npz").get("epochs_trained", 0)
         except pretrained.WeightsError:
             return 0
 

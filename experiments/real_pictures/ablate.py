@@ -69,18 +69,18 @@ def same(value: Any) -> Any:
 
 
 class Row(typing.NamedTuple):
-    """What is told of a row, how it changes table and parameters, and whether it compresses."""
+    """What is told of a row, how it changes table and parameters, how often it compresses."""
 
     told: str
     table: Callable[[dict], dict] = same
     parameters: Callable[[Any], Any] = same
-    sent: bool = True
+    sent: tuple[float, float] = batches.SENT
 
     def of(self, whole: store.Store) -> types.SimpleNamespace:
         """Return what the row draws from a store."""
-        kept = {name: getattr(whole, name) for name in ("sizes", "first_halved")}
-        compressed = whole.compressed if self.sent else {}
-        return types.SimpleNamespace(table=self.table(whole.table), compressed=compressed, **kept)
+        kept = ("sizes", "first_halved", "compressed")
+        fields = {name: getattr(whole, name) for name in kept}
+        return types.SimpleNamespace(table=self.table(whole.table), **fields)
 
 
 ROWS = {
@@ -91,7 +91,7 @@ ROWS = {
         "no darkened pictures, none lit in part or from behind",
         without("dimmed", "night", "backlit"),
     ),
-    "nothing_sent": Row("no picture compressed, as over a narrow link", sent=False),
+    "nothing_sent": Row("no picture compressed, as over a narrow link", sent=(0.0, 0.0)),
     "nothing_kept": Row(
         "no picture that comes back as it was, none dull",
         without("same", "photo", "key", "flat", "dull"),
@@ -167,7 +167,8 @@ def train(held: store.Store, row: str, seed: int, steps: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((128, 128, 3))
     reader = keras.Model(inputs, ROWS[row].parameters(grid.grid_parameters(inputs)))
-    drawn = batches.Batches(ROWS[row].of(held), 16, steps, seed, batches.SHARES["tone"])
+    shares, sent = batches.SHARES["tone"], ROWS[row].sent
+    drawn = batches.Batches(ROWS[row].of(held), 16, steps, seed, shares, sent=sent)
     training.fit(training.ToneTrainer(held, reader), drawn, 1e-3, lambda: None)
     return reader
 

@@ -269,6 +269,12 @@ def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
     code, out, err = neid(*train_arguments(pairs_folder, workdir))
     assert (code, err) == (0, "")
     assert f"all 1 epochs are done; weights: {workdir / 'last.npz'}" in out
+    # One that was to be longer has no weights where it is ended: they are made then.
+    (workdir / "last.npz").unlink()
+    code, out, err = neid(*train_arguments(pairs_folder, workdir))
+    assert (code, err) == (0, "")
+    assert (workdir / "last.npz").is_file()
+    assert f"all 1 epochs are done; weights: {workdir / 'last.npz'}" in out
     for side in ("low", "high"):
         (pairs_folder / side / "6.png").unlink()
     code, _, err = neid(*train_arguments(pairs_folder, workdir))

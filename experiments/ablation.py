@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from experiments import run, table2
+from experiments.record import table as in_markdown
 from neid_tf.commands import common
 
 RECORDS = Path(__file__).resolve().parent / "ablation"
@@ -41,10 +42,8 @@ _SCORES = {"psnr": 2, "ssim": 3, "psnr_gt_mean": 2}
 def table(records: dict[str, list[dict]]) -> str:
     """Return the table in Markdown: the mean over the seeds, and each seed's gain on its whole."""
     base = {report["seed"]: report["mean"] for report in records["whole"]}
-    lines = [
-        "| run | PSNR (dB) | SSIM | GT mean | against the default: PSNR | SSIM | GT mean | seeds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    head = ("run", "PSNR (dB)", "SSIM", "GT mean")
+    rows = [(*head, "against the default: PSNR", "SSIM", "GT mean", "seeds")]
     for name in [name for name in ROWS if name in records]:
         reports = [report for report in records[name] if report["seed"] in base]
         cells = [ROWS[name]]
@@ -56,8 +55,8 @@ def table(records: dict[str, list[dict]]) -> str:
         if name == "whole":
             cells[4:] = ["", "", ""]
         cells.append(", ".join(str(report["seed"]) for report in reports))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return in_markdown(*rows)
 
 
 def main(arguments: list[str]) -> None:

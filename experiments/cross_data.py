@@ -34,6 +34,7 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, run
+from experiments.record import table as in_markdown
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
@@ -53,6 +54,16 @@ BY_PICTURE = RECORDS.parent / "quality" / "by_picture.txt"
 CODECS = (("JPEG", 95), ("JPEG", 80), ("JPEG", 50), ("JPEG", 20), ("WEBP", 80))
 WITHOUT_REFERENCE = ("LIME", "NPE", "DICM")
 CONTROLS = ("input", "half_and_back")
+HEADINGS = (
+    "",
+    "LoL by picture: PSNR / SSIM / GT mean",
+    "chroma",
+    "SICE, normal frame",
+    "SICE, fused",
+    "FiveK",
+    "comes back as it was: SSIM, brightness off (SICE; FiveK)",
+    "JPEG 80",
+)
 
 Rows = Sequence[tuple]
 """What is scored: a name, a picture, and its reference where there is one."""
@@ -289,11 +300,7 @@ def draw_sheets(data: Path, method: Method, folder: Path, height: int = 240) -> 
 
 def table(records: Path = RECORDS) -> str:
     """Return the table of the records in Markdown."""
-    lines = [
-        "| | LoL by picture: PSNR / SSIM / GT mean | chroma | SICE, normal frame | SICE, fused "
-        "| FiveK | comes back as it was: SSIM, brightness off (SICE; FiveK) | JPEG 80 |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for path in sorted(Path(records).glob("*.json")):
         found = json.loads(path.read_text("utf-8"))["sets"]
         cells = [
@@ -303,8 +310,8 @@ def table(records: Path = RECORDS) -> str:
             "; ".join(_kept(found, name) for name in ("sice_unchanged", "fivek_unchanged")),
             _two(found.get("sent", {}), "JPEG 80"),
         ]
-        lines.append(f"| `{path.stem}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([f"`{path.stem}`", *cells])
+    return in_markdown(HEADINGS, *rows)
 
 
 def _mean(found, name):

@@ -17,7 +17,7 @@ from absl import app, flags
 
 from experiments import cross_data, link, link_curves, peers
 from experiments.performance import card_files, install, on_card, roofline
-from experiments.performance.record import table
+from experiments.record import table
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
 from neid_tf.pictures import formats

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish
+from experiments.record import command_line, publish
 from neid_tf.benchmarks.timing import scene
 from neid_tf.commands import common
 from neid_tf.support.environment import environment

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments import chart, cross_data, run
-from experiments.performance.record import command_line
-from experiments.performance.record import table as in_markdown
+from experiments.record import command_line
+from experiments.record import table as in_markdown
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import interleaved, ratios, scene, spread
 from neid_tf.commands import common

@@ -21,6 +21,7 @@ import numpy as np
 from absl import flags
 
 from experiments import run
+from experiments.record import table as in_markdown
 from neid_tf.commands import common
 from neid_tf.data import held_out
 from neid_tf.data import pairs as pair_files
@@ -36,6 +37,16 @@ RECORDS = Path(__file__).resolve().parent / "table1"
 NEID = RECORDS.parent / "quality" / "neid.json"
 LISTS = {"": "lol", "neighbours": "experiments/table1/neighbours.txt"}
 ORACLE = "kind_oracle"
+HEADINGS = (
+    "method",
+    "held-out: PSNR",
+    "SSIM",
+    "SSIM, lum.",
+    "beside the test scenes: PSNR",
+    "SSIM, lum.",
+    "s per 600×400",
+    "the paper",
+)
 PAPER = {
     "bimef": (13.88, 0.58),
     "crm": (17.20, 0.64),
@@ -150,26 +161,20 @@ def table(records: Path = RECORDS, neid: Path = NEID) -> str:
         records: folder of the rivals' records.
         neid: the file of NEID's record.
     """
-    lines = [
-        "| method | held-out: PSNR | SSIM | SSIM, lum. | beside the test scenes: PSNR | SSIM, lum. "
-        "| s per 600×400 | the paper |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = [HEADINGS]
     for method, label in _rows():
         psnr, ssim = PAPER["kind" if method == ORACLE else method]
         path = neid if method == "neid" else records / f"{method}.json"
         if not path.exists():
-            lines.append(f"| {label} | not run | | | | | | {psnr:.2f} / {ssim:.2f} |")
+            rows.append((label, "not run", *[""] * 5, f"{psnr:.2f} / {ssim:.2f}"))
             continue
         held = _mean(path)
         near = _mean(records / "neighbours" / f"{method}.json") if _is_classical(method) else None
         seconds = held.get("seconds_per_megapixel")
-        lines.append(
-            f"| {label} | {held['psnr']:.2f} | {held['ssim']:.3f} "
-            f"| {held['ssim_gray']:.3f} | {_near(near)} "
-            f"| {'' if seconds is None else f'{seconds * 0.24:.2f}'} | {psnr:.2f} / {ssim:.2f} |"
-        )
-    return "\n".join(lines)
+        cells = [f"{held['psnr']:.2f}", f"{held['ssim']:.3f}", f"{held['ssim_gray']:.3f}"]
+        cells += [*_near(near), "" if seconds is None else f"{seconds * 0.24:.2f}"]
+        rows.append((label, *cells, f"{psnr:.2f} / {ssim:.2f}"))
+    return in_markdown(*rows)
 
 
 def _rows():
@@ -191,11 +196,9 @@ def _mean(path):
 
 
 def _near(mean):
-    return (
-        "trained on | trained on"
-        if mean is None
-        else f"{mean['psnr']:.2f} | {mean['ssim_gray']:.3f}"
-    )
+    if mean is None:
+        return "trained on", "trained on"
+    return f"{mean['psnr']:.2f}", f"{mean['ssim_gray']:.3f}"
 
 
 def main(arguments: list[str]) -> None:

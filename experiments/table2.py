@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments import chart, run
+from experiments.record import table as in_markdown
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.models.config import ModelConfig
@@ -30,6 +31,16 @@ from neid_tf.support.fields import flatten
 from neid_tf.training.config import TrainConfig
 
 RECORDS = Path(__file__).resolve().parent / "table2"
+HEADINGS = (
+    "architecture",
+    "PSNR (dB)",
+    "SSIM",
+    "PSNR, GT mean*",
+    "parameters",
+    "10⁹ operations",
+    "seeds",
+    "the paper's PSNR",
+)
 PAPER = {
     "unet": ("U-net architecture", 19.60),
     "le": ("LE", 20.78),
@@ -112,24 +123,21 @@ def load(folder: Path = RECORDS) -> dict[str, list[dict]]:
 
 def table(records: dict[str, list[dict]]) -> str:
     """Return the table of the paper's four architectures in Markdown."""
-    lines = [
-        "| architecture | PSNR (dB) | SSIM | PSNR, GT mean* | parameters | 10⁹ operations | seeds "
-        "| the paper's PSNR |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = [HEADINGS]
     for name, (title, paper) in PAPER.items():
         if name not in records:
-            lines.append(f"| {title} | not run | | | | | | {paper:.2f} |")
+            rows.append((title, "not run", *[""] * 5, f"{paper:.2f}"))
             continue
-        first = records[name][0]
-        lines.append(
-            f"| {title} | {_over_seeds(records[name], 'psnr', 2)} "
-            f"| {_over_seeds(records[name], 'ssim', 3)} "
-            f"| {_over_seeds(records[name], 'psnr_gt_mean', 2)} | {first['parameters']:,} "
-            f"| {first['operations_per_600x400_picture'] / 1e9:.1f} "
-            f"| {', '.join(str(r['seed']) for r in records[name])} | {paper:.2f} |"
-        )
-    return "\n".join(lines)
+        found, first = records[name], records[name][0]
+        cells = [
+            _over_seeds(found, score, places)
+            for score, places in (("psnr", 2), ("ssim", 3), ("psnr_gt_mean", 2))
+        ]
+        cells.append(f"{first['parameters']:,}")
+        cells.append(f"{first['operations_per_600x400_picture'] / 1e9:.1f}")
+        cells.append(", ".join(str(report["seed"]) for report in found))
+        rows.append((title, *cells, f"{paper:.2f}"))
+    return in_markdown(*rows)
 
 
 def _over_seeds(reports, score, places):
@@ -142,10 +150,7 @@ def _over_seeds(reports, score, places):
 def ablations(records: dict[str, list[dict]]) -> str:
     """Return the table of the other runs, beside ``neid`` of the same seed; empty for none."""
     base = {report["seed"]: report for report in records.get("neid", [])}
-    lines = [
-        "| what differs from LE + DR + FF | seed | PSNR (dB) | difference |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name in sorted(set(records) - set(PAPER)):
         for report in records[name]:
             other = base.get(report["seed"])
@@ -153,8 +158,9 @@ def ablations(records: dict[str, list[dict]]) -> str:
             if other:
                 changed = ", ".join(_changed(other["settings"], report["settings"]))
                 gain = f"{psnr - other['mean']['psnr']:+.2f}"
-            lines.append(f"| {changed} | {report['seed']} | {psnr:.2f} | {gain} |")
-    return "\n".join(lines) if len(lines) > 2 else ""
+            rows.append((changed, report["seed"], f"{psnr:.2f}", gain))
+    head = ("what differs from LE + DR + FF", "seed", "PSNR (dB)", "difference")
+    return in_markdown(head, *rows) if rows else ""
 
 
 def _changed(one, other):

@@ -105,7 +105,7 @@ def test_table_2_shows_mean_and_deviation_over_seeds():
     records["neid"] = [made_up("neid", 0, 19.0)]
     records["light"] = [made_up("neid", 0, 18.6, delta=0.1)]
     rows = table2.table(records).splitlines()
-    assert rows[2] == "| U-net architecture | not run | | | | | | 19.60 |"
+    assert rows[2] == "| U-net architecture | not run |  |  |  |  |  | 19.60 |"
     assert rows[3].startswith("| LE | 17.50 ± 0.71 | 0.500 ± 0.000 | 21.50 ± 0.71 | 1,234 | 5.5 |")
     assert rows[3].endswith("| 0, 1 | 20.78 |")
     assert rows[5].startswith("| LE + DR + FF | 19.00 |")

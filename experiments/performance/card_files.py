@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish, save, table
+from experiments.record import command_line, publish, save, table
 from neid_tf import pictures
 from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.fresh_process import in_fresh_process

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish
+from experiments.record import command_line, publish
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import interleaved, ratios, spread
 from neid_tf.commands import common

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish, table
+from experiments.record import command_line, publish, table
 from neid_tf.support.environment import environment
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import numpy as np
 from absl import app, flags
 
 from experiments.performance.peaks import peak
-from experiments.performance.record import command_line, publish
+from experiments.record import command_line, publish
 from neid_tf.benchmarks.timing import scene
 from neid_tf.support.environment import environment
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish, save, table
+from experiments.record import command_line, publish, save, table
 from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.costs import count_operations_of_onnx
 from neid_tf.benchmarks.timing import interleaved, scene, spread

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish
+from experiments.record import command_line, publish
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.benchmarks.timing import batch, interleaved, spread
 from neid_tf.commands import common

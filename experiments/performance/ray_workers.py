@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import app, flags
 
 from experiments.performance import folders
-from experiments.performance.record import command_line, publish
+from experiments.record import command_line, publish
 from neid_tf.benchmarks.timing import ratios, spread
 from neid_tf.commands import common
 from neid_tf.inference import methods

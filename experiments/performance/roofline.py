@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.performance.record import command_line, publish, table
+from experiments.record import command_line, publish, table
 from neid_tf import models
 from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.costs import Work, count_work

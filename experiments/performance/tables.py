@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.performance.record import table
+from experiments.record import table
 
 HERE = Path(__file__).resolve().parent
 

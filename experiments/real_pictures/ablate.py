@@ -24,6 +24,7 @@ from experiments import brackets, cross_data, run
 from experiments.real_pictures import batches, losses, store
 from experiments.real_pictures import train as training
 from experiments.real_pictures.pool import collect
+from experiments.record import table as in_markdown
 from neid_tf.commands import common
 from neid_tf.data.held_out import validation_names
 from neid_tf.models import grid
@@ -185,12 +186,12 @@ def table(folder: Path = RECORDS) -> str:
         "SICE, fused",
         "SICE's normal frames come back, mean off",
     )
-    lines = [f"| | {' | '.join(head)} |", "|" + "---|" * (len(head) + 1)]
+    rows = [("", *head)]
     for row, (told, *_) in ROWS.items():
         found = [r for r in records if r["row"] == row and r["seed"] in base]
         cells = [_cell(found, base, name, row == "whole") for name in names] if found else []
-        lines += [f"| {told} | {' | '.join(cells)} |"] if found else []
-    return "\n".join(lines)
+        rows += [(told, *cells)] if found else []
+    return in_markdown(*rows)
 
 
 def _cell(found, base, name, whole):

@@ -12,8 +12,8 @@ import keras
 from absl import flags
 
 from experiments import run
-from experiments.performance.record import command_line
 from experiments.real_pictures import train  # noqa: F401 (its flags)
+from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.models import pretrained

@@ -21,11 +21,11 @@ from absl import flags
 from keras import ops
 
 from experiments import HELD_OUT, run
-from experiments.performance.record import command_line
 from experiments.real_pictures.batches import SENT, SHARES, Batches
 from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
 from experiments.real_pictures.pool import collect
 from experiments.real_pictures.store import Store
+from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import augment

@@ -3,6 +3,7 @@
     python -m experiments.real_pictures.train --data=DIR --output=tone.npz --train_part=tone
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
+        [--tone_dropout=0.6]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
@@ -48,6 +49,10 @@ _SYNTHETIC = flags.DEFINE_integer("synthetic", 360, "Pictures of each synthetic 
 _FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams.")
 _REFINED = flags.DEFINE_integer("refined_channels", 32, "Channels of the refinement.")
 _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
+_DROPPED = flags.DEFINE_float(
+    "tone_dropout", 0.3, "Share of the features that the tone goes without, at random.",
+    lower_bound=0.0, upper_bound=0.95,
+)  # fmt: skip
 _CROP = flags.DEFINE_integer("crop_side", 128, "Side of the crops, in pixels of the reference.")
 _SHARES = flags.DEFINE_list(
     "kind_shares", None, "Shares of kinds that differ from the usual, as lol=0.3,dark=0.3."
@@ -256,7 +261,9 @@ def fit(trainer: Trainer, batches: Batches, rate: float, save: Callable) -> None
     )  # fmt: skip
 
 
-def load(network: keras.Model, tone: str, streams: str, mirrored: bool = False) -> keras.Model:
+def load(
+    network: keras.Model, tone: str, streams: str, mirrored: bool = False, dropout: float = 0.3
+) -> keras.Model:
     """Give a network the tone of some weights and the streams of others.
 
     Args:
@@ -264,12 +271,14 @@ def load(network: keras.Model, tone: str, streams: str, mirrored: bool = False) 
         tone: weights, by name or path; empty for the network's own.
         streams: likewise.
         mirrored: whether the tone is read off the mirror image as well.
+        dropout: share of the features that training drops.
 
     Returns:
         A model from thumbnails N×128×128×3 to the parameters of that tone.
     """
     thumbnail = keras.Input((128, 128, 3))
-    reader = keras.Model(thumbnail, grid.grid_parameters(thumbnail, mirrored=mirrored))
+    read = grid.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored)
+    reader = keras.Model(thumbnail, read)
     if streams:
         models.load_matching(pretrained.load_pretrained(streams), network)
     models.load_matching(pretrained.load_pretrained(tone) if tone else network, reader)
@@ -285,7 +294,8 @@ def main(arguments: list) -> None:
     streams = _PART.value == "streams"
     with precision(streams):
         network = models.build("neid_grid", **fields)
-    reader = load(network, _INIT.value, _STREAMS.value or _INIT.value, streams and _MIRRORED.value)
+    tone, mirrored = _INIT.value, streams and _MIRRORED.value
+    reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
     data = Path(common.required(common.DATA))
     store = Store(collect(data, HELD_OUT.value, _SYNTHETIC.value), streams, _SEED.value)
     shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])

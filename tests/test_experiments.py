@@ -17,6 +17,7 @@ from neid_tf import models, pictures
 from neid_tf.benchmarks import cards, costs
 from neid_tf.commands import train
 from neid_tf.models import model_config, pretrained
+from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import flatten
 from tests.conftest import flags_restored, free_ports
 
@@ -188,21 +189,40 @@ def test_table_1_shows_the_records(tmp_path):
     def write(path, psnr):
         path.parent.mkdir(exist_ok=True)
         mean = {"psnr": psnr, "ssim": 0.5, "ssim_gray": 0.6, "seconds_per_megapixel": 1.0}
-        path.write_text(json.dumps({"mean": mean}))
+        images = [{"name": name} | mean | {"psnr": psnr + 9} for name in names]
+        path.write_text(json.dumps({"mean": mean, "images": images}))
 
+    names = ["1", "2"]
     for number, name in enumerate([*table1.PAPER, table1.ORACLE]):
         write(tmp_path / f"{name}.json", 10 + number)
         write(tmp_path / "neighbours" / f"{name}.json", 20 + number)
     rows = table1.table(tmp_path, tmp_path / "neid.json").splitlines()[2:]
     assert len(rows) == 12
-    assert rows[5].startswith("| Retinex-Net | 15.00 | 0.500 | 0.600 | trained on |")
-    assert rows[9].startswith("| KinD, ratio 5 | 19.00 |")
-    assert rows[10].startswith("| KinD, ratio of the reference (looks at the answer) | 21.00 |")
+    assert rows[5].startswith(
+        "| Retinex-Net | 24.00 | 0.500 | 0.600 | 15.00 | 0.600 | trained on |"
+    )
+    assert rows[9].startswith("| KinD, ratio 5 | 28.00 |")
+    assert rows[10].startswith("| KinD, ratio of the reference (looks at the answer) | 30.00 |")
     assert rows[10].endswith("| 20.87 / 0.80 |")
     (tmp_path / "glad.json").unlink()
     assert "| GLAD | not run |" in table1.table(tmp_path, tmp_path / "neid.json")
-    assert rows[4] == "| MF | 14.00 | 0.500 | 0.600 | 24.00 | 0.600 | 0.24 | 18.79 / 0.64 |"
-    assert rows[-1].startswith("| NEID | 20.00 | 0.500 | 0.600 | trained on |")
+    scores = "23.00 | 0.500 | 0.600 | 14.00 | 0.600 | 24.00 | 0.600 | 0.24"
+    assert rows[4] == f"| MF | {scores} | 18.79 / 0.64 |"
+    assert rows[-1].startswith("| NEID | 29.00 | 0.500 | 0.600 | trained on | trained on |")
+
+
+def test_table_1_compares_the_same_pictures_alone(tmp_path):
+    mean = {"psnr": 10.0, "ssim": 0.5, "ssim_gray": 0.6}
+    rows = [{"name": name} | mean | {"psnr": psnr} for name, psnr in (("1", 20.0), ("2", 30.0))]
+    for path, images in (("neid", rows[:1]), ("dong", rows), ("lime", rows[1:])):
+        text = json.dumps({"mean": mean, "images": images})
+        (tmp_path / f"{path}.json").write_text(text)
+    (tmp_path / "neighbours").mkdir()
+    (tmp_path / "neighbours" / "dong.json").write_text(json.dumps({"mean": mean}))
+    with pytest.raises(NeidError, match="no picture 1"):
+        table1.table(tmp_path, tmp_path / "neid.json")
+    (tmp_path / "lime.json").unlink()
+    assert "| Dong | 20.00 |" in table1.table(tmp_path, tmp_path / "neid.json")
 
 
 def test_the_recorded_tables_can_be_printed():

@@ -347,7 +347,8 @@ def main(arguments: list) -> None:
         records = output.parent
         method = Method(common.METHOD.value, common.WEIGHTS.value)
         made = record(Path(common.DATA.value), method, _ONLY.value)
-        command = [f"--{h.name}={h.value}" for h in (common.DATA, common.METHOD, common.WEIGHTS)]
+        told = [common.DATA, common.METHOD, *[common.WEIGHTS] * (method.name == "neid")]
+        command = [f"--{holder.name}={holder.value}" for holder in told]
         report = {
             "command": " ".join(["python -m experiments.cross_data", *command]),
             "method": method.name,
@@ -357,7 +358,7 @@ def main(arguments: list) -> None:
             "environment": environment(),
             "sets": made,
         }
-        files.write_whole(output, (json.dumps(report, indent=1) + "\n").encode())
+        files.write_json(output, report)
         if _SHEET.value:
             Path(_SHEET.value).mkdir(parents=True, exist_ok=True)
             draw_sheets(Path(common.DATA.value), method, Path(_SHEET.value))

@@ -137,8 +137,7 @@ def main(arguments: list[str]) -> None:
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
     keras_start.import_keras()
     report = measure(Path(common.required(_RUN)), root, _BATCHES.value, output)
-    text = json.dumps(report, indent=2) + "\n"
-    files.write_whole(Path(output), text.encode())
+    files.write_json(output, report, indent=2)
     for name, share in report["shares"].items():
         print(f"{name:<20}{report['norms'][name]:12.2e}{share:9.2%}")
     for name, size in report["kernels"].items():

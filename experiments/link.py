@@ -277,7 +277,7 @@ def main(arguments: list) -> None:
             "environment": environment(),
             "sets": record(Path(common.DATA.value), weights, count),
         }
-        files.write_whole(path, (json.dumps(made, indent=1) + "\n").encode())
+        files.write_json(path, made)
     pictures.write(path.with_suffix(".png"), pictures.Picture(draw(path)))
     for codec in CODECS:
         print(f"{codec}\n\n{table(codec, path)}\n")

@@ -152,7 +152,7 @@ def main(arguments: list) -> None:
             "environment": environment(),
             "sets": record(Path(common.DATA.value), COUNT.value),
         }
-        files.write_whole(RECORD, (json.dumps(made, indent=1) + "\n").encode())
+        files.write_json(RECORD, made)
     print(table())
 
 

@@ -9,7 +9,6 @@ aggregation") average over windows of the training crops' size instead. Here win
 sizes are scored on the held-out pictures.
 """
 
-import json
 import sys
 
 import keras
@@ -81,8 +80,7 @@ def main(arguments: list[str]) -> None:
         "windows": rows,
         "environment": environment(),
     }
-    text = json.dumps(report, indent=2, default=str) + "\n"
-    files.write_whole(common.required(common.OUTPUT), text.encode())
+    files.write_json(common.required(common.OUTPUT), report, indent=2)
 
 
 if __name__ == "__main__":

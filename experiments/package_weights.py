@@ -117,8 +117,7 @@ def _card(model, training, validation):
 
 
 def _write_report(name, report):
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    files.write_whole(HOME / "experiments" / "quality" / f"{name}.json", text.encode())
+    files.write_json(HOME / "experiments" / "quality" / f"{name}.json", report, indent=2)
 
 
 def _complete(model):

@@ -104,7 +104,7 @@ def main(arguments: list) -> None:
             "environment": environment(),
             "command": command_line(__name__, "experiments.peers"),
         }
-        files.write_whole(HOME / "times.json", files.json_bytes(record, indent=1))
+        files.write_json(HOME / "times.json", record)
     pictures.write(Path(common.OUTPUT.value or HOME / "peers.png"), pictures.Picture(draw()))
     print(table())
 

@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> None:
     record = {"protocol": PROTOCOL, "turns": TURNS, "weights": found}
     record |= {"environment": environment(), "load_average": os.getloadavg()}
     record |= {"command": f"python -m experiments.precision --data={data} --output={output}"}
-    files.write_whole(output, files.json_bytes(record, indent=1))
+    files.write_json(output, record)
     print(files.json_bytes(found, indent=1).decode())
 
 

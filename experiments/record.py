@@ -1,6 +1,5 @@
 """What the programs that measure write: a report in JSON, with the command that it is of."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,10 +28,9 @@ def publish(report: dict[str, Any]) -> None:
 
 def save(report: dict[str, Any]) -> str:
     """Write a report where ``--output`` says, and return it as text."""
-    text = json.dumps(report, indent=2) + "\n"
     if common.OUTPUT.value:
-        files.write_whole(common.OUTPUT.value, text.encode())
-    return text
+        files.write_json(common.OUTPUT.value, report, indent=2)
+    return files.json_bytes(report, indent=2).decode()
 
 
 def table(*rows: Sequence[object]) -> str:

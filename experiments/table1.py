@@ -129,7 +129,7 @@ def record_oracle(data: str, weights: str, target: Path, only: str = "lol") -> N
     }
     command = f"python -m experiments.table1 --data={data} --rivals=kind --kind={weights}"
     found |= {"data": data, "command": command, "environment": environment()}
-    files.write_whole(target, files.json_bytes(reports.finite(found), indent=2))
+    files.write_json(target, reports.finite(found), indent=2)
 
 
 def oracle(model: object) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -83,8 +83,7 @@ def record(runs: str | Path, data: str | Path, target: Path = RECORDS) -> list[s
             continue
         name = weights.parent.name
         report = _report(weights, card, held) | {"data": str(data)}
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        files.write_whole(target / f"{name}.json", text.encode())
+        files.write_json(target / f"{name}.json", report)
         written.append(name)
     return written
 

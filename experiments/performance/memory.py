@@ -3,7 +3,6 @@
 python -m experiments.performance.memory --output=experiments/performance/memory.json
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -14,8 +13,8 @@ from absl import app, flags
 from experiments.performance.peaks import peak
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import scene
+from neid_tf.support import files
 from neid_tf.support.environment import environment
-from neid_tf.support.files import write_whole
 
 KINDS = {
     "JPEG, 8 bit": (".jpg", np.uint8, False),
@@ -58,7 +57,7 @@ def main(_: list[str]) -> None:
                 peaks[kind].append(peak(path, _WEIGHTS.value))
     report = {"weights": _WEIGHTS.value, "megapixels": sizes, "peak_bytes": peaks}
     report |= {"environment": environment(), "command": " ".join((_COMMAND, *sys.argv[1:]))}
-    write_whole(_OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+    files.write_json(_OUTPUT.value, report, indent=2)
 
 
 if __name__ == "__main__":

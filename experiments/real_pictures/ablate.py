@@ -229,8 +229,7 @@ def make(data: Path, folder: Path, rows: list, seeds: list, steps: int) -> None:
             "environment": environment(),
             "sets": {name: score(reader, pictures) for name, pictures in scored.items()},
         }
-        text = json.dumps(report, indent=1) + "\n"
-        files.write_whole(folder / f"{row}-{seed}.json", text.encode())
+        files.write_json(folder / f"{row}-{seed}.json", report)
         print(row, seed, report["sets"], flush=True)
 
 

@@ -20,7 +20,6 @@ Prints tables, and writes JSON where --output names a file. With the defaults it
 half an hour on two cores.
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -91,13 +90,13 @@ def main(arguments: list[str]) -> None:
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
     sections = _possible([name for name in SECTIONS if name in _SECTIONS.value])
     from neid_tf.benchmarks import plot, text
-    from neid_tf.support.files import write_whole
+    from neid_tf.support.files import write_json, write_whole
 
     report = measure(sections)
     print(text.table(report))
     report["command"] = " ".join(common.command_line("benchmark"))
     if common.OUTPUT.value:
-        write_whole(common.OUTPUT.value, (json.dumps(report, indent=2) + "\n").encode())
+        write_json(common.OUTPUT.value, report, indent=2)
     if _PLOT.value:
         write_whole(_PLOT.value, plot.growth(report["growth"]))
 

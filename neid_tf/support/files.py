@@ -54,6 +54,17 @@ def json_bytes(value: object, indent: int | None = None) -> bytes:
     return (text + "\n").encode("utf-8", "backslashreplace")
 
 
+def write_json(path: str | os.PathLike, value: object, indent: int | None = 1) -> None:
+    """Write a value as JSON, whole or not at all; see :func:`json_bytes` and :func:`write_whole`.
+
+    Args:
+        path: of the file, which may be there.
+        value: what JSON can hold; infinite numbers are refused.
+        indent: spaces of each level; None for one line.
+    """
+    write_whole(path, json_bytes(value, indent))
+
+
 def temporary_name(label: str = "", unique: str | None = None) -> str:
     """Return the name of a file that is being written.
 

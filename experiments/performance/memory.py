@@ -3,30 +3,32 @@
 python -m experiments.performance.memory --output=experiments/performance/memory.json
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from experiments import run
 from experiments.performance.peaks import peak
+from experiments.record import command_line, publish
 from neid_tf import pictures
 from neid_tf.benchmarks.timing import scene
-from neid_tf.support import files
+from neid_tf.commands import common
 from neid_tf.support.environment import environment
 
 KINDS = {
     "JPEG, 8 bit": (".jpg", np.uint8, False),
-    "TIFF, 16 bit": (".tif", np.uint16, False),
+    "PNG, 16 bit": (".png", np.uint16, False),
     "PNG, 16 bit with alpha": (".png", np.uint16, True),
 }
-"""The kinds of pictures: suffix, type of samples, and whether there is an alpha channel."""
-_COMMAND = "python -m experiments.performance.memory"
+"""The kinds of pictures: suffix, type of samples, and whether there is an alpha channel.
 
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.", required=True)
+No TIFF is among them: large ones are read and written by windows.
+"""
+
 _SIZES = flags.DEFINE_list("sizes", ["8", "32", "100"], "Sizes of the pictures, in megapixels.")
-_WEIGHTS = flags.DEFINE_string("weights", "neid_s", "The weights, which change the constant part.")
+flags.declare_key_flag("weights")
 
 
 def make(path: Path, megapixels: float, dtype: type, alpha: bool) -> None:
@@ -45,8 +47,9 @@ def make(path: Path, megapixels: float, dtype: type, alpha: bool) -> None:
     pictures.write(path, pictures.Picture(pixels, alpha=seen))
 
 
-def main(_: list[str]) -> None:
-    """Measure and write."""
+def main(arguments: list[str]) -> None:
+    """Measure, print and write."""
+    del arguments
     sizes, peaks = [float(size) for size in _SIZES.value], {}
     with tempfile.TemporaryDirectory() as folder:
         for kind, (suffix, dtype, alpha) in KINDS.items():
@@ -54,11 +57,11 @@ def main(_: list[str]) -> None:
             peaks[kind] = []
             for size in sizes:
                 make(path, size, dtype, alpha)
-                peaks[kind].append(peak(path, _WEIGHTS.value))
-    report = {"weights": _WEIGHTS.value, "megapixels": sizes, "peak_bytes": peaks}
-    report |= {"environment": environment(), "command": " ".join((_COMMAND, *sys.argv[1:]))}
-    files.write_json(_OUTPUT.value, report, indent=2)
+                peaks[kind].append(peak(path, common.WEIGHTS.value))
+    report = {"weights": common.WEIGHTS.value, "megapixels": sizes, "peak_bytes": peaks}
+    report["command"] = command_line(__name__, "experiments.performance.memory")
+    publish(report | {"environment": environment()})
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

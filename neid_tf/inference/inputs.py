@@ -59,10 +59,11 @@ def _array_alike(samples, function):
     from neid_tf.pictures.picture import from_raster
     from neid_tf.pictures.raster import Raster
 
-    samples = _checked(samples)
+    samples = _checked(samples).view()
+    samples.flags.writeable = False  # It is the caller's: what is changed of it is copied first.
     dtype = samples.dtype
     if dtype.kind == "f":
-        samples = samples.astype(np.float32)
+        samples = samples.astype(np.float32, copy=False)
     flat = samples.ndim == 2
     picture = from_raster(Raster(samples[..., None] if flat else samples), "PNG")
     made = _joined(picture.with_pixels(function(picture.pixels)), picture.gray)

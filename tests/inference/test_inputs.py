@@ -78,6 +78,18 @@ def test_what_is_under_alpha_0_decides_nothing():
     np.testing.assert_array_equal(made[0][:, 9:], made[1][:, 9:])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_given_array_stays_as_it_is(dtype, colours):
+    samples = np.concatenate([rgb()[..., :colours], gray()[..., None]], -1)
+    samples[:, :9, -1] = 0
+    samples = samples if dtype == np.uint8 else (samples / 255).astype(dtype)
+    before = samples.copy()
+    enhance(samples, double)
+    np.testing.assert_array_equal(samples, before)
+    assert samples.flags.writeable
+
+
 def test_tensors_are_arrays():
     np.testing.assert_array_equal(enhance(tf.constant(rgb()), double), enhance(rgb(), double))
 

@@ -27,29 +27,33 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
     Returns:
         A picture of the kind that was given: gray stays gray, and alpha is kept, at the new
         size. A path gives an array, H×W×3, or H×W×4 where the file has alpha; that of a packed
-        file the size from before it was packed. A Pillow picture of another mode (palette, CMYK)
-        gives RGB or RGBA.
+        file the size from before it was packed. A Pillow picture gives what its file would: it is
+        turned as its EXIF orientation says, the result has its EXIF, ICC profile and XMP, and
+        palettes, CMYK and other colours become RGB or RGBA.
 
     Raises:
-        NeidError: for anything else.
+        NeidError: for anything else, as a Pillow picture of mode ``I`` or ``F``: what is white in
+            those is not known.
         PictureError: for a file that is no picture.
     """
     if isinstance(image, (str, os.PathLike)):
         from neid_tf import pictures
-        from neid_tf.inference.enhance import in_steps
-        from neid_tf.inference.unpack import Unpacking
 
-        picture = pictures.read(image)
-        if picture.packing:
-            function = Unpacking(in_steps(function), picture.packing)
-        return _joined(picture.with_pixels(function(picture.pixels)), gray=False)
+        return _joined(_enhanced(pictures.read(image), function), gray=False)
     if _is_pillow(image):
-        from PIL import Image
-
-        return Image.fromarray(_array_alike(_pillow_samples(image), function))
+        return _to_pillow(_enhanced(_of_pillow(image), function))
     if isinstance(image, (bytes, list, tuple)) or not hasattr(image, "__array__"):
         raise NeidError(f"a picture is {TAKEN}, not {_told(image)}")
     return _array_alike(np.asarray(image), function)
+
+
+def _enhanced(picture, function):
+    """Apply a function of RGB pixels to a picture that was a file."""
+    from neid_tf.inference.enhance import in_steps
+    from neid_tf.inference.unpack import steps_for
+
+    steps = steps_for(in_steps(function), picture.packing)
+    return picture.with_pixels(steps.compute(picture.pixels, steps.prepare(picture.pixels)))
 
 
 def _array_alike(samples, function):
@@ -94,13 +98,36 @@ def _is_pillow(image):
     return any(kind.__module__ == "PIL.Image" for kind in type(image).__mro__)
 
 
-def _pillow_samples(image):
-    if image.mode in ("L", "LA", "RGB", "RGBA", "I;16"):
-        return np.asarray(image)
-    transparent = image.mode in ("PA", "RGBa", "La") or "transparency" in image.info
-    if image.mode == "1":
-        return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
+def _of_pillow(image):
+    """Return what a file of a Pillow picture would be read as."""
+    from neid_tf.pictures import pillow, xmp
+    from neid_tf.pictures.picture import from_raster
+    from neid_tf.pictures.raster import Extras, Raster
+
+    if image.mode not in pillow.TAKEN:
+        known = ", ".join(pillow.TAKEN)
+        raise NeidError(
+            f"the mode of a Pillow picture is one of {known}, not {image.mode}: "
+            "give its samples as an array of uint8, uint16 or floats in [0, 1]"
+        )
+    samples, info = pillow.samples_of(image), image.info
+    extras = Extras(xmp=xmp.sound(info.get("xmp")))
+    raster = Raster(samples, info.get("exif"), info.get("icc_profile"), extras=extras)
+    return from_raster(raster, "PNG")
+
+
+def _to_pillow(picture):
+    from PIL import Image
+
+    from neid_tf.pictures.formats import FORMATS
+    from neid_tf.pictures.picture import to_raster
+    from neid_tf.pictures.raster import without_single_channel
+
+    raster = to_raster(picture, FORMATS["PNG"])
+    image = Image.fromarray(without_single_channel(raster.samples))
+    kept = {"exif": raster.exif, "icc_profile": raster.icc, "xmp": raster.extras.xmp}
+    image.info |= {name: value for name, value in kept.items() if value}
+    return image
 
 
 def _told(image):

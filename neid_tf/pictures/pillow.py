@@ -16,8 +16,12 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's modes of 8 bits by the number of channels."""
 _WANTED = {
     **{"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBX": "RGB"},
-    **{"RGBA": "RGBA", "I;16": "I;16", "I;16L": "I;16", "I;16B": "I;16"},
+    **{"RGBA": "RGBA", "La": "LA", "RGBa": "RGBA", "YCbCr": "RGB", "HSV": "RGB"},
+    # NumPy knows their order of bytes; Pillow's conversion of one to the other cuts to 8 bits.
+    **{mode: mode for mode in ("I;16", "I;16L", "I;16B", "I;16N")},
 }
+TAKEN = (*_WANTED, "CMYK")
+"""Pillow's modes that :func:`samples_of` takes."""
 Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 """What opens a file: a plugin's class."""
 
@@ -62,7 +66,7 @@ def samples_of(image: Image.Image) -> np.ndarray:
 def _array(image: Image.Image) -> np.ndarray:
     """Return a picture's samples; NumPy alone would have them twice for a while."""
     if image.mode not in MODES.values():
-        return np.asarray(image)
+        return np.asarray(image).astype(np.uint16, copy=False)
     shape = (image.height, image.width, len(image.getbands()))
     samples = np.empty(shape, np.uint8)
     for rows in bands(*shape[:2]):

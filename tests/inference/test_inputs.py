@@ -5,10 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageCms
 
 from neid_tf import enhance
+from neid_tf.pictures import pillow
+from neid_tf.pictures.packing import Packing, packet
+from neid_tf.pixels.curve import Curve
 from tests.conftest import darkened, picture, write
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+ORIENTATION, MAKER = 0x0112, 0x010F
+KEPT = ("L", "LA", "RGB", "RGBA", "I;16")
 
 
 def double(batch):
@@ -35,18 +42,42 @@ def test_paths(tmp_path, scale):
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16"])
+@pytest.mark.parametrize("mode", pillow.TAKEN)
 def test_pillow_pictures(mode, scale):
-    if mode == "I;16":
-        image = Image.fromarray(gray().astype(np.uint16) * 257)
+    if mode.startswith("I;16"):
+        levels = gray().astype(">u2" if mode == "I;16B" else "<u2") * 257
+        image = Image.frombytes(mode, (18, 14), levels.tobytes())
     else:
-        image = Image.fromarray(rgb()).convert(mode)
+        before = {"La": "LA", "RGBa": "RGBA", "PA": "P"}.get(mode, "RGB")
+        image = Image.fromarray(rgb()).convert(before).convert(mode)
     made = enhance(image, double, scale=scale)
     assert isinstance(made, Image.Image)
     assert made.size == (18 * scale, 14 * scale)
-    assert made.mode == {"P": "RGB", "CMYK": "RGB", "1": "L"}.get(mode, mode)
+    kept = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"} | dict.fromkeys(KEPT, mode)
+    assert made.mode == kept.get(mode, "I;16" if mode.startswith("I;16") else "RGB")
     if mode == "RGB":
         np.testing.assert_array_equal(np.asarray(made), enhance(rgb(), double, scale=scale))
+    if made.mode == "I;16":
+        np.testing.assert_allclose(made, enhance(gray(), double, scale=scale) * 257.0, atol=257)
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_pillow_pictures_of_unknown_white_are_refused(mode):
+    with pytest.raises(ValueError, match=f"mode .* is one of .*RGB.*, not {mode}: .*an array"):
+        enhance(Image.new(mode, (6, 5)), double)
+
+
+@pytest.mark.parametrize("packed", [b"", packet(Packing(Curve(3.0, 1.5), 27, 36))])
+def test_a_pillow_picture_gives_what_its_file_does(tmp_path, packed):
+    path, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[ORIENTATION], exif[MAKER] = 6, "Maker"
+    Image.fromarray(rgb()).save(path, exif=exif, icc_profile=SRGB, xmp=packed, quality=95)
+    with Image.open(path) as image:
+        made = enhance(image, double)
+    np.testing.assert_array_equal(made, enhance(path, double))
+    assert made.size == ((27, 36) if packed else (14, 18))
+    assert dict(made.getexif()) == {ORIENTATION: 1, MAKER: "Maker"}
+    assert made.info["icc_profile"] == SRGB
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "float16"])

@@ -106,9 +106,10 @@ class Enhancement:
             raise NeidError(f"a picture's type is uint8, uint16 or float, not {image.dtype}")
         if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
             raise NeidError(f"floats must lie in [0, 1], not [{image.min()}, {image.max()}]")
-        if halves(self.model, self.scale):
-            return halve_any(image, white(image.dtype))[None]
-        return to_float(image)[None]
+        halved = halves(self.model, self.scale)
+        if image.dtype.kind == "f" or not halved:
+            image = to_float(image)
+        return (halve_any(image, white(image.dtype)) if halved else image)[None]
 
     def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the network reads off the whole picture.

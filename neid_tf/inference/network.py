@@ -57,7 +57,7 @@ class Network(abc.ABC):
 
         Args:
             batch: N×h×w×3 float32 in [0, 1].
-            picture: N×sh×sw×3, what the batch was made of by halving: float32 in [0, 1], uint8 or
+            picture: N×sh×sw×3, what the batch was made of by halving: float in [0, 1], uint8 or
                 uint16. Only a network that ``refines`` uses it; None where there is none.
 
         Returns:

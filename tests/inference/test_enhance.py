@@ -167,3 +167,16 @@ def test_float_in_float_out(model):
         assert floats.dtype == np.float32
         expected = enhance(image, model, strength=strength)
         np.testing.assert_allclose(floats * 255, expected, atol=0.51)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_model_is_given_single_precision(dtype, scale):
+    """Exported networks take no other."""
+    image, batches = (darkened(picture(12, 14)) / 255).astype(dtype), []
+    enhance(image, lambda batch: double(batches.append(batch) or batch), scale=scale)
+    assert [batch.dtype for batch in batches] == [np.float32]
+    expected = image.astype(np.float32)
+    expected = expected if scale == 2 else augment.halve(expected[None])[0]
+    np.testing.assert_allclose(batches[0][0], expected, atol=1e-6)
+    assert np.shares_memory(batches[0], image) == (scale == 2 and dtype == np.float32)

@@ -41,7 +41,7 @@ def enhance(image: Any, model: object, scale: int = 1, strength: float = 1.0) ->
     Raises:
         ValueError: for what is no picture, a scale other than 1 and 2, or a strength outside of
             0 to 8.
-        NetworkError: where the network fails, or gives values that are no numbers.
+        NetworkError: where the network fails, or gives another shape or values that are no numbers.
     """
     return enhanced_alike(image, Enhancement(model, scale, strength))
 
@@ -79,7 +79,8 @@ class Enhancement:
                 several; None for what is read off the batch.
 
         Raises:
-            NetworkError: where the network fails, or gives values that are no numbers.
+            NetworkError: where the network fails, or gives another shape or values that are no
+                numbers.
         """
         if context is None and self.scale == 2:
             context = self.read_context(batch)

@@ -64,10 +64,10 @@ class Network(abc.ABC):
             N×sh×sw×3 float32.
 
         Raises:
-            NetworkError: where the library that runs the network fails, as for want of memory.
+            NetworkError: where the library that runs the network fails, as for want of memory; and
+                where the network gives another shape.
         """
-        with failures_named():
-            return self._run(batch, {}, None, picture)
+        return self.run_with_context(batch, {}, None, picture)
 
     def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Return what is read off whole pictures, by name, N in front.
@@ -105,7 +105,12 @@ class Network(abc.ABC):
             NetworkError: as for a call.
         """
         with failures_named():
-            return self._run(batch, context, box, picture)
+            output = np.asarray(self._run(batch, context, box, picture))
+        wanted = (len(batch), *(self.scale * side for side in batch.shape[1:3]), 3)
+        if output.shape != wanted:
+            given = f"an array of shape {output.shape} for one of shape {batch.shape}"
+            raise NetworkError(f"the network gave {given}, not {wanted}")
+        return output
 
     def pieces(
         self,
@@ -168,7 +173,7 @@ class FunctionNetwork(Network):
         self.function, self.scale = function, scale
 
     def _run(self, batch, context, box, picture):
-        return np.asarray(self.function(batch))
+        return self.function(batch)
 
 
 class WholeNetwork(FunctionNetwork):

@@ -103,7 +103,8 @@ class Enhancer:
             Their pixels, uint8 H×W×3 (2H×2W×3 for a scale of 2).
 
         Raises:
-            ValueError: where the model gives another number of pictures or another size.
+            NetworkError: where the network fails, or gives another number of pictures, another
+                size, or values that are no numbers.
         """
         height, width, _ = frames[0].pixels.shape
         shown = np.ascontiguousarray(self._upright(np.stack([frame.pixels for frame in frames])))
@@ -116,11 +117,8 @@ class Enhancer:
     def _at_once(self, shown, frames):
         pixels = to_float(shown)
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
-        count, height, width, _ = pixels.shape
-        expected = (count, height * self.scale, width * self.scale, 3)
-        output = self._predicted(images, frames, pixels)[:, : expected[1], : expected[2]]
-        if output.shape != expected:
-            raise NeidError(f"the model gave frames of shape {output.shape}, not {expected}")
+        height, width = (size * self.scale for size in pixels.shape[1:3])
+        output = self._predicted(images, frames, pixels)[:, :height, :width]
         check_finite(output)
         return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
 

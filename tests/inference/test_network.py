@@ -100,6 +100,29 @@ def test_a_fault_of_a_function_stays_what_it_is():
         enhance(darkened(picture(20, 24)), lambda batch: 1 // 0)
 
 
+WRONG = {
+    "four times the size": lambda batch: double(double(batch)),
+    "the same size": lambda batch: batch,
+    "one channel": lambda batch: double(batch)[..., :1],
+    "no batch": lambda batch: double(batch)[0],
+    "nothing": lambda batch: None,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_another_shape_is_refused(kind, scale):
+    image = darkened(picture(19, 24))
+    for call in (
+        lambda: enhance(image, WRONG[kind], scale),
+        lambda: Enhancement(WRONG[kind], scale, 0.5)(image),
+        lambda: enhance(image, Tiled(WRONG[kind], tile=4), scale),
+        lambda: Enhancer(WRONG[kind], scale)([Frame(image, 0, 1, 0.0)]),
+    ):
+        with pytest.raises(NetworkError, match=r"gave an array of shape .*, not \(1, \d+, \d+, 3"):
+            call()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
 def test_what_is_no_number_is_no_picture(value, strength):

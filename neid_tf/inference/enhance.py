@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -39,8 +40,8 @@ def enhance(image: Any, model: object, scale: int = 1, strength: float = 1.0) ->
         gray, with alpha where there was one.
 
     Raises:
-        ValueError: for what is no picture, a scale other than 1 and 2, or a strength outside of
-            0 to 8.
+        ValueError: for what is no picture or no model, a scale other than 1 and 2, or a strength
+            outside of 0 to 8.
         NetworkError: where the network fails, or gives another shape or values that are no numbers.
     """
     return enhanced_alike(image, Enhancement(model, scale, strength))
@@ -163,15 +164,15 @@ def check_settings(network: Network, scale: int, strength: float) -> None:
         strength: as for :func:`enhance`.
 
     Raises:
-        ValueError: for a scale other than 1 and 2, or one that the network can't do; for a strength
-            outside of 0 to :data:`MAX_STRENGTH`.
+        ValueError: for a scale other than the integers 1 and 2, or one that the network can't do;
+            for a strength that is no number from 0 to :data:`MAX_STRENGTH`.
     """
-    if scale not in (1, 2):
-        raise NeidError(f"scale must be 1 or 2, not {scale!r}")
+    if not (isinstance(scale, numbers.Integral) and scale in (1, 2)):
+        raise NeidError(f"scale must be the integer 1 or 2, not {scale!r}")
     if scale == 2 and network.scale == 1:
         raise NeidError("this model keeps the size of its input: scale 2 needs another")
-    if not 0.0 <= strength <= MAX_STRENGTH:
-        raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {strength!r}")
+    if not (isinstance(strength, numbers.Real) and 0.0 <= strength <= MAX_STRENGTH):
+        raise NeidError(f"strength must be a number from 0 to {MAX_STRENGTH:g}, not {strength!r}")
 
 
 def check_finite(output: np.ndarray) -> None:

@@ -242,9 +242,15 @@ def as_network(model: object) -> Network:
     Args:
         model: a :class:`Network`, a Keras model, or a callable from float32 N×h×w×3 in [0, 1] to
             N×2h×2w×3. For one that keeps the size: ``FunctionNetwork(function, scale=1)``.
+
+    Raises:
+        NeidError: for what can't be called, as a name.
     """
     if isinstance(model, Network):
         return model
+    if not callable(model):
+        made = "a model is what neid_tf.load_pretrained(name) returns, or another callable"
+        raise NeidError(f"{made}, not {model!r}")
     # A Keras model can't be there unless Keras is; and importing it takes seconds.
     keras = sys.modules.get("keras")
     if keras is None or not isinstance(model, keras.Model):

@@ -9,6 +9,7 @@ from neid_tf import models
 from neid_tf.inference.enhance import Enhancement, enhance
 from neid_tf.inference.network import FunctionNetwork, KerasNetwork, NetworkError, as_network
 from neid_tf.inference.tiles import Tiled
+from neid_tf.support.errors import NeidError
 from neid_tf.video.frames import Enhancer, Frame
 from tests.conftest import darkened, picture
 
@@ -142,13 +143,29 @@ def test_what_is_no_number_is_no_picture(value, strength):
         Enhancer(unsound, strength=strength)([Frame(image, 0, 1, 0.0)])
 
 
-@pytest.mark.parametrize("strength", [-0.1, 8.1, 130.0, 1030.0, float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    "strength", [-0.1, 8.1, 130.0, 1030.0, float("inf"), float("nan"), "1", None]
+)
 def test_strength_is_bounded(strength):
     for make in (Enhancement, Enhancer):
-        with pytest.raises(ValueError, match=f"strength must be from 0 to 8, not {strength}"):
+        message = f"strength must be a number from 0 to 8, not {strength!r}"
+        with pytest.raises(NeidError, match=message):
             make(double, 1, strength)
     brightest = enhance(darkened(picture(9, 8)), double, strength=8.0)
     assert brightest.mean() > 200
+
+
+@pytest.mark.parametrize("scale", [0, 3, 1.0, "1", None])
+def test_scale_is_1_or_2(scale):
+    for make in (Enhancement, Enhancer):
+        with pytest.raises(NeidError, match=f"scale must be the integer 1 or 2, not {scale!r}"):
+            make(double, scale)
+
+
+@pytest.mark.parametrize("model", ["neid", None, 7])
+def test_what_is_no_model(model):
+    with pytest.raises(NeidError, match=rf"load_pretrained\(name\) returns.*, not {model!r}"):
+        enhance(darkened(picture(9, 8)), model)
 
 
 @pytest.mark.parametrize("name", ["unet", "le", "neid", "neid_tone"])

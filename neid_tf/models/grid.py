@@ -4,7 +4,8 @@ One curve for a whole picture can't lift a figure before a bright sky and leave 
 and one curve a channel bends hues. Here a small network reads a grid off the picture's
 thumbnail: a gain for every place and every brightness (Gharbi et al., 2017). The
 gain acts on the largest channel and the others follow, so that the hue stays; the white balance is
-corrected apart from it. Beyond the paper; ``ModelConfig.tone = "grid"`` turns it on.
+corrected apart from it. Beyond the paper; ``tone=True`` and ``tone_kind="grid"`` of
+:class:`neid_tf.models.ModelConfig` turn it on.
 """
 
 import keras

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from neid_tf.models.neid import NEID
+from neid_tf.models.part import Part
 from neid_tf.support.errors import NeidError
 
 
@@ -23,8 +24,12 @@ def as_part(model: NEID, part: str) -> NEID:
         A model of the same class.
 
     Raises:
-        ValueError: for an unknown part, or one with layers that the model does not hold.
+        ValueError: for an unknown part, or one with layers that the model does not hold; for what
+            is no such model.
     """
+    if not isinstance(model, Part):
+        made = "a network is what neid_tf.models.build or neid_tf.load_pretrained returns"
+        raise NeidError(f"{made}, not {model!r}")
     fields = dataclasses.asdict(model.config)
     if model.graph.holds(part):
         return type(model)(part=part, name=model.name, graph=model.graph, **fields)

@@ -5,6 +5,7 @@ flags and in saved settings the fields of all parts lie side by side.
 """
 
 import dataclasses
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -25,14 +26,27 @@ def config_field(default: Any, help: str, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help} | rules)
 
 
+_KINDS = {
+    bool: (bool, "True or False"),
+    int: (numbers.Integral, "an integer"),
+    float: (numbers.Real, "a number"),
+    str: (str, "a text"),
+}
+"""What the values of a field of each type are, and how that is said."""
+
+
 def check_fields(config: Any) -> None:
-    """Check a configuration against the rules of its fields.
+    """Check a configuration against the types and the rules of its fields.
 
     Raises:
         NeidError: naming the first field that breaks one, and its value.
     """
     for field in dataclasses.fields(config):
         value, rules = getattr(config, field.name), field.metadata
+        kind, said = _KINDS.get(field.type, (object, ""))
+        # Python's booleans are integers too.
+        if not isinstance(value, kind) or (isinstance(value, bool) and field.type in (int, float)):
+            raise NeidError(f"{field.name} must be {said}, not {value!r}")
         if "choices" in rules and value not in rules["choices"]:
             choices = ", ".join(rules["choices"])
             raise NeidError(f"{field.name} must be one of {choices}, not {value!r}")

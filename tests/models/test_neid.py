@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from neid_tf import models
 from neid_tf.models import pretrained
+from neid_tf.support.errors import NeidError
 from tests.conftest import picture
 
 
@@ -176,6 +177,13 @@ def test_mixed_precision(name, half):
         ({"detail_target": "toned"}, "tone"),
         ({"architecture": "unet", "tone": True}, "unet"),
         ({"width": 3}, "width"),
+        ({"tone": "grid"}, "tone must be True or False, not 'grid'"),
+        ({"mirrored": "no"}, "mirrored must be True or False, not 'no'"),
+        ({"depth": True}, "depth must be an integer, not True"),
+        ({"filters": "16"}, "filters must be an integer, not '16'"),
+        ({"filters": None}, "filters must be an integer, not None"),
+        ({"filters": 8.5}, "filters must be an integer, not 8.5"),
+        ({"fusion": 1}, "fusion must be a text, not 1"),
     ],
 )
 def test_bad_fields(fields, message):
@@ -186,6 +194,12 @@ def test_bad_fields(fields, message):
 def test_unknown_model():
     with pytest.raises(ValueError, match="'nide'"):
         models.build("nide")
+
+
+@pytest.mark.parametrize("model", ["neid", None, np.sqrt])
+def test_a_part_of_what_is_no_network(model):
+    with pytest.raises(NeidError, match=r"neid_tf.load_pretrained returns, not ('neid'|None|<)"):
+        models.inference_model(model)
 
 
 def test_unknown_part():

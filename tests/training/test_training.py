@@ -348,6 +348,7 @@ def test_cosine_schedule():
         ({"boundaries": "5,x"}, "'5,x'"),
         ({"ema": 1.0}, "ema"),
         ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": "1e-4"}, "learning_rate must be a number, not '1e-4'"),
     ],
 )
 def test_bad_settings(fields, message):

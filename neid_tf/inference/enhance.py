@@ -147,12 +147,7 @@ class Enhancement:
         return image[None] if self.model.refines and halves(self.model, self.scale) else None
 
     def _finish_into(self, enhanced, image, output):
-        check_finite(output)
-        if self.strength != 1.0:
-            pixels = to_float(image) if self.strength < 1.0 else None
-            output = adjust(pixels, np.clip(output, 0.0, 1.0), self.strength)
-        for rows in bands(*enhanced.shape[:2]):
-            from_float(output[rows], image.dtype, out=enhanced[rows])
+        finished(output, self.strength, image, enhanced)
 
 
 def check_settings(network: Network, scale: int, strength: float) -> None:
@@ -175,14 +170,32 @@ def check_settings(network: Network, scale: int, strength: float) -> None:
         raise NeidError(f"strength must be a number from 0 to {MAX_STRENGTH:g}, not {strength!r}")
 
 
-def check_finite(output: np.ndarray) -> None:
-    """Refuse a network's output that holds infinities or what is no number.
+def finished(
+    output: np.ndarray, strength: float, image: np.ndarray | None, out: np.ndarray
+) -> np.ndarray:
+    """Turn a network's output into samples: the last step of every picture, tile and frame.
+
+    Args:
+        output: h×w×3 float, not necessarily clipped.
+        strength: as for :func:`enhance`.
+        image: the input, of that size or half of it, of any type; not needed for a strength of 1
+            or more.
+        out: h×w×3 of the type wanted, which is filled.
+
+    Returns:
+        ``out``.
 
     Raises:
-        NetworkError: where it does.
+        NetworkError: where the output holds infinities or what is no number.
     """
     if not np.isfinite(output).all():
         raise NetworkError("the network gave values that are not finite: its weights are unsound")
+    if strength != 1.0:
+        pixels = to_float(image) if strength < 1.0 else None
+        output = adjust(pixels, np.clip(output, 0.0, 1.0), strength)
+    for rows in bands(*out.shape[:2]):
+        from_float(output[rows], out.dtype, out=out[rows])
+    return out
 
 
 def halves(network: Network, scale: int) -> bool:

@@ -11,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 
-from neid_tf.inference.enhance import Enhancement, adjust, check_finite, halves
+from neid_tf.inference.enhance import Enhancement, finished, halves
 from neid_tf.inference.tiles import CONTEXT_SIDE, Tiled
 from neid_tf.pictures.picture import Picture
 from neid_tf.pixels.resample import AreaMean, double, halve, pad_to_even
-from neid_tf.pixels.samples import from_float, to_float, white
+from neid_tf.pixels.samples import to_float, white
 
 _ALL = (slice(None), slice(None), slice(None))
 _REACH = 4  # Pixels beside a part that what is made of it depends on, halved or doubled; even.
@@ -151,12 +151,10 @@ class _Work:
 
     def finished(self, rows: slice, columns: slice, output: np.ndarray) -> Picture:
         """Return a part of the result: the network's output weakened and rounded, with the rest."""
-        check_finite(output)
         part, inside = self._input_of(rows, columns)
-        if self.strength != 1.0:
-            pixels = self._as_output(part, inside) if self.strength < 1.0 else None
-            output = adjust(pixels, np.clip(output, 0.0, 1.0), self.strength)
-        pixels = from_float(output, self.source.dtype)
+        image = self._as_output(part, inside) if self.strength < 1.0 else None
+        pixels = np.empty(output.shape, self.source.dtype)
+        finished(output, self.strength, image, pixels)
         if self.scale == 1:
             return part.with_pixels(pixels)
         size = [2 * side for side in part.pixels.shape[:2]]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neid_tf.inference.enhance import Enhancement, adjust, check_finite, check_settings, halves
+from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
 from neid_tf.inference.network import as_network
 from neid_tf.inference.tiles import Tiled
 from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
-from neid_tf.pixels.samples import from_float, to_float, to_type
+from neid_tf.pixels.samples import to_float, to_type
 from neid_tf.support.errors import NeidError
 from neid_tf.video.coding import Turn
 
@@ -119,8 +119,10 @@ class Enhancer:
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
         height, width = (size * self.scale for size in pixels.shape[1:3])
         output = self._predicted(images, frames, pixels)[:, :height, :width]
-        check_finite(output)
-        return [self._finished(*pair) for pair in zip(pixels, output, strict=True)]
+        return [
+            finished(made, self.strength, image, np.empty(made.shape, np.uint8))
+            for image, made in zip(shown, output, strict=True)
+        ]
 
     def _in_tiles(self, shown, frame):
         """Enhance a large frame as a large picture, under the averaged context."""
@@ -151,12 +153,6 @@ class Enhancer:
             for name, vector in self.average(vectors, thumbnail(images[i]), frame.time).items():
                 given[name][i] = vector
         return given
-
-    def _finished(self, pixels, output):
-        output = np.clip(output, 0.0, 1.0)
-        if self.strength != 1.0:
-            output = adjust(pixels, output, self.strength)
-        return from_float(output, np.uint8)
 
 
 class TimeAverage:

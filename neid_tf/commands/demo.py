@@ -92,8 +92,7 @@ def _sample_pictures():
 
 def _network(weights):
     """Return a network in the fastest runtime that is here; it does large pictures in tiles."""
-    network = terminal.told(methods.load_network(weights, "auto"))
-    return tiles.Tiled(network) if network.tileable else network
+    return tiles.in_tiles(terminal.told(methods.load_network(weights, "auto")))
 
 
 def _weights():

@@ -150,10 +150,8 @@ def _neid(model, scale, strength, tile, shown=iter):
     from neid_tf.inference import tiles
     from neid_tf.inference.enhance import Enhancement
 
-    if model.tileable:
-        pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
-        model = tiles.Tiled(model, pixels, shown)
-    return Enhancement(model, scale, strength)
+    pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
+    return Enhancement(tiles.in_tiles(model, pixels, shown), scale, strength)
 
 
 def load_network(

@@ -113,6 +113,16 @@ class Tiled(Network):
         return *target, result[:, inner[0], inner[1]]
 
 
+def in_tiles(model: object, tile: int = TILE, shown: Callable[[list], Iterable] = iter) -> Network:
+    """Return a network that does large pictures in tiles, or as it is where it can't.
+
+    Args:
+        model, tile, shown: as for :class:`Tiled`.
+    """
+    network = as_network(model)
+    return Tiled(network, tile, shown) if network.tileable else network
+
+
 def _margin(step):
     """Return a margin in pixels: with two levels, a step of 4, nearly all that reaches a tile.
 

@@ -101,7 +101,7 @@ class _Networks:
         network = methods.load_network(self.weights[name], "auto", self.threads)
         for note in network.notes:
             print(f"neid: {note}", file=sys.stderr)
-        return tiles.Tiled(network) if network.tileable else network
+        return tiles.in_tiles(network)
 
     def answer(self, facts: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
         """Enhance a picture; whatever goes wrong is a part of the answer.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from neid_tf.inference.enhance import Enhancement
-from neid_tf.inference.network import Context, as_network
-from neid_tf.inference.tiles import Tiled
+from neid_tf.inference.network import Context
+from neid_tf.inference.tiles import in_tiles
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.machine import usable_cores
 from neid_tf.video.coding import reformatter, to_rgb
@@ -57,8 +57,7 @@ class Live:
     def __init__(
         self, model: object, scale: int = 1, strength: float = 1.0, smoothing: float = SMOOTHING
     ) -> None:
-        network = as_network(model)
-        network = Tiled(network) if network.tileable else network
+        network = in_tiles(model)
         self.large = Enhancement(network, scale, strength)
         self.small = self.large.on_one_core()
         self.context = _Smoothed(self.large, smoothing) if network.context else None

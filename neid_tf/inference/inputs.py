@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,9 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
         turned as its EXIF orientation says, the result has its EXIF, ICC profile and XMP, and
         palettes, CMYK and other colours become RGB or RGBA.
 
+    Warns:
+        UserWarning: of what is left out of a file or a Pillow picture, as further pages and bands.
+
     Raises:
         NeidError: for anything else, as a Pillow picture of mode ``I`` or ``F``: what is white in
             those is not known.
@@ -39,12 +43,31 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
     if isinstance(image, (str, os.PathLike)):
         from neid_tf import pictures
 
-        return _joined(_enhanced(pictures.read(image), function), gray=False)
+        picture = pictures.read(image)
+        _warn_of_losses(picture, os.fspath(image))
+        return _joined(_enhanced(picture, function), gray=False)
     if _is_pillow(image):
-        return _to_pillow(_enhanced(_of_pillow(image), function))
+        picture = _of_pillow(image)
+        _warn_of_losses(picture, "the picture")
+        return _to_pillow(_enhanced(picture, function))
     if isinstance(image, (bytes, list, tuple)) or not hasattr(image, "__array__"):
         raise NeidError(f"a picture is {TAKEN}, not {_told(image)}")
     return _array_alike(np.asarray(image), function)
+
+
+def _warn_of_losses(picture, name):
+    """Warn whoever called :func:`neid_tf.enhance` of what the result won't have."""
+    from neid_tf.pictures.formats import FORMATS
+
+    lost = list(picture.notes)
+    if picture.pages > 1:
+        several = FORMATS[picture.format].several or "pages"
+        advice = "neid enhance does all, as does giving each as a Pillow picture"
+        lost.append(f"{picture.pages - 1} of its {several} are left out: {advice}")
+    if picture.bands is not None:
+        lost.append(f"{picture.bands.shape[-1]} further bands are left out")
+    for line in lost:
+        warnings.warn(f"{name}: {line}", stacklevel=4)
 
 
 def _enhanced(picture, function):
@@ -111,8 +134,8 @@ def _of_pillow(image):
             "give its samples as an array of uint8, uint16 or floats in [0, 1]"
         )
     samples, info = pillow.samples_of(image), image.info
-    extras = Extras(xmp=xmp.sound(info.get("xmp")))
-    raster = Raster(samples, info.get("exif"), info.get("icc_profile"), extras=extras)
+    icc = None if image.mode == "CMYK" else info.get("icc_profile")  # That of inks is applied.
+    raster = Raster(samples, info.get("exif"), icc, extras=Extras(xmp=xmp.sound(info.get("xmp"))))
     return from_raster(raster, "PNG")
 
 

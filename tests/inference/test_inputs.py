@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageCms
+import tifffile
+from PIL import Image
 
 from neid_tf import enhance
 from neid_tf.pictures import pillow
 from neid_tf.pictures.packing import Packing, packet
 from neid_tf.pixels.curve import Curve
 from tests.conftest import darkened, picture, write
+from tests.pictures.test_metadata import PINK, SRGB
 
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION, MAKER = 0x0112, 0x010F
 KEPT = ("L", "LA", "RGB", "RGBA", "I;16")
 
@@ -48,8 +49,10 @@ def test_pillow_pictures(mode, scale):
         levels = gray().astype(">u2" if mode == "I;16B" else "<u2") * 257
         image = Image.frombytes(mode, (18, 14), levels.tobytes())
     else:
+        # A profile of inks is applied; nothing is lost that would be warned of.
         before = {"La": "LA", "RGBa": "RGBA", "PA": "P"}.get(mode, "RGB")
         image = Image.fromarray(rgb()).convert(before).convert(mode)
+        image.info |= {"icc_profile": PINK} if mode == "CMYK" else {}
     made = enhance(image, double, scale=scale)
     assert isinstance(made, Image.Image)
     assert made.size == (18 * scale, 14 * scale)
@@ -98,6 +101,30 @@ def test_arrays_of_any_channels_and_type(channels, dtype):
     np.testing.assert_allclose(light / white, reference / 255, atol=1.5 / 255)
     if channels in (2, 4):
         assert (made[..., -1] == white).all()
+
+
+def test_what_is_left_out_of_a_file_is_warned_of(tmp_path):
+    pages = [Image.fromarray(rgb()), Image.fromarray(255 - rgb())]
+    path = tmp_path / "a.tif"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match=r"a\.tif: 1 of its pages are left out: neid enh") as told:
+        made = enhance(path, double)
+    assert told[0].filename == __file__
+    np.testing.assert_array_equal(made, enhance(rgb(), double))
+    with Image.open(path) as image:
+        image.seek(1)
+        np.testing.assert_array_equal(enhance(image, double), enhance(255 - rgb(), double))
+    bands = np.concatenate([rgb(), rgb()[..., :2]], -1)
+    tifffile.imwrite(path, bands, photometric="rgb", extrasamples=[0, 0])
+    with pytest.warns(UserWarning, match=r"a\.tif: 2 further bands are left out"):
+        enhance(path, double)
+    inks = Image.fromarray(rgb()).convert("CMYK")
+    inks.save(path.with_suffix(".jpg"))
+    with pytest.warns(UserWarning, match=r"a\.jpg: its inks \(CMYK\) become sRGB"):
+        enhance(path.with_suffix(".jpg"), double)
+    pages[0].info["icc_profile"] = b"none"
+    with pytest.warns(UserWarning, match=r"the picture: its colour profile.* is left out"):
+        enhance(pages[0], double)
 
 
 def test_what_is_under_alpha_0_decides_nothing():

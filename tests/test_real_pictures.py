@@ -10,6 +10,7 @@ import pytest
 from experiments.real_pictures import ablate, batches, losses, mix, pool, store, synthesis, train
 from neid_tf import pictures
 from neid_tf.models import grid
+from neid_tf.pixels.curve import odds_curve
 
 
 def picture(seed, brightness=1.0, size=(64, 96)):
@@ -193,13 +194,13 @@ def test_crops_are_cut_where_they_are_asked_for(held):
 def test_the_reference_is_brought_to_the_exposure_of_the_tone():
     random = np.random.default_rng(0)
     high = random.random((2, 32, 32, 3), np.float32)
-    made = grid.odds_curve(high, np.float32([0.5, 1.6])[:, None, None, None])
+    made = odds_curve(high, np.float32([0.5, 1.6])[:, None, None, None])
     gain = np.asarray(losses.to_exposure(high, made))
-    brought = grid.odds_curve(high, gain)
+    brought = odds_curve(high, gain)
     before, after = (np.abs(p.mean((1, 2, 3)) - made.mean((1, 2, 3))) for p in (high, brought))
     assert (after < 0.4 * before).all()
     ends = np.float32([0.0, 1.0])
-    np.testing.assert_array_equal(grid.odds_curve(ends, gain[0, 0, 0]), ends)
+    np.testing.assert_array_equal(odds_curve(ends, gain[0, 0, 0]), ends)
     asked, of_reference = (np.asarray(losses.loss(high, made, g)) for g in (gain, 1.0))
     assert (asked < of_reference).all()
 

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from neid_tf.models import grid
+from neid_tf.pixels.curve import odds_curve
 from neid_tf.training import losses
 
 
@@ -58,7 +59,7 @@ def loss(y_true: Any, y_pred: Any, gain: Any = 1.0) -> Any:
         gain: of the odds of the references, by which they are of the tone's exposure: decibels
             and chroma are measured there.
     """
-    exposed = grid.odds_curve(y_true, gain)
+    exposed = odds_curve(y_true, gain)
     total = losses.log_mse(exposed, y_pred) + 2.0 * losses.exposure_aligned(y_true, y_pred)
     return total + 0.6 * losses.one_minus_ssim(y_true, y_pred) + 0.5 * off_chroma(exposed, y_pred)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from neid_tf.inference.inputs import enhanced_alike
 from neid_tf.inference.network import Context, Network, NetworkError, as_network
+from neid_tf.pixels.curve import odds_curve
 from neid_tf.pixels.resample import bands, double, halve, halve_any, pad_to_even
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
@@ -255,13 +256,12 @@ def adjust(pixels: np.ndarray | None, output: np.ndarray, strength: float) -> np
     Args:
         pixels: the input, float H×W×3 in [0, 1]; not needed for a strength above 1.
         output: the enhanced picture, in [0, 1], of the input's size or twice that.
-        strength: up to 1, the share of ``output`` in a linear blend; above 1, the curve
-            ``g·x / (1 + (g − 1)·x)`` with ``g = 2 ** (strength − 1)`` is applied to it, which
-            brightens without clipping.
+        strength: up to 1, the share of ``output`` in a linear blend; above 1, the curve of
+            :func:`neid_tf.pixels.curve.odds_curve` with a gain of ``2 ** (strength − 1)`` is
+            applied to it, which brightens without clipping.
     """
     if strength > 1.0:
-        gain = 2.0 ** (strength - 1.0)
-        return gain * output / (1.0 + (gain - 1.0) * output)
+        return odds_curve(output, 2.0 ** (strength - 1.0))
     if output.shape != pixels.shape:
         pixels = np.clip(double(pixels), 0.0, 1.0)
     return pixels + np.float32(strength) * (output - pixels)

@@ -14,6 +14,7 @@ from keras import layers, ops
 from neid_tf.models import backbone
 from neid_tf.models.layers import BilinearUpsampling
 from neid_tf.models.tone import WithMirrored
+from neid_tf.pixels.curve import odds_curve
 
 SIDE, BINS = 16, 8
 """Cells along each side of the grid, and levels of brightness in every cell."""
@@ -24,19 +25,6 @@ PARAMETERS = GLOBAL + SIDE * SIDE * BINS
 """How many numbers describe the tone of a picture."""
 BOX = 4
 """Top, left, height and width of a piece, as shares of the whole picture."""
-
-
-def odds_curve(pixels: keras.KerasTensor, gain: keras.KerasTensor) -> keras.KerasTensor:
-    """Brighten values where they are dark; black and white stay.
-
-    Args:
-        pixels: values in [0, 1], of any shape.
-        gain: above 0, of a shape that broadcasts to theirs; 1 leaves them as they are.
-
-    Returns:
-        Values in [0, 1] of the shape of ``pixels``.
-    """
-    return gain * pixels / (1.0 + (gain - 1.0) * pixels)
 
 
 @keras.saving.register_keras_serializable("neid_tf")

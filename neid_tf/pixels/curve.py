@@ -1,12 +1,14 @@
-"""The curve that lifts dark samples before a codec, and is undone behind it.
+"""Curves that brighten: by a gain, and the one that is undone behind a codec.
 
-A codec's steps are as large in the dark as in the light: what is dark loses more.
+A codec's steps are as large in the dark as in the light: what is dark loses more. So it is lifted
+before.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,19 @@ MAX_GAIN, MAX_GAMMA = float(white(np.uint16)), 8.0
 _GAMMAS = tuple(round(1.0 + step / 10, 1) for step in range(11))
 _MEAN = 0.5  # That the gamma is to bring a picture to.
 _FEW = 128  # Rows or columns that are looked at for it, at least.
+
+
+def odds_curve(pixels: Any, gain: Any) -> Any:
+    """Brighten values where they are dark; black and white stay.
+
+    Args:
+        pixels: values in [0, 1], an array or a tensor of any shape.
+        gain: above 0, a number or of a shape that broadcasts to theirs; 1 leaves them as they are.
+
+    Returns:
+        Values in [0, 1] of the shape of ``pixels``.
+    """
+    return gain * pixels / (1.0 + (gain - 1.0) * pixels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Enhancement:
         for rows, columns, output in self.model.pieces(batch, self._full_size(image), context):
             target = enhanced[rows, columns]
             output = output[0, : target.shape[0], : target.shape[1]]
-            self._finish_into(target, image[rows, columns], output)
+            finished(output, self.strength, image[rows, columns], target)
         return enhanced
 
     def on_one_core(self) -> Enhancement:
@@ -126,11 +126,6 @@ class Enhancement:
         view = halve(pad_to_even(batch[0]))[None] if self.scale == 2 else batch
         return self.model.whole_context(view)
 
-    def predict(self, batch: np.ndarray) -> np.ndarray:
-        """Return the model's output for a batch."""
-        context = self.read_context(batch) if self.scale == 2 else {}
-        return self.model.run_with_context(batch, context)
-
     def finish(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Return the enhanced picture: the model's output cut, clipped, weakened, rounded.
 
@@ -140,15 +135,11 @@ class Enhancement:
         """
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
-        self._finish_into(enhanced, image, output[0, :height, :width])
-        return enhanced
+        return finished(output[0, :height, :width], self.strength, image, enhanced)
 
     def _full_size(self, image):
         """Return the picture that a network which refines is given, 1×H×W×3."""
         return image[None] if self.model.refines and halves(self.model, self.scale) else None
-
-    def _finish_into(self, enhanced, image, output):
-        finished(output, self.strength, image, enhanced)
 
 
 def check_settings(network: Network, scale: int, strength: float) -> None:

@@ -22,11 +22,9 @@ _HOMES = {
     "Rival": "rivals",
     "area_resize": "layers",
     "as_part": "transfer",
-    "context_model": "transfer",
     "copy_weights": "transfer",
     "inference_model": "transfer",
     "load_matching": "transfer",
-    "tile_model": "transfer",
 }
 """The modules, all with Keras, of the names that are imported when they are asked for."""
 
@@ -79,11 +77,9 @@ __all__ = [
     "area_resize",
     "as_part",
     "build",
-    "context_model",
     "copy_weights",
     "inference_model",
     "load_matching",
     "made",
     "model_config",
-    "tile_model",
 ]

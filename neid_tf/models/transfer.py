@@ -51,16 +51,6 @@ def inference_model(model: NEID) -> NEID:
     return as_part(model, "inference")
 
 
-def context_model(model: NEID) -> NEID:
-    """Return the view on a network that reads the context off a whole picture, by name."""
-    return as_part(model, "context")
-
-
-def tile_model(model: NEID) -> NEID:
-    """Return the view on a network that enhances a tile under a context that it is given."""
-    return as_part(model, "tile")
-
-
 def named_variables(model: keras.Model) -> dict:
     """Return a model's variables by ``layer/variable`` name, in the order of ``model.weights``."""
     names = {}

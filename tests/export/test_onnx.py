@@ -75,12 +75,12 @@ def test_tiles_given_the_context_make_the_whole_picture(runner, toned):
 def test_context_is_read_and_given(runner, toned):
     batch = np.concatenate([large(40, 50), large(40, 50)[:, ::-1] / 2])
     read = runner.read_context(batch)
-    reference = models.context_model(toned)(batch)
+    reference = models.as_part(toned, "context")(batch)
     assert set(read) == set(runner.context) == set(reference) == {"tone_parameters", "ff_squeeze"}
     for name, vector in read.items():
         np.testing.assert_allclose(vector, reference[name], atol=EXACT)
     swapped = {name: vector[::-1] for name, vector in read.items()}
-    tile = models.tile_model(toned)({"image": batch} | swapped)
+    tile = models.as_part(toned, "tile")({"image": batch} | swapped)
     given = runner.run_with_context(batch, swapped)
     np.testing.assert_allclose(given, np.clip(tile, 0.0, 1.0), atol=EXACT)
     np.testing.assert_array_equal(runner.run_with_context(batch, {}), runner(batch))
@@ -168,5 +168,5 @@ def test_packaged_file_makes_the_picture_of_the_packaged_weights(name):
     runner, batch = runtimes.load(path), large(200, 300)
     assert np.abs(runner(batch) - expected(model, batch)).max() <= 1 / 255
     assert runner.step == 2**model.config.depth
-    for key, vector in models.context_model(model)(batch).items():
+    for key, vector in models.as_part(model, "context")(batch).items():
         np.testing.assert_allclose(runner.read_context(batch)[key], vector, atol=1e-3)

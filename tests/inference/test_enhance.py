@@ -111,7 +111,7 @@ def test_tiles_make_the_same_picture(name):
     batch = picture(150, 330)[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=96)
     if name != "le":
-        whole_context = models.context_model(model).predict_on_batch(batch)
+        whole_context = models.as_part(model, "context").predict_on_batch(batch)
         tiled.whole_context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
     np.testing.assert_allclose(tiled(batch), model.predict_on_batch(batch), atol=1e-4)
 
@@ -125,7 +125,7 @@ def test_small_pictures_are_not_tiled(model):
 def test_tiled_context_is_near_the_whole_pictures(model):
     batch = darkened(picture(700, 500))[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=64)
-    whole = models.context_model(model).predict_on_batch(batch)
+    whole = models.as_part(model, "context").predict_on_batch(batch)
     for name, vector in tiled.whole_context(batch).items():
         np.testing.assert_allclose(vector, whole[name], atol=0.02)
 
@@ -135,7 +135,9 @@ def test_tiled_context_is_near_the_whole_pictures(model):
 def test_finishing_tile_by_tile_changes_nothing(model, scale, strength):
     image = darkened(picture(151, 118))
     steps = Enhancement(tiles.Tiled(model, tile=32), scale, strength)
-    expected = steps.finish(image, steps.predict(steps.prepare(image)))
+    batch = steps.prepare(image)
+    context = steps.read_context(batch) if scale == 2 else {}
+    expected = steps.finish(image, steps.model.run_with_context(batch, context))
     np.testing.assert_array_equal(steps(image), expected)
 
 

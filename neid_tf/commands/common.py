@@ -1,7 +1,9 @@
 """Flags that several commands have, and flags made from the fields of a configuration."""
 
+import os
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -110,6 +112,37 @@ def existing(default: str = "fail") -> str:
     return EXISTING.value or default
 
 
+def check_outputs(
+    outputs: Iterable[str | os.PathLike],
+    inputs: Iterable[str | os.PathLike],
+    is_ours: Callable[[Path], bool] = lambda path: False,
+) -> None:
+    """Refuse, before the work begins, files that can't or must not be written.
+
+    Args:
+        outputs: the files to write. One that exists is refused without --overwrite.
+        inputs: the files that are read. None of them is replaced, with --overwrite neither.
+        is_ours: tells of a file that exists whether it is replaced without --overwrite too.
+
+    Raises:
+        Failure: naming the first of them.
+    """
+    from neid_tf.jobs.storage import LocalStorage  # It loads NumPy.
+
+    identity = LocalStorage().identity
+    read = {identity(os.fspath(path)) for path in inputs}
+    for output in map(Path, outputs):
+        folder = next(place for place in output.absolute().parents if place.exists())
+        if not folder.is_dir():
+            raise Failure(f"{output}: {folder} is no folder")
+        if output.exists() and not output.is_file():
+            raise Failure(f"{output}: is a {'folder' if output.is_dir() else 'device'}, no file")
+        if identity(os.fspath(output)) in read:
+            raise Failure(f"{output}: the output is an input")
+        if os.path.lexists(output) and not (OVERWRITE.value or is_ours(output)):
+            raise Failure(f"{output}: is there already; --overwrite replaces it")
+
+
 def chosen_format(known: Collection[str]) -> str:
     """Return the format that is asked for; empty where none is.
 
@@ -211,6 +244,7 @@ __all__ = [
     "QUALITY",
     "WEIGHTS",
     "Failure",
+    "check_outputs",
     "chosen_format",
     "command_line",
     "declare",

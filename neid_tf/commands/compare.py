@@ -17,7 +17,6 @@ from absl import flags
 from neid_tf import pictures
 from neid_tf.commands import common, terminal
 from neid_tf.inference import methods
-from neid_tf.support.errors import NeidError
 
 if typing.TYPE_CHECKING:
     from neid_tf.evaluation.crops import Crop
@@ -49,7 +48,8 @@ def main(arguments: list[str]) -> None:
 
     source, output = Path(common.expanded(arguments[0])), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
-    _check_output(output, [source, *filter(None, [_REFERENCE.value])])
+    _check_suffix(output)
+    common.check_outputs([output], [source, *filter(None, [_REFERENCE.value])])
     low = panels.read(source)
     reference = panels.read_reference(_REFERENCE.value, source, low) if _REFERENCE.value else None
     guide = low if reference is None else reference
@@ -74,13 +74,7 @@ def crop_of(text: str) -> "Crop":
     return Crop(*map(int, parts))
 
 
-def _check_output(output, sources):
+def _check_suffix(output):
     if output.suffix.lower() not in pictures.WRITABLE:
         known = ", ".join(sorted(pictures.WRITABLE))
         raise flags.ValidationError(f"--output ends in one of {known}: {str(output)!r}")
-    if not output.exists():
-        return
-    if any(Path(source).exists() and output.samefile(source) for source in sources):
-        raise NeidError(f"{output}: the output is an input")
-    if not common.OVERWRITE.value:
-        raise NeidError(f"{output}: is there already; --overwrite replaces it")

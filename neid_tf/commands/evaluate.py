@@ -10,8 +10,14 @@ NIQE (lower is more natural), brightness and contrast.
 
 --outputs=FOLDER scores the pictures of FOLDER, made by any program, in place of a method's:
 one for each picture of DIR, of its name (before the extension) and its size.
+
+An earlier report is replaced; any other file that is there already, and pictures of --save, only
+with --overwrite.
 """
 
+import contextlib
+import json
+import os
 from pathlib import Path
 
 from absl import flags
@@ -37,7 +43,7 @@ _OUTPUTS = common.define_path(
     "outputs", None, "Folder of enhanced pictures to score; no method runs then."
 )
 common.declare(__name__, common.DATA, common.OUTPUT, common.WEIGHTS, common.METHOD)
-common.declare(__name__, common.PRECISION)
+common.declare(__name__, common.PRECISION, common.OVERWRITE)
 
 
 def main(arguments: list[str]) -> None:
@@ -50,6 +56,7 @@ def main(arguments: list[str]) -> None:
     _check_outputs_alone()
     function = None if _OUTPUTS.value else _function()
     rows = _chosen(root)
+    _check_written(root, output, rows.names)
     terminal.report_passed_over(root, pair_files.passed_over(root))
     scored = rows if function else _made_elsewhere(rows, _OUTPUTS.value)
     found = report.evaluate(scored, function, save=_SAVE.value)
@@ -71,6 +78,28 @@ def _check_outputs_alone():
     for holder in (common.METHOD, common.WEIGHTS, common.PRECISION, _SAVE):
         if _OUTPUTS.value and flags.FLAGS[holder.name].present:
             raise flags.ValidationError(f"--outputs does not go with --{holder.name}")
+
+
+def _check_written(root, output, names):
+    """Refuse to write a report or pictures over what is scored, or over what is there already."""
+    folders = [*pair_files.folders(root), *filter(None, [_OUTPUTS.value])]
+    inputs = [path for folder in folders for path in pair_files.find_pictures(folder).values()]
+    inputs += [path for path in (_ONLY.value, common.WEIGHTS.value) if os.path.exists(path or "")]
+    common.check_outputs([output], inputs, _is_report)
+    if not _SAVE.value:
+        return
+    if any(os.path.realpath(_SAVE.value) == os.path.realpath(folder) for folder in folders):
+        raise common.Failure(f"--save={_SAVE.value}: the pictures that are scored are there")
+    saved = [Path(_SAVE.value) / f"{name}.png" for name in names]
+    common.check_outputs(saved, [*inputs, output])
+
+
+def _is_report(path):
+    """Tell whether a file is a report of this command."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_bytes())
+        return isinstance(found, dict) and {"protocol", "mean", "images"} <= set(found)
+    return False
 
 
 def _chosen(root):

@@ -115,10 +115,15 @@ def _stems(folder: Path, problems: list[str]) -> dict[str, Path]:
     return found
 
 
+def folders(root: Path | str) -> list[Path]:
+    """Return the folders that the pictures of a data set, or of a folder of pictures, are in."""
+    sides = [side for side in (Path(root) / "low", Path(root) / "high") if side.is_dir()]
+    return sides or [Path(root)]
+
+
 def passed_over(root: Path | str) -> list[Path]:
     """Return the files that are no pictures in a data set, or in a folder of pictures."""
-    sides = [side for side in (Path(root) / "low", Path(root) / "high") if side.is_dir()]
-    files = [path for side in sides or [Path(root)] for path in side.iterdir()]
+    files = [path for folder in folders(root) for path in folder.iterdir()]
     return [file for file in files if file.is_file() and not _is_picture(file)]
 
 

@@ -226,6 +226,54 @@ def test_evaluate_names_what_does_not_match(neid, tmp_path, pairs_folder):
     assert not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("output", "save", "message"),
+    [
+        ("r.json", "set/low", "the pictures that are scored are there"),
+        ("r.json", "set/high", "the pictures that are scored are there"),
+        ("r.json", "link", "the pictures that are scored are there"),
+        ("r.json", "linked", "linked/1.png: the output is an input"),
+        ("s/1.png", "s", "s/1.png: the output is an input"),
+        ("set/low/1.png", "", "the output is an input"),
+        ("set", "", "is a folder"),
+        ("set/low/1.png/r.json", "", "1.png is no folder"),
+        ("r.json", "set/low/1.png", "1.png is no folder"),
+    ],
+)
+def test_evaluate_never_replaces_what_it_scores(
+    neid, tmp_path, pairs_folder, monkeypatch, output, save, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(pairs_folder / "low")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/1.png").symlink_to(pairs_folder / "low/1.png")
+    before = {path: path.read_bytes() for path in pairs_folder.rglob("*.png")}
+    options = [f"--data={pairs_folder}", f"--output={output}", "--method=dong", f"--save={save}"]
+    monkeypatch.setattr("neid_tf.evaluation.report.evaluate", None)  # It does not come to that.
+    code, _, err = neid("evaluate", *options, "--overwrite")
+    assert (code, len(err.splitlines())) == (1, 1), err
+    assert message in err
+    assert before == {path: path.read_bytes() for path in pairs_folder.rglob("*.png")}
+
+
+def test_evaluate_replaces_an_earlier_report_only(neid, tmp_path, pairs_folder):
+    options = [f"--data={pairs_folder}", "--method=dong", f"--output={tmp_path / 'r.json'}"]
+    saved = f"--save={tmp_path / 'saved'}"
+    assert neid("evaluate", *options, saved)[0] == 0
+    code, _, err = neid("evaluate", *options, saved)
+    assert code == 1
+    assert "saved/1.png: is there already; --overwrite replaces it" in err
+    assert neid("evaluate", *options, saved, "--overwrite")[0] == 0
+    assert neid("evaluate", *options)[0] == 0
+    for content in (b"", b"\xff", b"[1]", b'{"images": []}'):
+        (tmp_path / "r.json").write_bytes(content)
+        code, _, err = neid("evaluate", *options)
+        assert code == 1
+        assert "r.json: is there already; --overwrite replaces it" in err
+        assert (tmp_path / "r.json").read_bytes() == content
+    assert neid("evaluate", *options, "--overwrite")[0] == 0
+
+
 def test_evaluate_of_outputs_needs_no_tensorflow(tmp_path, pairs_folder):
     script = (
         "import sys; from neid_tf.commands import main; code = main.main(sys.argv);"

@@ -82,7 +82,8 @@ class Method:
         self.enhance, self.enlarge = (lambda pixels: pixels), None
         runtime = "auto" if name == "neid" else "tensorflow"
         if name not in CONTROLS:
-            self.enhance = methods.load(name, weights, runtime=runtime)
+            given = "" if name in methods.CLASSICAL else weights
+            self.enhance = methods.load(name, given, runtime=runtime)
         if name == "neid":
             self.enlarge = methods.load(name, weights, scale=2, runtime=runtime)
 

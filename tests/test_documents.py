@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neid_tf.commands import main as program
 from tests.conftest import darkened, picture, write
 
 documents = pytest.importorskip("experiments.documents")
@@ -81,6 +82,18 @@ def examples(page):
     return [line for line in lines if line.startswith("neid ")]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_flags_that_a_page_names_are_of_their_command(page):
+    """Also in its text, and in examples that are not run."""
+    from absl import flags
+
+    text = page.read_text("utf-8").replace("\\\n", " ")
+    for command, rest in re.findall(rf"\bneid ({'|'.join(program.COMMANDS)})\b([^`|\n]*)", text):
+        known = flags.FLAGS.get_key_flags_for_module(f"neid_tf.commands.{command}")
+        known = {"flagfile", "debug", *(flag.name for flag in known)}
+        assert set(re.findall(r"--(?:no)?(\w+)", rest.split("neid ")[0])) <= known, (command, rest)
+
+
 def lasts(line):
     return shlex.split(line)[1] in LASTING
 
@@ -104,7 +117,7 @@ def test_the_examples_of_a_page_run(page, place, neid):
             if flag in line:
                 pytest.importorskip(library)
         command, *arguments = shlex.split(line)[1:]
-        if command != "train" and not any("--weights" in argument for argument in arguments):
+        if command not in ("train", "pack") and not re.search("--(weights|method)=", line):
             arguments.append("--weights=neid_s")
         code, _, err = neid(command, *arguments, *LIGHTER.get(command, ()))
         assert code == 0, (line, err)

@@ -87,7 +87,7 @@ SUFFIX = flags.DEFINE_string(
     "suffix",
     "",
     "Text behind the name of each output, before its extension: with _bright, a.png becomes "
-    "a_bright.png.",
+    "a_bright.png. --output is a folder then.",
 )
 _METADATA = flags.DEFINE_enum(
     "metadata",
@@ -118,7 +118,7 @@ def main(inputs: list[str]) -> int:
     if not inputs:
         raise flags.ValidationError("no input: name pictures, folders or patterns")
     common.required(common.WEIGHTS)
-    output, on_cluster = common.required(common.OUTPUT), on_ray.ENGINE.value == "ray"
+    output, on_cluster = common.required(common.OUTPUT), on_ray.asked_for()
     for item in [*inputs, output]:
         if is_address(item) and not on_cluster:
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
@@ -178,6 +178,8 @@ def _tile():
         return None
     if not _TILE.value.isdecimal() or int(_TILE.value) < 64:
         raise flags.ValidationError(f"--tile is auto or at least 64, not {_TILE.value!r}")
+    if common.METHOD.value != "neid":
+        raise flags.ValidationError(f"--tile={_TILE.value} needs --method=neid")
     return int(_TILE.value)
 
 

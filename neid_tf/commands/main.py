@@ -94,16 +94,28 @@ def _run(command: str, argv: list[str]) -> int:
     module = importlib.import_module(f"neid_tf.commands.{command}")
     gc.freeze()  # It need not look through the modules again and again.
     gc.enable()
+    common.declare(module.__name__, common.DEBUG)
     if any(argument in HELP for argument in argv[1:]):
         terminal.show(help_text(module))
         return OK
     arguments = flags.FLAGS(argv)[1:]
+    _refuse_flags_of_others(module)
     if common.WEIGHTS.value == "help":
         from neid_tf.models import presets  # NumPy takes a while to start.
 
         terminal.show(presets.table())
         return OK
     return module.main(arguments) or OK
+
+
+def _refuse_flags_of_others(module):
+    """Refuse flags that other commands have; absl knows all that any loaded module defines."""
+    own = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(module)}
+    homes = flags.FLAGS.flags_by_module_dict().items()
+    ours = [flag for home, defined in homes if home.startswith("neid_tf.") for flag in defined]
+    others = [f"--{flag.name}" for flag in ours if flag.present and flag.name not in own]
+    if others:
+        raise UsageError(f"{', '.join(others)}: no flag of this command")
 
 
 def _told(command: str, error: Exception) -> tuple[str, int]:
@@ -138,7 +150,6 @@ def help_text(module: ModuleType) -> str:
     """
     from neid_tf.support.libraries import install_extra
 
-    common.declare(module.__name__, common.DEBUG)
     text = re.sub(r"\{install (\w+)\}", lambda found: install_extra(found[1]), module.__doc__)
     return f"{text.strip()}\n\nFlags:\n{flags.FLAGS.module_help(module)}"
 

@@ -49,6 +49,20 @@ GPUS = flags.DEFINE_float(
 FLAGS = (ENGINE, ADDRESS, WORKERS, CPUS, GPUS)
 
 
+def asked_for() -> bool:
+    """Tell whether Ray is to do it.
+
+    Raises:
+        absl.flags.ValidationError: where it is not, and a flag says how it is to.
+    """
+    if ENGINE.value == "ray":
+        return True
+    for holder in FLAGS:
+        if holder is not ENGINE and holder.present:
+            raise flags.ValidationError(f"--{holder.name} needs --engine=ray")
+    return False
+
+
 def cluster_of_flags() -> Cluster:
     """Return the cluster that the flags name."""
     from neid_tf.jobs.ray_cluster import Cluster

@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
         import python_multipart  # noqa: F401
 
         from neid_tf.service import server
-    configuration = _configuration()
+    configuration, on_cluster = _configuration(), on_ray.asked_for()
     methods.check("neid", common.WEIGHTS.value, runtime="auto")
     port, host = listening.PORT.value or _PORT, listening.HOST.value
     try:
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
         terminal.show(f"http://{shown}:{port} (Ctrl-C ends)")
 
     with socket:
-        if on_ray.ENGINE.value == "local":
+        if not on_cluster:
             server.serve(configuration, socket, ready)
             return
     from neid_tf.service import on_ray as ray_engine

@@ -39,12 +39,13 @@ def check(
         method: one of :data:`METHODS`.
         weights: as for :func:`load_network`.
         scale: 1 or 2; all methods but ``neid`` know 1 only.
-        runtime: as for :func:`load_network`; the other methods know TensorFlow only.
+        runtime: as for :func:`load_network`; the learned rivals know TensorFlow only, and the
+            classical methods none.
         precision: as for :func:`load_network`; the other methods know float32 only.
 
     Raises:
-        UsageError: for an unknown method, a scale, a runtime or a precision that it does not do, or
-            weights of another method.
+        UsageError: for an unknown method, a scale, a runtime or a precision that it does not do,
+            weights of another method, or weights for a method that has none.
         WeightsError: where the weights can't be read.
     """
     if method not in METHODS:
@@ -53,14 +54,16 @@ def check(
         raise UsageError(f"--scale=2 needs --method=neid, {method} keeps the size")
     if method != "neid" and precision != "float32":
         raise UsageError(f"--precision={precision} needs --method=neid")
+    if method != "neid" and runtime not in ("auto", "tensorflow"):
+        raise UsageError(f"--runtime={runtime} needs --method=neid, not {method}")
     if method in LEARNED:
-        if runtime not in ("auto", "tensorflow"):
-            raise UsageError(f"--method={method} runs in TensorFlow, not with --runtime={runtime}")
         _check_weights(_of_rival(method, weights), method)
     elif method == "neid":
         if _chosen(weights, runtime, precision) == "tensorflow":
             _check_weights(weights, "neid")
     else:
+        if weights not in ("", DEFAULT):
+            raise UsageError(f"--method={method} has no weights, but --weights={weights}")
         _classical(method)
 
 
@@ -97,7 +100,8 @@ def load(
     Args:
         method: one of :data:`METHODS`.
         weights: for ``neid``: as for :func:`load_network`; for a learned rival the path of its
-            weights, or a name of the package's for those of the package.
+            weights, or a name of the package's for those of the package; for a classical method
+            empty or :data:`DEFAULT`.
         scale: 1 or 2; all methods but ``neid`` know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.

@@ -81,8 +81,8 @@ def plan(
             one first; empty for what their sources' do.
 
     Raises:
-        UsageError: where several inputs would go to one file, or the output's suffix is of no
-            file that can be written.
+        UsageError: where several inputs would go to one file, the output's suffix is of no file
+            that can be written, or a suffix is given for an output that is one file.
         NeidError: naming an address whose file system cannot be used.
     """
     output, made, storages = os.fspath(output), Plan(), {}
@@ -107,6 +107,8 @@ def plan(
         _check_folder(output)
         made.jobs = _without_videos(made)
     elif _is_one_file(output, [result for _, result in results], known, bool(extensions)):
+        if suffix:
+            raise UsageError(f"a suffix is for the files of a folder, but {output} is one file")
         made.jobs = [dataclasses.replace(job, target=output) for job in made.jobs]
         return made
     _set_targets(made, output, suffix, extensions)

@@ -79,11 +79,21 @@ def test_enhance_by_a_classical_method(neid, tmp_path, method):
         (["enhance", "a.png", "--output=x", "--tile=9"], 2, "--tile"),
         (["enhance", "a.png", "--output=x", "--method=magic"], 2, "magic"),
         (["enhance", "a.png", "--output=x", "--method=lime", "--scale=2"], 2, "--scale=2"),
+        (["enhance", "a.png", "--output=x", "--method=lime", "--runtime=onnx"], 2, "=onnx"),
+        (["enhance", "a.png", "--output=x", "--method=lime", "--weights=w"], 2, "--weights=w"),
+        (["enhance", "a.png", "--output=x", "--method=lime", "--tile=128"], 2, "--tile=128"),
+        (["enhance", "a.png", "--output=x", "--ray_workers=2"], 2, "--ray_workers needs"),
+        (["enhance", "a.png", "--output=b.png", "--suffix=_x"], 2, "b.png is one file"),
         (["enhance", "a.png", "b.png", "--output=x.png"], 2, "one file"),
         (["enhance", "a.png", "--output=x", "--weights=none.npz"], 1, "none.npz"),
         (["enhance", "*.nope", "--output=x"], 1, "nothing matches"),
         (["evaluate", "--data=nowhere", "--output=r.json", "--method=lime"], 1, "nowhere"),
         (["evaluate", "--output=r.json"], 2, "--data is missing"),
+        (["pack", "a.png", "--output=x", "--weights=w", "--data=d"], 2, "--data, --weights: no"),
+        (["watch", "nowhere", "--output=x", "--engine=ray"], 2, "watch: --engine: no flag"),
+        (["live", "x", "--output=x.mkv", "--method=lime"], 2, "live: --method: no flag"),
+        (["live", "x", "--output=x.mkv", "--metadata=none"], 2, "live: --metadata: no flag"),
+        (["evaluate", "--flagfile=run.flags", "--output=r.json"], 2, "evaluate: --epochs: no flag"),
         (["train", "--data=nowhere"], 2, "--workdir is missing"),
         (["train", "--data=nowhere", "--workdir=w"], 1, "no such folder"),
         (["train", "--data=x", "--workdir=w", "--crop=33"], 2, "crop"),
@@ -93,11 +103,19 @@ def test_enhance_by_a_classical_method(neid, tmp_path, method):
 )
 def test_mistakes_are_told_in_one_line(neid, tmp_path, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.flags").write_text("--epochs=3")
     got, _, err = neid(*arguments)
     assert got == code, err
     assert message in err
     assert len(err.strip().splitlines()) <= 3
-    assert not [p for p in tmp_path.iterdir() if p.name != "w"]
+    assert not [p for p in tmp_path.iterdir() if p.name not in ("w", "run.flags")]
+
+
+@pytest.mark.parametrize("flag", ["--debug", "--verbosity=-1", "--undefok=nonsense"])
+def test_flags_that_all_commands_have(neid, tmp_path, flag):
+    source = write(tmp_path / "dark.png", darkened(picture(20, 24)))
+    code, _, err = neid("pack", source, f"--output={tmp_path / 'out.jpg'}", flag)
+    assert (code, err) == (0, "")
 
 
 def test_evaluate(neid, tmp_path, pairs_folder, weights_file):

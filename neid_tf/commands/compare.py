@@ -30,7 +30,7 @@ _METHODS = flags.DEFINE_list(
     "methods",
     DEFAULT,
     "The methods to show, in this order, with commas: those of --method of neid enhance. "
-    "NAME=FILE gives a network weights of its own.",
+    "NAME=FILE gives a network weights of its own, also several times: neid,neid=neid_s.",
 )
 # Not --crop: that is the side of the training crops.
 _ZOOM = flags.DEFINE_multi_string(
@@ -48,6 +48,8 @@ def main(arguments: list[str]) -> None:
 
     source, output = Path(common.expanded(arguments[0])), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
+    if common.WEIGHTS.present and "neid" not in names:
+        raise flags.ValidationError("--weights is for neid, which is not one of --methods")
     _check_suffix(output)
     common.check_outputs([output], [source, *filter(None, [_REFERENCE.value])])
     low = panels.read(source)

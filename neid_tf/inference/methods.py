@@ -121,24 +121,26 @@ def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarr
     """Make the functions of several methods, by the names that the paper prints.
 
     Args:
-        names: of :data:`METHODS`; ``NAME=FILE`` for a network with weights of its own.
+        names: of :data:`METHODS`; ``NAME=FILE`` for a network with weights of its own. One that is
+            named with several weights has them in its names.
         weights: for ``neid``: as for :func:`load`; the other networks have the package's.
 
     Raises:
-        UsageError: for an unknown name.
+        UsageError: for an unknown name, or weights of a classical method.
     """
     usual = dict.fromkeys(LEARNED, DEFAULT) | {"neid": weights}
-    given = {
-        name: file or usual.get(name, "")
-        for name, _, file in (item.partition("=") for item in names)
-    }
-    unknown = [name for name in given if name not in METHODS]
-    if unknown:
-        raise UsageError(f"--methods are of {', '.join(METHODS)}, not {unknown[0]!r}")
-    return {
-        title(name): load(name, file, runtime=reference_runtime(file, name))
-        for name, file in given.items()
-    }
+    given = []
+    for name, _, file in (item.partition("=") for item in names):
+        if name not in METHODS:
+            raise UsageError(f"--methods are of {', '.join(METHODS)}, not {name!r}")
+        if file and name in CLASSICAL:
+            raise UsageError(f"--methods: {name} has no weights, but {name}={file}")
+        given.append((name, file or usual.get(name, "")))
+    given = list(dict.fromkeys(given))
+    named = [name for name, _ in given]
+    labels = [f"{title(n)} {file}" if named.count(n) > 1 else title(n) for n, file in given]
+    functions = [load(n, file, runtime=reference_runtime(file, n)) for n, file in given]
+    return dict(zip(labels, functions, strict=True))
 
 
 def title(name: str) -> str:

@@ -9,6 +9,7 @@ from neid_tf.evaluation import panels
 from neid_tf.evaluation.crops import Crop, choose_crops
 from neid_tf.evaluation.panels import CELL, COLOURS, FRAME, GAP, LABEL_HEIGHT, Panel
 from neid_tf.evaluation.scores import score
+from neid_tf.inference import methods
 from neid_tf.models import pretrained
 from tests.conftest import darkened, flags_restored, picture, write
 
@@ -202,6 +203,23 @@ def test_neid_compare_draws_what_the_library_draws(neid, tmp_path):
     np.testing.assert_array_equal(pictures.read(target).pixels, expected)
 
 
+def test_neid_compare_draws_a_network_with_several_weights(neid, tmp_path, monkeypatch):
+    """Each weights' picture has their name; what is named twice is drawn once."""
+    given = {"neid_s": 1, "b.npz": 2, "glad.npz": 3, "": 4}
+    monkeypatch.setattr(methods, "load", lambda name, file, **_: lambda low: low + given[file])
+    drawn, figure = [], panels.figure
+    monkeypatch.setattr(panels, "figure", lambda shown, *rest: drawn.append(shown) or figure(shown))
+    source = write(tmp_path / "dark.png", dark := darkened(picture(20, 24)))
+    named = "neid,lime,neid=b.npz,glad=glad.npz,lime"
+    options = [f"--output={tmp_path / 'f.png'}", f"--methods={named}", "--weights=neid_s"]
+    code, _, err = neid("compare", source, *options)
+    assert (code, err) == (0, "")
+    labels = ["Input", "NEID neid_s", "LIME", "NEID b.npz", "GLAD"]
+    assert [panel.label for panel in drawn[0]] == labels
+    for panel, more in zip(drawn[0], (0, 1, 4, 2, 3), strict=True):
+        np.testing.assert_array_equal(panel.pixels, dark + more)
+
+
 def test_neid_compare_shows_16_bits_as_8(neid, tmp_path):
     deep = darkened(picture(20, 24)).astype(np.uint16) * 257
     source, target = write(tmp_path / "deep.png", deep), tmp_path / "figure.png"
@@ -217,6 +235,8 @@ def test_neid_compare_shows_16_bits_as_8(neid, tmp_path):
         (["a.png"], 2, "--output is missing"),
         (["a.png", "--output=f.txt"], 2, "f.txt"),
         (["a.png", "--output=f.png", "--methods=lime,magic"], 2, "magic"),
+        (["a.png", "--output=f.png", "--methods=neid,lime=b.npz"], 2, "lime has no weights"),
+        (["a.png", "--output=f.png", "--methods=lime", "--weights=neid_s"], 2, "--weights is for"),
         (["a.png", "--output=f.png", "--methods="], 2, "--methods is missing"),
         (["a.png", "--output=f.png", "--zoom=1,2,3"], 2, "1,2,3"),
         (["a.png", "--output=f.png", "--zoom=1,2,3,-4"], 2, "1,2,3,-4"),

@@ -192,7 +192,7 @@ def _without_loss(rows, ways):
 
 
 def _row(reference, output, size):
-    output = to_8_bit(output)
+    reference, output = to_8_bit(reference), to_8_bit(output)
     found = {"psnr": scores.psnr(reference, output), "ssim": scores.ssim(reference, output)}
     return {"bytes": size, **{name: round(value, 4) for name, value in found.items()}}
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import gamma
 
 from neid_tf.pixels.resample import bicubic_taps
+from neid_tf.support.errors import NeidError
 
 PROTOCOL = {
     "niqe": "NIQE of the 8-bit luminance, 96×96 blocks, the authors' pristine model; lower is "
@@ -30,7 +31,11 @@ def score(luminance: np.ndarray) -> dict[str, float | None]:
 
     Returns:
         ``niqe`` (None where there is none), ``brightness`` and ``contrast`` (both 0 to 255).
+
+    Raises:
+        ValueError: where shape or values are not as said.
     """
+    _check(luminance)
     described = {"brightness": float(luminance.mean()), "contrast": float(luminance.std())}
     return {"niqe": niqe(luminance)} | described
 
@@ -48,7 +53,11 @@ def niqe(luminance: np.ndarray) -> float | None:
 
     Returns:
         The score; None where fewer than two blocks of 96×96 pixels have any texture.
+
+    Raises:
+        ValueError: where shape or values are not as said.
     """
+    _check(luminance)
     height, width = (side // BLOCK * BLOCK for side in luminance.shape)
     if not height or not width:
         return None
@@ -61,6 +70,18 @@ def niqe(luminance: np.ndarray) -> float | None:
     difference = mean - np.nanmean(features, axis=0)
     pooled = np.linalg.pinv((covariance + np.cov(whole, rowvar=False)) / 2)
     return float(np.sqrt(difference @ pooled @ difference))
+
+
+def _check(luminance):
+    """Refuse what is no luminance of 8 bits, whose score would say nothing."""
+    if luminance.ndim != 2 or not luminance.size:
+        raise NeidError(f"the luminance is H×W, not {luminance.shape}")
+    least, most = luminance.min(), luminance.max()
+    if not (least >= 0 and np.rint(most) <= 255):  # Nor NaN.
+        raise NeidError(f"the luminance is from 0 to 255, not from {least:g} to {most:g}")
+    # The channels of a black picture of 8 bits, all 0 or 1, have 8 luminances.
+    if most <= 1 and len(np.unique(luminance)) > 8:
+        raise NeidError(f"the luminance is from 0 to 255, where white is 255, not {most:g}")
 
 
 @functools.cache

@@ -67,10 +67,11 @@ def evaluate(
         :mod:`neid_tf.evaluation.niqe`.
 
     Raises:
-        ValueError: naming the picture that can't be scored.
+        ValueError: naming the picture that can't be scored, or the first that has a reference
+            where others have none.
     """
     images, protocol = [], niqe.PROTOCOL
-    for name, picture, reference in rows:
+    for name, picture, reference in _alike(rows):
         started = time.perf_counter()
         output = picture if predict is None else predict(picture)
         seconds = time.perf_counter() - started
@@ -81,6 +82,16 @@ def evaluate(
         image = _scored(name, output, reference)
         images.append(image if predict is None else image | {"seconds": seconds})
     return {"protocol": protocol, "mean": mean_scores(images), "images": images}
+
+
+def _alike(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield rows; refuse the first that has a reference where others have none, or no other."""
+    names: dict[bool, str] = {}
+    for name, picture, reference in rows:
+        names.setdefault(reference is None, name)
+        if len(names) == 2:
+            raise NeidError(f"{names[True]}: has no reference, but {names[False]} has one")
+        yield name, picture, reference
 
 
 def _scored(name: str, output: np.ndarray, reference: np.ndarray | None) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def controls(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
         The mean scores of ``input`` and of ``bicubic_half_and_back``.
     """
     images: dict[str, list[dict[str, Any]]] = {"input": []}
-    for name, picture, reference in rows:
+    for name, picture, reference in _alike(rows):
         images["input"].append(_scored(name, picture, reference))
         if reference is not None:
             ceiling = _scored(name, half_and_back(reference), reference)

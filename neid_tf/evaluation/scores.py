@@ -27,16 +27,13 @@ def score(reference: np.ndarray, output: np.ndarray) -> dict[str, float]:
     Raises:
         ValueError: where the shapes differ, or shape or type are not as said.
     """
-    if reference.shape != output.shape:
-        raise NeidError(f"the output is {output.shape}, its reference {reference.shape}")
-    if min(reference.shape[:2]) < 11:
-        raise NeidError(f"SSIM needs pictures of at least 11×11, not {reference.shape[:2]}")
     reference, output = to_8_bit(reference), to_8_bit(output)
+    _check(reference, output, smallest=11)
     gray = [luminance(picture) for picture in (reference, output)]
     return {
         "psnr": psnr(reference, output),
         "ssim": ssim(reference, output),
-        "ssim_gray": ssim(*gray),
+        "ssim_gray": _similarity(*gray),
         "psnr_gt_mean": psnr(reference, _with_mean_of(gray[0], gray[1], output)),
     }
 
@@ -45,12 +42,16 @@ def psnr(reference: np.ndarray, output: np.ndarray) -> float:
     """Compute the peak signal-to-noise ratio, data range 255.
 
     Args:
-        reference: an array of any shape, 0 to 255.
-        output: the same shape.
+        reference: uint8 H×W×3 or H×W; :func:`neid_tf.pixels.samples.to_8_bit` makes it of others.
+        output: the same shape and type.
 
     Returns:
         Decibels; infinite where both are equal.
+
+    Raises:
+        ValueError: where the shapes differ, or shape or type are not as said.
     """
+    _check(reference, output)
     error = np.mean(np.square(reference.astype(np.float64) - output.astype(np.float64)))
     return float(10.0 * np.log10(255.0**2 / error)) if error else float("inf")
 
@@ -59,12 +60,34 @@ def ssim(reference: np.ndarray, output: np.ndarray) -> float:
     """Compute the structural similarity, data range 255 (see :data:`PROTOCOL`).
 
     Args:
-        reference: H×W×3 or H×W, at least 11×11, 0 to 255.
-        output: the same shape.
+        reference: uint8 H×W×3 or H×W, at least 11×11.
+        output: the same shape and type.
 
     Returns:
         At most 1, the value of equal pictures.
+
+    Raises:
+        ValueError: where the shapes differ, or shape or type are not as said.
     """
+    _check(reference, output, smallest=11)
+    return _similarity(reference, output)
+
+
+def _check(reference, output, smallest=1):
+    """Refuse what is no pair of pictures of 8 bits, which would get a score that says nothing."""
+    if reference.shape != output.shape:
+        raise NeidError(f"the output is {output.shape}, its reference {reference.shape}")
+    if output.ndim != 2 and output.shape[2:] != (3,):
+        raise NeidError(f"pictures are H×W×3 or H×W, not {output.shape}")
+    if min(output.shape[:2]) < smallest:
+        what = "SSIM needs pictures" if smallest > 1 else "PSNR needs a picture"
+        raise NeidError(f"{what} of at least {smallest}×{smallest}, not {output.shape[:2]}")
+    for name, picture in (("reference", reference), ("output", output)):
+        if picture.dtype != np.uint8:
+            raise NeidError(f"the {name} is to be uint8, 0 to 255, not {picture.dtype}")
+
+
+def _similarity(reference, output):
     from skimage.metrics import structural_similarity
 
     return float(

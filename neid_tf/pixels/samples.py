@@ -182,7 +182,7 @@ def to_8_bit(picture: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: for another shape or type, or floats beyond [0, 1].
     """
-    if picture.ndim != 3 or picture.shape[2] != 3:
+    if picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise NeidError(f"pictures are H×W×3, not {picture.shape}")
     if not (picture.min() >= 0 and picture.max() <= white(picture.dtype)):
         raise NeidError(f"floats must be in [0, 1], not [{picture.min()}, {picture.max()}]")

@@ -54,3 +54,27 @@ def test_no_niqe_without_two_blocks_of_texture(size):
 def test_brightness_and_contrast():
     scores = niqe.score(np.array([[10.0, 30.0], [10.0, 30.0]]))
     assert (scores["brightness"], scores["contrast"]) == (20.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("convert", "message"),
+    [
+        (lambda y: np.stack([y, y, y], axis=2), r"H×W, not \(\d+, \d+, 3\)"),
+        (lambda y: y / 255, "where white is 255"),
+        (lambda y: y * 257, "to 64[0-9]+"),
+        (lambda y: y - 300, "from -"),
+        (lambda y: np.where(y > 100, np.nan, y), "nan"),
+        (lambda y: y[:0], r"\(0, "),
+    ],
+)
+def test_what_is_no_luminance_is_refused(convert, message):
+    for score in (niqe.niqe, niqe.score):
+        with pytest.raises(ValueError, match=message):
+            score(convert(sample("rocket")))
+
+
+def test_black_and_white_pictures_are_scored():
+    for value in (0, 1, 255):
+        pixels = np.random.default_rng(0).integers(0, 2, (200, 200, 3)) if value == 1 else value
+        plane = luminance(np.broadcast_to(np.asarray(pixels, np.uint8), (200, 200, 3)))
+        assert niqe.score(plane)["brightness"] == pytest.approx(plane.mean())

@@ -21,7 +21,7 @@ def test_scores_agree_with_scikit_image():
 
 
 def test_ssim_gray_is_on_luminance():
-    gray = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(float) for p in (REFERENCE, OUTPUT)]
+    gray = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (REFERENCE, OUTPUT)]
     assert scores.score(REFERENCE, OUTPUT)["ssim_gray"] == pytest.approx(
         scores.ssim(*gray), abs=2e-3
     )
@@ -54,6 +54,31 @@ def test_small_errors_are_not_hidden():
 def test_bad_pictures(output, message):
     with pytest.raises(ValueError, match=message):
         scores.score(REFERENCE, output)
+
+
+@pytest.mark.parametrize("score", [scores.psnr, scores.ssim])
+@pytest.mark.parametrize(
+    ("convert", "message"),
+    [
+        (lambda p: p / 255.0, "uint8, 0 to 255, not float64"),
+        (lambda p: p.astype(np.uint16) * 257, "not uint16"),
+        (lambda p: np.full(p.shape, np.nan), "not float64"),
+        (lambda p: p[..., :1], r"\(40, 53, 1\)"),
+        (lambda p: p[None], r"\(1, 40, 53, 3\)"),
+        (lambda p: p[:0], r"\(0, 53\)"),
+    ],
+)
+def test_single_scores_refuse_what_is_no_picture_of_8_bits(score, convert, message):
+    with pytest.raises(ValueError, match=message):
+        score(convert(REFERENCE), convert(OUTPUT))
+    for pair in ((REFERENCE, OUTPUT[:1]), (REFERENCE, OUTPUT[..., 0])):
+        with pytest.raises(ValueError, match="its reference"):
+            score(*pair)
+
+
+def test_ssim_needs_a_whole_window():
+    with pytest.raises(ValueError, match="at least 11×11"):
+        scores.ssim(REFERENCE[:10], OUTPUT[:10])
 
 
 def test_white_may_be_1_or_255_or_65535():
@@ -98,6 +123,14 @@ def test_report_without_references():
     assert made["mean"]["brightness"] == pytest.approx(4 * dark["brightness"], rel=0.1)
     assert made["mean"]["contrast"] == pytest.approx(4 * dark["contrast"], rel=0.1)
     assert "seconds_per_megapixel" not in dark
+
+
+@pytest.mark.parametrize("swapped", [1, -1])
+def test_references_are_there_for_all_or_for_none(swapped):
+    rows = [("dusk", OUTPUT, REFERENCE), ("dawn", OUTPUT, None)][::swapped]
+    for made in (report.evaluate, report.controls):
+        with pytest.raises(ValueError, match="dawn: has no reference, but dusk has one"):
+            made(rows)
 
 
 def test_errors_name_the_picture():

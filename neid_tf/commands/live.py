@@ -6,7 +6,8 @@ SIGTERM).
 SOURCE is a camera (/dev/video0) or an address: rtsp://, http://, udp://, rtp://, tcp://, rtmp://.
 The newest frame is done first: those that come meanwhile are dropped, and counted. Where the stream
 breaks off, it is connected anew, after 1, 2, 4, … and at most 30 seconds. FILE is a video (.mp4,
-.mkv, .mov, .webm), which is there when all is done; ADDRESS is what frames are sent to.
+.mkv, .mov, .webm), which is there when all is done, with the frames until then where an error ends
+it; ADDRESS is what frames are sent to.
 
   neid live rtsp://camera/stream --show --weights=neid_s
   neid live udp://127.0.0.1:5000 --output=udp://127.0.0.1:5001
@@ -18,7 +19,7 @@ out.
 
 Needs: {install video}
 
-Exit codes: 0 ended by a signal, --seconds or its window; 1 failed; 2 wrong usage.
+Exit codes: 0 ended by a signal, --seconds or its window; 1 failed, or no frame came; 2 wrong usage.
 """
 
 import contextlib
@@ -197,5 +198,6 @@ class _Told:
             )
         if stream.error:
             terminal.report(f"live: {stream.error}")
-            return 1
-        return 0
+        elif not self.frames:
+            terminal.report(f"live: {stream.source}: no frame came, so nothing was written")
+        return 1 if stream.error or not self.frames else 0

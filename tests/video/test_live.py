@@ -150,6 +150,34 @@ def test_a_source_that_is_not_there_is_tried_and_given_up(neid, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_source_that_sends_nothing_is_a_failure(neid, tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        source = f"udp://127.0.0.1:{free.getsockname()[1]}"
+    options = [f"--output={tmp_path / 'a.mkv'}", "--seconds=0.3", "--stall=0.1"]
+    code, out, err = neid("live", source, *options, "--weights=neid_s")
+    assert (code, out) == (1, "0 frames enhanced, 0 dropped\n")
+    assert err.endswith(f"neid: live: {source}: no frame came, so nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_leaves_the_frames_that_were_written(neid, tmp_path, monkeypatch):
+    """They do not come again."""
+    pytest.importorskip("onnxruntime")
+
+    def note(told, done):
+        told.frames += 1
+        if told.frames == 5:
+            raise NeidError("the fifth")
+
+    monkeypatch.setattr("neid_tf.commands.live._Told.note", note)
+    made = tmp_path / "a.mkv"
+    code, _, err = neid("live", Sender().address, f"--output={made}", "--weights=neid_s")
+    assert (code, err) == (1, "neid: live: the fifth\n")
+    assert len(decoded(made)) == 5
+    assert list(tmp_path.iterdir()) == [made]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
@@ -160,7 +188,7 @@ def test_a_source_that_is_not_there_is_tried_and_given_up(neid, tmp_path, monkey
         (["udp://127.0.0.1:1", "--output=a.txt"], 1, "no video can be written"),
         (["udp://127.0.0.1:1", "--output=s3://b/a.mkv"], 1, "can't be sent there"),
         (["udp://127.0.0.1:1", "--output=a.mp4"], 1, "is there already; --overwrite replaces it"),
-        (["udp://127.0.0.1:1", "--output=b.mkv", "--method=lime"], 2, "--method=neid"),
+        (["udp://127.0.0.1:1", "--output=b.mkv", "--method=lime"], 2, "--method: no flag"),
         (["srt+x://127.0.0.1:1", "--output=b.mkv"], 1, "no stream"),
     ],
 )

@@ -87,6 +87,11 @@ def main(arguments: list[str]) -> None:
     _check(_VARIANTS, VARIANTS)
     if _PLOT.value and "growth" not in _SECTIONS.value:
         raise flags.ValidationError("--plot needs the section growth")
+    written = [holder.value for holder in (common.OUTPUT, _PLOT) if holder.value]
+    common.check_outputs(written, filter(None, [_PICTURE.value]), is_ours=lambda path: True)
+    if _PLOT.value:
+        with optional_import("--plot"):
+            import matplotlib  # noqa: F401
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
     sections = _possible([name for name in SECTIONS if name in _SECTIONS.value])
     from neid_tf.benchmarks import plot, text

@@ -48,6 +48,8 @@ def main(arguments: list[str]) -> None:
 
     source, output = Path(common.expanded(arguments[0])), Path(common.required(common.OUTPUT))
     crops, names = [crop_of(text) for text in _ZOOM.value], common.required(_METHODS)
+    if len(crops) > len(panels.COLOURS):
+        raise flags.ValidationError(f"--zoom is given {len(crops)} times, at most 4 have room")
     if common.WEIGHTS.present and "neid" not in names:
         raise flags.ValidationError("--weights is for neid, which is not one of --methods")
     _check_suffix(output)

@@ -39,8 +39,7 @@ def check(
         method: one of :data:`METHODS`.
         weights: as for :func:`load_network`.
         scale: 1 or 2; all methods but ``neid`` know 1 only.
-        runtime: as for :func:`load_network`; the learned rivals know TensorFlow only, and the
-            classical methods none.
+        runtime: as for :func:`load_network`; the other methods know TensorFlow at most.
         precision: as for :func:`load_network`; the other methods know float32 only.
 
     Raises:
@@ -100,8 +99,7 @@ def load(
     Args:
         method: one of :data:`METHODS`.
         weights: for ``neid``: as for :func:`load_network`; for a learned rival the path of its
-            weights, or a name of the package's for those of the package; for a classical method
-            empty or :data:`DEFAULT`.
+            weights, or a name of the package's for those of the package; else empty.
         scale: 1 or 2; all methods but ``neid`` know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.
@@ -129,14 +127,13 @@ def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarr
         UsageError: for an unknown name, or weights of a classical method.
     """
     usual = dict.fromkeys(LEARNED, DEFAULT) | {"neid": weights}
-    given = []
+    given = {}
     for name, _, file in (item.partition("=") for item in names):
         if name not in METHODS:
             raise UsageError(f"--methods are of {', '.join(METHODS)}, not {name!r}")
         if file and name in CLASSICAL:
             raise UsageError(f"--methods: {name} has no weights, but {name}={file}")
-        given.append((name, file or usual.get(name, "")))
-    given = list(dict.fromkeys(given))
+        given[name, file or usual.get(name, "")] = None
     named = [name for name, _ in given]
     labels = [f"{title(n)} {file}" if named.count(n) > 1 else title(n) for n, file in given]
     functions = [load(n, file, runtime=reference_runtime(file, n)) for n, file in given]

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -309,3 +310,18 @@ def test_command_used_wrongly(neid, arguments):
     code, out, err = neid("benchmark", *arguments)
     assert (code, out) == (2, "")
     assert arguments[-1].partition("=")[0] in err
+
+
+def test_what_can_not_be_written_is_told_before_anything_is_measured(neid, tmp_path, monkeypatch):
+    monkeypatch.setattr("neid_tf.commands.benchmark.measure", None)
+    picture = tmp_path / "a.png"
+    picture.touch()
+    for output in (tmp_path, picture, picture / "b.json"):
+        options = [f"--output={output}", f"--tiled_picture={picture}", "--sections=tiles"]
+        code, _, err = neid("benchmark", *options)
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert str(output) in err
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, err = neid("benchmark", "--sections=growth", f"--plot={tmp_path / 'g.png'}")
+    assert code == 1
+    assert "--plot needs matplotlib" in err

@@ -239,6 +239,7 @@ def test_neid_compare_shows_16_bits_as_8(neid, tmp_path):
         (["a.png", "--output=f.png", "--methods=lime", "--weights=neid_s"], 2, "--weights is for"),
         (["a.png", "--output=f.png", "--methods="], 2, "--methods is missing"),
         (["a.png", "--output=f.png", "--zoom=1,2,3"], 2, "1,2,3"),
+        (["none.png", "--output=f.png", *["--zoom=0,0,9,9"] * 5], 2, "5 times"),
         (["a.png", "--output=f.png", "--zoom=1,2,3,-4"], 2, "1,2,3,-4"),
         (["a.png", "--output=f.png", "--zoom=0,20,9,9", "--weights=none.npz"], 1, "0,20,9,9"),
         (["a.png", "--output=f.png", "--reference=b.png"], 1, "b.png: 30×20, but a.png is 24×20"),

@@ -49,8 +49,8 @@ MAX_PIXELS = flags.DEFINE_integer(
     None,
     "The most pixels, width times height, that a picture or a frame of a video may have. Larger "
     "ones are named and not done, so this bounds the memory; but neid enhance does TIFFs by "
-    "windows, with the extra 'geo'. (default: 178,956,970; 50,000,000 "
-    "for neid demo)",
+    "windows, with the extra 'geo'. (default: 178,956,970; 50,000,000 for neid demo and neid "
+    "serve)",
     lower_bound=1,
 )
 DEBUG = flags.DEFINE_bool(
@@ -63,7 +63,7 @@ EXISTING = flags.DEFINE_enum(
     ["fail", "skip", "overwrite"],
     "What becomes of outputs that exist already. fail: the input is named as failed; skip: they "
     "are left as they are, and counted; overwrite: they are replaced. (default: fail; skip with "
-    "--engine=ray)",
+    "--engine=ray and for neid watch)",
 )
 QUALITY = flags.DEFINE_integer(
     "quality",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import flags
 
-from neid_tf import demo
+from neid_tf import demo, pictures
 from neid_tf.commands import common, listening, terminal
 from neid_tf.inference import methods, tiles
 from neid_tf.models import pretrained
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _temporary_folder() as folder:
         _require_gradio()
-        max_pixels = common.MAX_PIXELS.value or demo.MAX_PIXELS
+        max_pixels = common.MAX_PIXELS.value or pictures.SERVED_MAX_PIXELS
         enhancer = demo.Enhancer(_network, folder, max_pixels, _weights())
         enhancer.network(common.WEIGHTS.value)
         page = demo.build(enhancer, samples)

@@ -23,6 +23,7 @@ Exit codes: 0 ended by a signal; 1 failed; 2 wrong usage.
 
 from absl import flags
 
+from neid_tf import pictures
 from neid_tf.commands import common, listening, on_ray, terminal
 from neid_tf.inference import methods
 from neid_tf.support import hosts
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _configuration():
-    from neid_tf.service.configuration import MAX_PIXELS, MEBIBYTE, Configuration, offered
+    from neid_tf.service.configuration import MEBIBYTE, Configuration, offered
 
     cores = usable_cores()
     workers = _WORKERS.value or min(cores, 8)
@@ -98,7 +99,7 @@ def _configuration():
         threads=max(1, cores // workers),
         max_queue=_QUEUE.value,
         max_bytes=(listening.MAX_UPLOAD.value or 64) * MEBIBYTE,
-        max_pixels=common.MAX_PIXELS.value or MAX_PIXELS,
+        max_pixels=common.MAX_PIXELS.value or pictures.SERVED_MAX_PIXELS,
         timeout=_TIMEOUT.value,
         keys=_keys(),
         names=(listening.HOST.value, *listening.NAMES.value),

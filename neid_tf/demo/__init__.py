@@ -5,7 +5,6 @@ Nothing is asked of other hosts. Gradio is imported when a page is made, not bef
 
 from neid_tf.demo.page import MAX_UPLOAD, build, launch, load_gradio
 from neid_tf.demo.uploads import (
-    MAX_PIXELS,
     MAX_STRENGTH,
     Enhancer,
     Result,
@@ -14,7 +13,6 @@ from neid_tf.demo.uploads import (
 )
 
 __all__ = [
-    "MAX_PIXELS",
     "MAX_STRENGTH",
     "MAX_UPLOAD",
     "Enhancer",

@@ -18,8 +18,6 @@ from neid_tf.inference.unpack import steps_for
 from neid_tf.pixels.samples import over_white, to_type
 from neid_tf.support.errors import NeidError
 
-MAX_PIXELS = 50_000_000
-"""The largest picture read by default, in pixels."""
 MAX_STRENGTH = 3.0
 """Where the page's strength control ends."""
 PREVIEW_SIDE = 1600
@@ -113,7 +111,7 @@ class Enhancer:
         self,
         load: Callable[[str], object],
         folder: str | os.PathLike,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int = pictures.SERVED_MAX_PIXELS,
         weights: Sequence[str] = ("neid",),
     ) -> None:
         self.network = functools.cache(lambda name: Remembering(load(name)))

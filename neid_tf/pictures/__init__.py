@@ -4,6 +4,7 @@ from neid_tf.pictures.loss import held_metadata, holds_all, left_out
 from neid_tf.pictures.picture import Picture, PictureError
 from neid_tf.pictures.reader import (
     DEFAULT_MAX_PIXELS,
+    SERVED_MAX_PIXELS,
     SUFFIXES,
     content,
     count_pixels,
@@ -28,6 +29,7 @@ from neid_tf.pictures.writer import (
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "METADATA",
+    "SERVED_MAX_PIXELS",
     "SUFFIXES",
     "WRITABLE",
     "Picture",

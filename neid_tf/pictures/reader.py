@@ -17,6 +17,8 @@ from neid_tf.support.libraries import MissingLibraryError
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """The largest picture read by default: half a gigabyte as 8-bit RGB."""
+SERVED_MAX_PIXELS = 50_000_000
+"""The largest picture that is read for others by default, as of a web page or of a service."""
 SUFFIXES = frozenset(s for f in FORMATS.values() if is_available(f) for s in f.suffixes)
 """The suffixes, lower case, of the files that :func:`read` knows; some need further libraries."""
 

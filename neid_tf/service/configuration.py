@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from neid_tf.models import pretrained
+from neid_tf.pictures import SERVED_MAX_PIXELS
 from neid_tf.support.errors import UsageError
 
 MEBIBYTE = 2**20
-MAX_PIXELS = 50_000_000
-"""The largest picture read by default, in pixels."""
 KEYS_VARIABLE = "NEID_API_KEYS"
 """The environment variable that may hold the keys, separated by commas or spaces."""
 SHORTEST_KEY = 16
@@ -42,7 +41,7 @@ class Configuration:
     threads: int = 1
     max_queue: int = 64
     max_bytes: int = 64 * MEBIBYTE
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int = SERVED_MAX_PIXELS
     timeout: float = 60.0
     keys: frozenset[str] = frozenset()
     names: tuple[str, ...] = ()

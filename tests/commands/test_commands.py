@@ -421,6 +421,13 @@ def test_help_is_complete(neid, command):
     ) in out
 
 
+def test_help_tells_the_defaults_of_the_command(neid):
+    for command in ("serve", "demo"):
+        told = " ".join(neid(command, "--help")[1].split())
+        assert f"{pictures.SERVED_MAX_PIXELS:,} for neid demo and neid serve" in told
+    assert "and for neid watch" in " ".join(neid("watch", "--help")[1].split())
+
+
 def test_help_of_train_lists_every_flag(neid):
     from neid_tf.commands import train
 

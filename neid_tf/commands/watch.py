@@ -106,11 +106,15 @@ class _Watch:
                 if self.stop.is_set():
                     break
         self._first = False
-        failures.record(self._failed.values(), self.output)
+        self._record()
 
     def cannot(self, name: str, reason: str) -> None:
         """Take note of what can't be looked into."""
         self._add(planning.Plan(failures=[(name, reason)]))
+        self._record()
+
+    def _record(self):
+        failures.record(self._failed.values(), self.output)
 
     def _add(self, plan):
         self.tally.add(plan)

@@ -209,3 +209,19 @@ def test_folders_that_cannot_be_read_are_named_once(watched, monkeypatch, capfd)
         run.wait_for("b.png", "failures.jsonl")
     assert capfd.readouterr().err.count("closed: can't look into") == 1
     assert run.code == 1
+
+
+def test_a_folder_that_can_not_be_looked_into_is_listed_at_once(neid, tmp_path, monkeypatch):
+    """No other file need arrive for that."""
+    listed = tmp_path / "out" / "failures.jsonl"
+
+    def closed(folder, output, settle, stop, report):
+        report("closed", "permission denied")
+        assert json.loads(listed.read_text())["input"] == "closed"
+        return iter([])
+
+    monkeypatch.setattr("neid_tf.jobs.watch.complete_files", closed)
+    (tmp_path / "in").mkdir()
+    options = [f"--output={tmp_path / 'out'}", "--method=lime"]
+    code, _, err = neid("watch", tmp_path / "in", *options)
+    assert (code, err) == (1, "neid: closed: permission denied\n"), err

@@ -27,6 +27,7 @@ from typing import Any
 
 from absl import flags
 
+from neid_tf.benchmarks.training import VARIANTS
 from neid_tf.commands import common
 from neid_tf.inference import methods
 from neid_tf.support import keras_start
@@ -34,7 +35,6 @@ from neid_tf.support.libraries import MissingLibraryError, optional_import
 from neid_tf.support.machine import usable_cores
 
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
-VARIANTS = ("float32", "xla", "mixed", "xla_mixed")
 
 _NEED_KERAS = {"unet", "training"}
 

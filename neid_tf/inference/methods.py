@@ -11,12 +11,12 @@ import numpy as np
 
 from neid_tf.inference import providers
 from neid_tf.inference.network import KerasNetwork, Network, as_network
+from neid_tf.models.config import RIVALS as LEARNED
 from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support import keras_start
 from neid_tf.support.errors import UsageError
 from neid_tf.support.libraries import optional_import
 
-LEARNED = ("retinexnet", "glad", "kind")
 CLASSICAL = ("msr", "npe", "dong", "mf", "lime", "crm", "bimef")
 METHODS = ("neid", *LEARNED, *CLASSICAL)
 RUNTIMES = ("tensorflow", "saved_model", "onnx", "tensorrt", "litert")

@@ -130,7 +130,7 @@ def test_the_tone_turns_with_the_crop(draws):
     given = {"image": image, "box": box, "tone_parameters": values}
     expected = train.turned(toned(given)[None], draws[None])[0]
     given["image"] = np.asarray(train.turned(image[None], draws[None]))[0]
-    given["tone_parameters"] = np.asarray(train.transposed(values[None], draws[None, 0]))[0]
+    given["tone_parameters"] = np.asarray(grid.transposed(values[None], draws[None, 0]))[0]
     given["box"] = batches._box(box[:2], box[2:], seen, False, draws)
     np.testing.assert_allclose(toned(given), expected, atol=1e-5)
 

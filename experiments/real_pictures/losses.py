@@ -18,8 +18,7 @@ def toned(images: Any, parameters: Any) -> Any:
         parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
     """
     whole = ops.zeros_like(parameters[:, :4]) + np.float32([[0, 0, 1, 1]])
-    gain = grid.GridGain()([images, parameters, whole])
-    return grid.GridTone()([images, gain, parameters])
+    return grid.toned(images, parameters, whole)
 
 
 def tone_loss(parameters: Any, low: Any, high: Any) -> Any:

@@ -108,19 +108,6 @@ def turned(pictures: Any, turns: Any) -> Any:
     return ops.where(mirror, ops.flip(pictures, 2), pictures)
 
 
-def transposed(parameters: Any, change: Any) -> Any:
-    """Transpose the grids of the tones of some pictures, as their crops are.
-
-    Args:
-        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
-        change: whose, N booleans.
-    """
-    cells = ops.reshape(parameters[:, grid.GLOBAL :], (-1, grid.SIDE, grid.SIDE, grid.BINS))
-    cells = ops.where(change[:, None, None, None], ops.transpose(cells, (0, 2, 1, 3)), cells)
-    flat = ops.reshape(cells, (-1, grid.SIDE * grid.SIDE * grid.BINS))
-    return ops.concatenate([parameters[:, : grid.GLOBAL], flat], axis=-1)
-
-
 class Trainer(keras.Model):
     """What is common to both parts: the pictures, their draws, and ``fit``.
 
@@ -199,7 +186,7 @@ class StreamsTrainer(Trainer):
         parameters = self.reader(seen, training=False)
         shown = self.seen(self.store.thumbnails(batch["high"]), SIDE, batch)
         exposure = to_exposure(shown, toned(ops.average_pool(seen, (2, 2), (2, 2)), parameters))
-        tone = {"tone_parameters": transposed(parameters, turns[:, 0])}
+        tone = {"tone_parameters": grid.transposed(parameters, turns[:, 0])}
         picture = self.exposed(crop(batch["source"], batch["corner"], self.side), batch)
         small = crop(batch["sent"], batch["corner"] // 2, self.side // 2, halved=True)
         halved = augment.halve(picture)

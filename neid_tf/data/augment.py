@@ -66,13 +66,73 @@ def flip_and_turn(images: Tensor, flips: Tensor, turns: Tensor) -> Tensor:
     Returns:
         N×S×S×C.
     """
+    transposed, down, across = moves(flips, turns)
+    images = _where(transposed, ops.transpose(images, (0, 2, 1, 3)), images)
+    images = _where(down, ops.flip(images, axis=1), images)
+    return _where(across, ops.flip(images, axis=2), images)
+
+
+def moves(flips: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what :func:`flip_and_turn` does to each picture, in the order that it does it.
+
+    Args:
+        flips: N booleans, as there.
+        turns: N whole numbers, as there.
+
+    Returns:
+        Whether rows and columns change places, whether the picture is then turned upside down,
+        and whether it is then mirrored; N booleans each.
+    """
     turns = ops.cast(turns, "int32") % 4
-    images = _where(flips, ops.flip(images, axis=1), images)
     odd = turns % 2 == 1
-    images = _where(odd, ops.transpose(images, (0, 2, 1, 3)), images)
-    # A quarter turn is a transposition and an upside-down flip, a half turn both flips.
-    images = _where((turns == 1) | (turns == 2), ops.flip(images, axis=1), images)
-    return _where((turns == 2) | (turns == 3), ops.flip(images, axis=2), images)
+    # A quarter turn is a transposition and an upside-down flip, a half turn both flips. What is
+    # turned upside down before a transposition is mirrored after it.
+    first = ops.logical_and(flips, odd), ops.logical_and(flips, ops.logical_not(odd))
+    down = ops.logical_xor((turns == 1) | (turns == 2), first[1])
+    return odd, down, ops.logical_xor((turns == 2) | (turns == 3), first[0])
+
+
+def view_with(place: Tensor, view: Tensor) -> Tensor:
+    """Move views of pictures, and enlarge them where need be, so that each holds a crop.
+
+    Args:
+        place: N×4, where the crops are: top, left, height, width as shares of the picture.
+        view: N×4, which part of the picture is seen, likewise.
+
+    Returns:
+        N×4 views.
+    """
+    corner, extent = place[:, :2], ops.maximum(view[:, 2:], place[:, 2:])
+    start = ops.minimum(ops.minimum(view[:, :2], corner), 1.0 - extent)
+    start = ops.maximum(start, corner + place[:, 2:] - extent)
+    return ops.concatenate([start, extent], axis=-1)
+
+
+def box_in_view(
+    place: Tensor, view: Tensor, mirrored: Tensor, flips: Tensor, turns: Tensor
+) -> Tensor:
+    """Return where crops are in what is seen of their pictures, after both were augmented.
+
+    Args:
+        place: N×4, where the crops are: top, left, height, width as shares of the picture.
+        view: N×4, which part of the picture is seen, likewise.
+        mirrored: N booleans: whether what is seen is mirrored (:func:`mirror`).
+        flips: N booleans: how the crops are turned (:func:`flip_and_turn`).
+        turns: N whole numbers, likewise.
+
+    Returns:
+        N×4, likewise as shares of what is seen; a negative height or width is that of a crop which
+        is flipped against it. Where the crop is transposed, so is what is seen.
+    """
+    start, extent = (place[:, :2] - view[:, :2]) / view[:, 2:], place[:, 2:] / view[:, 2:]
+    top, left, height, width = (part[:, i] for part in (start, extent) for i in range(2))
+    left, width = ops.where(mirrored, 1.0 - left, left), ops.where(mirrored, -width, width)
+    transposed, down, across = moves(flips, turns)
+    top, left = ops.where(transposed, left, top), ops.where(transposed, top, left)
+    height, width = ops.where(transposed, width, height), ops.where(transposed, height, width)
+    top, height = ops.where(down, top + height, top), ops.where(down, -height, height)
+    left, width = ops.where(across, left + width, left), ops.where(across, -width, width)
+    return ops.stack([top, left, height, width], axis=-1)
 
 
 def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -84,8 +84,9 @@ def training_dataset(
     Returns:
         A data set of dictionaries: ``low`` and ``high`` (B×crop×crop×3, as stored, cut at the
         same place), the draws ``flip`` and ``mirror`` (B booleans), ``turns`` (B, 0 to 3) and
-        ``exposure`` (B in [0, 1)); with thumbnails also
-        ``low_mini`` and ``high_mini`` (B×192×192×3 float16) and ``view`` (B×4 shares).
+        ``exposure`` (B in [0, 1)); with thumbnails also ``low_mini`` and ``high_mini``
+        (B×192×192×3 float16), ``view``, what a thumbnail is to show of them, and ``place``, where
+        the crop is (B×4 each: top, left, height, width as shares of the whole picture).
     """
     import tensorflow as tf
 
@@ -114,13 +115,15 @@ def _tf_sampler(pairs: Pairs, sampling: Sampling, thumbnail: bool) -> Callable[[
             tf.cast(number % count, tf.int32), [seed, epoch], count - 1
         )
         draws = tf.random.stateless_uniform([10], [seed, tf.cast(number, tf.int32)])
-        record = {side: joined.crop(index, draws, crop) for side, joined in sides.items()}
+        corner, size = sides["low"].corner(index, draws, crop)
+        record = {side: joined.crop(index, corner, crop) for side, joined in sides.items()}
         record |= {"turns": tf.cast(draws[3] * 4.0, tf.int32), "exposure": draws[9]}
         record |= {"flip": draws[2] < 0.5, "mirror": draws[8] < 0.5}
         if minis:
             record |= {"low_mini": minis[0][index], "high_mini": minis[1][index]}
             extent = sampling.smallest_view + (1.0 - sampling.smallest_view) * draws[4:6]
             record["view"] = tf.concat([draws[6:8] * (1.0 - extent), extent], axis=0)
+            record["place"] = tf.concat([tf.cast(corner, tf.float32) / size, crop / size], axis=0)
         return record
 
     return sample
@@ -139,12 +142,29 @@ class _Joined:
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
         self.shapes = tf.constant([array.shape for array in arrays], tf.int32)
 
-    def crop(self, index: Any, draws: Any, crop: int) -> Any:
-        """Cut a crop at the place that the first two draws name.
+    def corner(self, index: Any, draws: Any, crop: int) -> tuple[Any, Any]:
+        """Return the place of a crop that the first two draws name, and the size of its picture.
 
         Args:
             index: the picture's number.
             draws: of which the first two are the place, in [0, 1).
+            crop: side in pixels.
+
+        Returns:
+            Top and left, two whole numbers; height and width of the picture, two floats.
+        """
+        import tensorflow as tf
+
+        size = self.shapes[index, :2]
+        corner = tf.cast(draws[:2] * tf.cast(size - crop + 1, tf.float32), tf.int32)
+        return corner, tf.cast(size, tf.float32)
+
+    def crop(self, index: Any, corner: Any, crop: int) -> Any:
+        """Cut a crop.
+
+        Args:
+            index: the picture's number.
+            corner: its first row and column.
             crop: side in pixels.
         """
         import tensorflow as tf
@@ -154,8 +174,7 @@ class _Joined:
         # One slice with both ends: a slice to the end would copy all pictures behind it.
         flat = tf.slice(self.pixels, [self.starts[index]], [size])
         picture = tf.reshape(flat, (height, width, 3))
-        top = tf.cast(draws[0] * tf.cast(height - crop + 1, tf.float32), tf.int32)
-        left = tf.cast(draws[1] * tf.cast(width - crop + 1, tf.float32), tf.int32)
+        top, left = corner[0], corner[1]
         return tf.ensure_shape(picture[top : top + crop, left : left + crop], (crop, crop, 3))
 
 
@@ -206,6 +225,9 @@ class ArrayBatches:
             record |= {"low_mini": self.minis[0][index], "high_mini": self.minis[1][index]}
             extent = sampling.smallest_view + (1.0 - sampling.smallest_view) * draws[4:6]
             record["view"] = np.concatenate([draws[6:8] * (1.0 - extent), extent])
+            height, width = low.shape[:2]
+            place = top / height, left / width, sampling.crop / height, sampling.crop / width
+            record["place"] = np.float32(place)
         return record
 
 

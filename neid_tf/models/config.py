@@ -68,8 +68,13 @@ class ModelConfig:
         if self.architecture == "unet" and self.tone:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
 
-        if self.refinement and not (self.tone and self.tone_kind == "grid"):
+        if self.refinement and not self.has_grid:
             raise NeidError("refinement needs tone=True and tone_kind='grid'")
+
+    @property
+    def has_grid(self) -> bool:
+        """Whether the tone differs from place to place."""
+        return self.tone and self.tone_kind == "grid"
 
     @property
     def least_parameters(self) -> int:

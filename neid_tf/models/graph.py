@@ -150,7 +150,7 @@ class Graph:
     def _toned(self, image):
         """Return the streams' input and the toned picture; note the toned thumbnail."""
         thumbnail = self._thumbnail(image)
-        is_grid = self.config.tone_kind == "grid"
+        is_grid = self.config.has_grid
         read = grid.grid_parameters if is_grid else tone.tone_parameters
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.

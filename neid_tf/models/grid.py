@@ -109,6 +109,33 @@ class GridTone(layers.Layer):
         return input_shapes[0]
 
 
+def toned(
+    images: keras.KerasTensor, parameters: keras.KerasTensor, boxes: keras.KerasTensor
+) -> keras.KerasTensor:
+    """Return pictures after the tone.
+
+    Args:
+        images: N×h×w×3 in [0, 1].
+        parameters: N×:data:`PARAMETERS`.
+        boxes: N×4, which part of the whole picture each shows.
+    """
+    gain = GridGain(dtype="float32")([images, parameters, boxes])
+    return GridTone(dtype="float32")([images, gain, parameters])
+
+
+def transposed(parameters: keras.KerasTensor, change: keras.KerasTensor) -> keras.KerasTensor:
+    """Let rows and columns of the grids of some tones change places.
+
+    Args:
+        parameters: N×:data:`PARAMETERS`.
+        change: of which, N booleans.
+    """
+    cells = ops.reshape(parameters[:, GLOBAL:], (-1, SIDE, SIDE, BINS))
+    cells = ops.where(change[:, None, None, None], ops.transpose(cells, (0, 2, 1, 3)), cells)
+    flat = ops.reshape(cells, (-1, SIDE * SIDE * BINS))
+    return ops.concatenate([parameters[:, :GLOBAL], flat], axis=-1)
+
+
 def white_balanced(
     images: keras.KerasTensor, parameters: keras.KerasTensor
 ) -> list[keras.KerasTensor]:

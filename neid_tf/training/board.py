@@ -9,7 +9,7 @@ import numpy as np
 from neid_tf import models
 from neid_tf.data.pairs import Pairs
 from neid_tf.inference.enhance import enhance
-from neid_tf.inference.network import FunctionNetwork, Network
+from neid_tf.inference.network import FunctionNetwork, Network, as_network
 
 
 class Board:
@@ -55,7 +55,7 @@ class Board:
 
 
 def panel(whole: models.NEID, pairs: Pairs, count: int = 3) -> np.ndarray:
-    """Return rows of pictures side by side: input, LE, DR where there is one, reference.
+    """Return rows of pictures side by side: input, enhanced, DR where there is one, reference.
 
     Args:
         whole: the network, part ``whole``.
@@ -75,7 +75,9 @@ def panel(whole: models.NEID, pairs: Pairs, count: int = 3) -> np.ndarray:
 
 
 def _parts(whole: models.NEID) -> list[Network]:
-    """Return networks from a small picture to LE's and DR's picture."""
-    names = [name for name in ("le", "dr") if name in whole.output]
-    functions = [lambda batch, name=name: whole(batch, training=False)[name] for name in names]
-    return [FunctionNetwork(function, whole.config.scale) for function in functions]
+    """Return networks from a small picture to the enhanced picture, and to DR's."""
+    networks = [as_network(models.inference_model(whole))]
+    if "dr" in whole.output:
+        detail = keras.Model(whole.graph.inputs["image"], whole.output["dr"])
+        networks.append(FunctionNetwork(detail.predict_on_batch, whole.config.scale))
+    return networks

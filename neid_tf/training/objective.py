@@ -15,7 +15,10 @@ class Objective:
     """The weights of the loss terms; the defaults are the paper's, and 0 leaves a term out."""
 
     reconstruction: str = config_field(
-        "huber", "Loss between LE's output and the reference.", choices=RECONSTRUCTIONS
+        "huber",
+        "Loss between LE's output and the reference; all losses of that are the refined picture's "
+        "too, where there is one.",
+        choices=RECONSTRUCTIONS,
     )
     delta: float = config_field(1.0, "Delta of the Huber loss, in units of white.", minimum=1e-6)
     detail_weight: float = config_field(0.1, "Lambda 1, weight of DR's MSE loss.", minimum=0.0)
@@ -33,16 +36,20 @@ class Objective:
         """Compute each weighted term of equation 7.
 
         Args:
-            outputs: pictures N×H×W×3 by name: those of ``le``, ``dr`` and ``tone`` that the
-                network has.
+            outputs: pictures N×H×W×3 by name: those of ``le``, ``refined``, ``dr`` and ``tone``
+                that the network has.
             targets: a picture of the same shape for each of the outputs.
 
         Returns:
-            The term's values, each of shape N, by the term's name. Their sum is the total.
+            The term's values, each of shape N, by the term's name. Their sum is the total. The
+            refined picture has the same terms as LE's, named ``refined_…``.
         """
         from neid_tf.training import losses
 
         terms = self._of_light(targets["le"], outputs["le"]) if "le" in outputs else {}
+        if "refined" in outputs:
+            refined = self._of_light(targets["refined"], outputs["refined"])
+            terms |= {f"refined_{name}": values for name, values in refined.items()}
         if "dr" in outputs and self.detail_weight:
             terms["detail"] = self.detail_weight * losses.mse(targets["dr"], outputs["dr"])
         if "tone" in outputs and self.tone_weight:
@@ -50,7 +57,7 @@ class Objective:
         return terms
 
     def _of_light(self, *light: Any) -> dict[str, Any]:
-        """Compute the terms of the LE output."""
+        """Compute the terms of an enhanced picture."""
         from neid_tf.training import losses
 
         options = {"delta": self.delta} if self.reconstruction == "huber" else {}

@@ -9,6 +9,7 @@ from keras import ops
 
 from neid_tf.data import augment
 from neid_tf.data.pairs import Pairs
+from neid_tf.models import grid
 from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import NEID, THUMBNAIL
 from neid_tf.models.tone import ToneCurve
@@ -32,6 +33,10 @@ class Trainer(keras.Model):
         objective: the weighted loss.
         exposure: see :class:`neid_tf.data.sampling.Sampling`.
         train: see :class:`neid_tf.training.config.TrainConfig`.
+
+    Attributes:
+        forward: from the network's inputs to its outputs, both by name; of a network with a grid
+            of gains, ``transposed`` is among the inputs, see :func:`_with_turned_grid`.
 
     Raises:
         ValueError: where the tone is to be trained, or kept, of a network that has none.
@@ -73,7 +78,9 @@ class Trainer(keras.Model):
 
     def _forward(self, train: str) -> Any:
         """Return what is called with the network's inputs."""
-        return self.network if train == "all" else _partly(self.network, train)
+        network = self.network
+        model = _with_turned_grid(network) if network.config.has_grid else network
+        return model if train == "all" else _partly(model, network, train)
 
     def _tells_psnr(self) -> bool:
         return "le" in self.forward.output
@@ -92,20 +99,25 @@ class Trainer(keras.Model):
         low, inputs, targets = self.prepare(batch)
         outputs = self.forward(inputs, training=training)
         if "dr" in outputs:
-            targets["dr"] = self._detail_target(low, targets["le"], outputs)
+            targets["dr"] = self._detail_target(low, targets["le"], inputs, outputs)
         return {"outputs": outputs, "targets": targets}
 
-    def _detail_target(self, low: Any, high: Any, outputs: Mapping[str, Any]) -> Any:
-        if self.network.config.detail_target != "toned":
-            return low if self.network.config.detail_target == "low" else high
-        return ops.stop_gradient(ToneCurve(dtype="float32")([low, outputs["tone_parameters"]]))
+    def _detail_target(self, low: Any, high: Any, inputs: Any, outputs: Mapping[str, Any]) -> Any:
+        config = self.network.config
+        if config.detail_target != "toned":
+            return low if config.detail_target == "low" else high
+        parameters = outputs["tone_parameters"]
+        if config.has_grid:
+            return ops.stop_gradient(grid.toned(low, parameters, inputs["box"]))
+        return ops.stop_gradient(ToneCurve(dtype="float32")([low, parameters]))
 
     def prepare(self, batch: Batch) -> tuple[Any, Any, dict[str, Any]]:
         """Turn a batch into the low-light crops, the network's inputs, and its targets.
 
         Returns:
             The crops, N×S×S×3 in [0, 1]; the network's input, or inputs by name; and the targets
-            by name, ``le`` of the crops' shape and ``tone`` N×128×128×3 for a network with a tone.
+            by name, ``le`` and ``refined`` of the crops' shape and ``tone`` N×128×128×3, those
+            that the network has.
         """
         config = self.network.config
         turned = [
@@ -116,10 +128,18 @@ class Trainer(keras.Model):
         image = low if config.scale == 1 else augment.halve(low)
         if not config.tone:
             return low, image, {"le": high}
-        views = [_view(batch[f"{side}_mini"], batch) for side in ("low", "high")]
-        thumbnail = augment.expose(views[0], batch["exposure"], self.exposure)
-        inputs = {"image": image, "thumbnail": thumbnail}
-        return low, inputs, {"le": high, "tone": views[1]}
+        view, inputs, targets = batch["view"], {"image": image}, {"le": high}
+        if config.has_grid:
+            # A gain of another place says nothing of the crop's.
+            view = augment.view_with(batch["place"], view)
+            draws = batch["mirror"], batch["flip"], batch["turns"]
+            inputs["box"] = augment.box_in_view(batch["place"], view, *draws)
+            inputs["transposed"] = augment.moves(*draws[1:])[0]
+        if config.refinement:
+            inputs["picture"], targets["refined"] = low, high
+        views = [_view(batch[f"{side}_mini"], view, batch) for side in ("low", "high")]
+        inputs["thumbnail"] = augment.expose(views[0], batch["exposure"], self.exposure)
+        return low, inputs, targets | {"tone": views[1]}
 
     def compute_loss(
         self,
@@ -144,8 +164,9 @@ class Trainer(keras.Model):
             self.trackers[name].update_state(values)
             total = total + ops.mean(values)
         self.trackers["loss"].update_state(total)
-        if "le" in y_pred["outputs"]:
-            light = y_pred["targets"]["le"], ops.clip(y_pred["outputs"]["le"], 0.0, 1.0)
+        if "psnr" in self.trackers:
+            best = "refined" if "refined" in y_pred["outputs"] else "le"
+            light = y_pred["targets"][best], ops.clip(y_pred["outputs"][best], 0.0, 1.0)
             self.trackers["psnr"].update_state(metrics.psnr(*light))
         return total
 
@@ -192,8 +213,30 @@ class Trainer(keras.Model):
             return results
 
 
-def _partly(network: NEID, train: str) -> keras.Model:
-    """Keep the other part of a network as it is; return the model of what has a loss then."""
+def _with_turned_grid(network: NEID) -> keras.Model:
+    """Return a network that takes ``transposed`` too: N booleans, of which crops it is true.
+
+    Its tone is read off thumbnails that stand upright, and the grid is turned as the crop is.
+    """
+    inputs, outputs = dict(network.input), dict(network.output)
+    tone = {"tone": outputs.pop("tone")}
+    upright = outputs.pop("tone_parameters")
+    of_crop = {name: tensor for name, tensor in inputs.items() if name != "thumbnail"}
+    streams = keras.Model(of_crop | {"tone_parameters": upright}, outputs)
+    inputs["transposed"] = keras.Input((), dtype="bool", name="transposed")
+    tone["tone_parameters"] = grid.transposed(upright, inputs["transposed"])
+    turned = {"tone_parameters": tone["tone_parameters"]}
+    return keras.Model(inputs, tone | streams(of_crop | turned))
+
+
+def _partly(model: keras.Model, network: NEID, train: str) -> keras.Model:
+    """Keep the other part of a network as it is; return the model of what has a loss then.
+
+    Args:
+        model: the whole forward pass.
+        network: the layers that it is made of.
+        train: what learns, ``tone`` or ``streams``.
+    """
     if not network.config.tone:
         raise NeidError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
     for layer in network.layers:
@@ -201,11 +244,11 @@ def _partly(network: NEID, train: str) -> keras.Model:
         layer.trainable = of_tone == (train == "tone") and layer.trainable
         if isinstance(layer, keras.layers.Dropout) and not layer.trainable:
             layer.rate = 0.0
-    kept = {"tone", "tone_parameters"} if train == "tone" else set(network.output) - {"tone"}
-    return keras.Model(network.input, {name: network.output[name] for name in kept})
+    kept = {"tone", "tone_parameters"} if train == "tone" else set(model.output) - {"tone"}
+    return keras.Model(model.input, {name: model.output[name] for name in kept})
 
 
-def _view(miniatures: Any, batch: Batch) -> Any:
+def _view(miniatures: Any, view: Any, batch: Batch) -> Any:
     """Cut thumbnails out of miniatures; some are mirrored, but none is turned or flipped."""
-    thumbnails = area_resize(ops.cast(miniatures, "float32"), THUMBNAIL, batch["view"])
+    thumbnails = area_resize(ops.cast(miniatures, "float32"), THUMBNAIL, view)
     return augment.mirror(thumbnails, batch["mirror"])

@@ -40,6 +40,25 @@ def test_mirror():
     np.testing.assert_array_equal(result, [images[0], images[1][:, ::-1]])
 
 
+def test_a_view_holds_its_crop():
+    random = np.random.default_rng(0)
+    place, view = (np.empty((200, 4), np.float32) for _ in range(2))
+    for boxes in (place, view):
+        boxes[:, 2:] = random.uniform(0.05, 1.0, (200, 2))
+        boxes[:, :2] = random.random((200, 2)) * (1.0 - boxes[:, 2:])
+    moved = np.asarray(augment.view_with(place, view))
+    ends = [boxes[:, :2] + boxes[:, 2:] for boxes in (place, moved)]
+    assert (moved[:, :2] <= place[:, :2] + 1e-6).all()
+    assert (ends[0] <= ends[1] + 1e-6).all()
+    assert (moved[:, :2] >= -1e-6).all()
+    assert (ends[1] <= 1 + 1e-6).all()
+    np.testing.assert_array_equal(moved[:, 2:], np.maximum(place[:, 2:], view[:, 2:]))
+    held = (view[:, :2] <= place[:, :2]) & (ends[0] <= view[:, :2] + view[:, 2:])
+    held = held.all(axis=1)
+    assert held.any()
+    np.testing.assert_allclose(moved[held], view[held], atol=1e-6)
+
+
 def test_expose():
     images = np.full((3, 2, 2, 3), 0.5, np.float32)
     result = np.asarray(augment.expose(images, np.float32([0.0, 0.5, 1.0]), 0.4))[:, 0, 0, 0]

@@ -92,6 +92,10 @@ def test_thumbnails_come_with_the_crops(coded):
             names = batch["low"][:, 0, 0, 2].astype(int)
             for name, mini in zip(names, batch["low_mini"], strict=True):
                 np.testing.assert_array_equal(mini, miniature(coded.low[name]))
+            for name, crop, place in zip(names, batch["low"], batch["place"], strict=True):
+                size = coded.low[name].shape[:2] * 2
+                expected = [*crop[0, 0, :2], 16, 16] / np.float32(size)
+                np.testing.assert_allclose(place, expected, rtol=1e-6)
 
 
 def test_miniature_of_16_bits():

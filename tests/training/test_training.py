@@ -7,11 +7,11 @@ import pytest
 from keras import ops
 
 from neid_tf import models
-from neid_tf.data import batches, pairs
+from neid_tf.data import augment, batches, pairs
 from neid_tf.data.sampling import Sampling
 from neid_tf.evaluation import report
 from neid_tf.inference.enhance import Enhancement
-from neid_tf.models import pretrained
+from neid_tf.models import grid, pretrained
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, Trainer, callbacks, devices
 from neid_tf.training import train as training
@@ -221,9 +221,64 @@ def test_prepare_makes_inputs_and_targets_that_fit(loaded):
         assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.9
 
 
+def told_by_place(size, start):
+    """Return a picture that says where it is: red is the share of the rows, green of the columns.
+
+    Its blue is what ``start`` adds.
+    """
+    rows, columns = (np.arange(n, dtype=np.float32)[:, None] / n for n in size)
+    planes = np.broadcast_arrays(0.1 + 0.8 * rows, 0.1 + 0.8 * columns.T, np.float32(start))
+    return np.rint(np.stack(planes, axis=-1) * 65535).astype(np.uint16)
+
+
+def test_the_tone_of_a_crop_is_that_of_its_place(loaded):
+    """Under all flips and turns, of what the thumbnail shows of pictures of any shape."""
+    shown = tuple(told_by_place(size, 0.2) for size in ((48, 96), (80, 40), (33, 90)))
+    told = pairs.Pairs(("a", "b", "c"), shown, shown)
+    made, seen = trainer("neid_grid", filters=2, depth=1, refinement=2), set()
+    for batch in batches.training_dataset(told, Sampling(crop=32, batch_size=32), 0, 3, True):
+        low, inputs, _ = made.prepare(batch)
+        # A grid whose gains are what the thumbnail shows there: of the rows more than the columns.
+        cells = np.asarray(inputs["thumbnail"]).reshape(-1, 16, 8, 16, 8, 3).mean((2, 4))
+        gains = np.repeat((2.0 * cells[..., :1] - cells[..., 1:2]), grid.BINS, axis=-1)
+        values = np.zeros((len(gains), grid.PARAMETERS), np.float32)
+        values[:, grid.GLOBAL :] = gains.reshape(len(gains), -1)
+        values = grid.transposed(values, inputs["transposed"])
+        found = np.asarray(grid.GridGain()([low, values, inputs["box"]]))
+        expected = 2.0 * np.asarray(low)[..., 0] - np.asarray(low)[..., 1]
+        error = np.abs(found - expected)
+        assert error.max() < 0.09  # Half a cell at the border of what is seen.
+        assert error.mean() < 0.02
+        draws = (np.asarray(batch[name]).tolist() for name in ("flip", "turns", "mirror"))
+        seen |= set(zip(*draws, strict=True))
+    assert len(seen) == 16
+
+
+def test_a_turned_crop_is_toned_as_the_crop_is(loaded):
+    """The whole network: where the streams add nothing, its pictures turn as the crops do."""
+    made = trainer("neid_grid", refinement=4)
+    random = np.random.default_rng(0)
+    for layer in made.network.layers:
+        if layer.name == "tone_grid":
+            layer.set_weights([random.normal(0.0, 0.3, w.shape) for w in layer.get_weights()])
+        if layer.name in ("le_head", "refine_head"):
+            layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
+    upright = dict(batch_of(loaded)) | {"flip": np.zeros(4, bool), "turns": np.zeros(4, np.int32)}
+    expected = made(upright)["outputs"]
+    for flip in (False, True):
+        draws = {"flip": np.full(4, flip), "turns": np.arange(4, dtype=np.int32)}
+        found = made(upright | draws)["outputs"]
+        for name in ("le", "refined"):
+            turned = augment.flip_and_turn(expected[name], draws["flip"], draws["turns"])
+            np.testing.assert_allclose(found[name], turned, atol=1e-4, err_msg=name)
+    apart = expected["le"] - np.asarray(expected["le"]).mean((1, 2), keepdims=True)
+    assert np.abs(apart).mean() > 0.02
+
+
+@pytest.mark.parametrize("name", ["neid_tone", "neid_grid"])
 @pytest.mark.parametrize("target", ["low", "reference", "toned"])
-def test_detail_targets(loaded, target):
-    made = trainer(detail_target=target)
+def test_detail_targets(loaded, target, name):
+    made = trainer(name, detail_target=target)
     result = made(batch_of(loaded))
     dr = np.asarray(result["targets"]["dr"])
     low, _, targets = made.prepare(batch_of(loaded))
@@ -233,8 +288,9 @@ def test_detail_targets(loaded, target):
         np.testing.assert_array_equal(dr, low if target == "low" else targets["le"])
 
 
-def test_one_step_moves_every_weight(loaded):
-    made = trainer(compile_fields={"run_eagerly": True}, fusion="all")
+@pytest.mark.parametrize(("name", "fields"), [("neid_tone", {"fusion": "all"}), ("neid_grid", {})])
+def test_one_step_moves_every_weight(loaded, name, fields):
+    made = trainer(name, {"run_eagerly": True}, **fields)
     before = [np.array(v) for v in made.network.trainable_variables]
     made.train_on_batch(batch_of(loaded))
     for old, new in zip(before, made.network.trainable_variables, strict=True):

@@ -93,9 +93,10 @@ _METADATA = flags.DEFINE_enum(
     "metadata",
     "keep",
     list(pictures.METADATA),
-    "What becomes of a picture's metadata (EXIF, XMP, IPTC, comments, …). keep: it is kept as far "
-    "as the format of the output holds it, and what is lost is named; none: it is left out but "
-    "for what tells how the colours are to be seen.",
+    "What becomes of metadata (of pictures EXIF, XMP, IPTC, comments, …; of videos title, place, "
+    "date, chapters, …). keep: it is kept as far as the format of the output holds it, and what is "
+    "lost is named; none: it is left out but for what tells how the colours are to be seen, and of "
+    "videos how they are turned and in which languages they are.",
 )
 _JPEG_QUALITY = flags.DEFINE_integer(
     "jpeg_quality", None, "The old name of --quality.", lower_bound=1, upper_bound=100
@@ -217,6 +218,8 @@ def _enhance_clip(job, check=lambda: None):
         check: called after each frame; what it raises ends the video.
     """
     model, options = for_frames()
+    coding = _coding()
+    options |= {"metadata": coding.metadata, "quality": coding.quality}
     options["max_pixels"] = _max_pixels()
     name = terminal.printable(os.path.basename(job.source))
     from tqdm import tqdm

@@ -44,6 +44,8 @@ def enhance_video(
     smoothing: float = SMOOTHING,
     progress: Callable[[int, int | None], None] | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    metadata: str = "keep",
+    quality: int | None = None,
 ) -> Summary:
     """Enhance a video file, wholly or not at all.
 
@@ -65,6 +67,9 @@ def enhance_video(
         progress: called after each frame with the number done and the total, or None if unknown.
         max_pixels: the most pixels of a frame; None for no limit. It is checked before a frame
             is decoded.
+        metadata: ``keep``, or ``none`` to leave out title, place, dates, chapters and all other
+            text about the video but the languages of its streams.
+        quality: 1 to 100, less makes smaller files; None for 95, which is visually lossless.
 
     Returns:
         :class:`Summary`.
@@ -74,22 +79,23 @@ def enhance_video(
             PyAV is missing.
         ValueError: for a bad scale, strength or smoothing, or a model that does not fit.
     """
-    settings = model, scale, strength, smoothing
+    settings, written = (model, scale, strength, smoothing), (metadata, quality)
     try:
-        return _enhance_once(source, target, settings, progress, max_pixels)
+        return _enhance_once(source, target, settings, progress, max_pixels, written)
     except OthersRefused as refused:
         # The picture is what counts: once more, without what the file does not take.
-        return _enhance_once(source, target, settings, progress, max_pixels, refused.reason)
+        written = (*written, refused.reason)
+        return _enhance_once(source, target, settings, progress, max_pixels, written)
 
 
-def _enhance_once(source, target, settings, progress, max_pixels, alone=""):
-    """Enhance a video; without its sound and text where ``alone`` says why."""
+def _enhance_once(source, target, settings, progress, max_pixels, written):
+    """Enhance a video; ``written`` is how, as :class:`Writer` takes it."""
     kind, scale = container_for(target), settings[1]
     with contextlib.closing(Reader(source, max_pixels)) as reader:
         enhancer = Enhancer(*settings, upright=upright(reader.first))
         with (
             whole_file(target) as temporary,
-            contextlib.closing(Writer(temporary, target, kind, reader, scale, alone)) as writer,
+            contextlib.closing(Writer(temporary, target, kind, reader, scale, *written)) as writer,
         ):
             _enhance_all(reader, enhancer, writer, progress)
         notes = (*reader.notes, *writer.notes)

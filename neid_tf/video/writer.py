@@ -58,6 +58,9 @@ class Writer:
         kind: its :class:`Container`.
         reader: the source, whose streams and descriptions it takes over.
         scale: how many times larger than the source's the frames are.
+        metadata: one of :data:`neid_tf.pictures.METADATA`; without it no text is taken over but
+            the language of each stream.
+        quality: 1 to 100; None for the usual one (:meth:`Container.rate_factor`).
         alone: why sound and text are left out; empty where they are not.
 
     Attributes:
@@ -72,11 +75,14 @@ class Writer:
         kind: Container,
         reader: Reader,
         scale: int,
+        metadata: str = "keep",
+        quality: int | None = None,
         alone: str = "",
     ) -> None:
         import av
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
+        self._keeps, self._quality = metadata == "keep", quality
         self._added = False
         self._color, self._unit = reader.color, reader.stream.time_base
         self._reformatter = reformatter()
@@ -89,7 +95,8 @@ class Writer:
                 self.notes.append(f"left out: all sound and text ({alone})")
             else:
                 self._add_others(reader)
-            self._add_descriptions(reader.container)
+            if self._keeps:
+                self._add_descriptions(reader.container)
             with self._naming_refusals():
                 self._start()
 
@@ -126,16 +133,22 @@ class Writer:
             pix_fmt="yuv420p",
             time_base=self._unit,
         )
-        tags = reader.stream.metadata.items()
+        tags = self._tags(reader.stream).items()
         self.stream.metadata.update({k: v for k, v in tags if k.lower() in _STREAM_TAGS})
         context, color = self.stream.codec_context, self._color
         context.flags |= _FRAME_DURATION
         context.colorspace, context.color_range = color.tag, color.range
         context.color_primaries, context.color_trc = color.primaries, color.curve
 
+    def _tags(self, stream):
+        """Return what is told of a stream: all, or no more than which language it has."""
+        tags = stream.metadata.items()
+        return {k: v for k, v in tags if self._keeps or k.lower() == "language"}
+
     def _codec_options(self, pixels):
         """Return the encoder's options; it looks ahead at fewer frames where these are large."""
-        options = dict(self.kind.codec_options)
+        factor = self.kind.rate_factor(self._quality)
+        options = {"crf": str(factor)} | dict(self.kind.codec_options)
         if self.kind.codec == "libx264" and pixels > _LARGE:
             options |= {"rc-lookahead": "2", "bf": "0", "refs": "1", "thread_type": "slice"}
         return options
@@ -178,7 +191,7 @@ class Writer:
                 return str(error)
             note = f"{stream.name} encoded anew as {self.kind.audio}"
             self.notes.append(f"audio stream {stream.index}: {note}")
-        new.metadata.update(stream.metadata)
+        new.metadata.update(self._tags(stream))
         new.disposition = stream.disposition
         self._routes[stream.index] = new, encodes
         self._added = True

@@ -362,6 +362,24 @@ def test_what_phones_and_others_write_comes_back_as_it_was(suffix, neid, folder)
     assert back.pixels.mean() > 1.5 * source.pixels.mean()
 
 
+def test_metadata_and_quality_are_those_of_videos_too(neid, folder, tmp_path):
+    pytest.importorskip("onnxruntime")
+    av = pytest.importorskip("av")
+    from tests.video.test_enhance import make_clip
+
+    frames = [darkened(picture(64, 96, seed=n)) for n in range(4)]
+    make_clip(tmp_path / "clip.mp4", frames, tags={"title": "secret", "location": "+48.2+16.3/"})
+    contents, places = [], []
+    for options in ([], ["--metadata=none"], ["--quality=30"]):
+        output = ["--output=out.mp4", "--overwrite", "--weights=neid_s"]
+        assert neid("enhance", "clip.mp4", *output, *options)[0] == 0
+        contents.append((tmp_path / "out.mp4").read_bytes())
+        with av.open("out.mp4") as file:
+            places.append("location" in file.metadata)
+    assert [b"secret" in content for content in contents] == places == [True, False, True]
+    assert len(contents[2]) < 0.8 * len(contents[0])
+
+
 def test_a_terminated_video_leaves_nothing(neid, folder, tmp_path):
     pytest.importorskip("onnxruntime")
     make_clip = pytest.importorskip("tests.video.test_enhance").make_clip

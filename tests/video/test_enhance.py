@@ -26,10 +26,16 @@ ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000  # swscale: bicubic, full chroma, acc
 QUARTER_TURN = [0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30]
 
 
-def make_clip(path, frames, times=None, codec="libx264", sound=None, matrix=None, **fields):
+def make_clip(
+    path, frames, times=None, codec="libx264", sound=None, matrix=None, tags=(), **fields
+):
     """Write pictures H×W×3 uint8 as a video, losslessly but for 4:2:0."""
     frames = list(frames)
     with av.open(str(path), "w") as file:
+        file.metadata.update(tags)
+        if tags:
+            chapter = {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000)}
+            file.set_chapters([chapter | {"metadata": {"title": "a secret place"}}])
         height, width = frames[0].shape[:2]
         options = {"crf": "0"} if codec == "libx264" else {"lossless": "1"}
         stream = file.add_stream(codec, rate=Fraction(30000, 1001), options=options)
@@ -125,6 +131,42 @@ def test_times_rotation_rate_and_pixel_shape_are_kept(suffix, tmp_path):
     np.testing.assert_allclose(pixels.mean((1, 2, 3)), range(40, 140, 5), atol=1.0)
     assert seen == [(i + 1, 20) for i in range(20)]
     assert (summary.frames, summary.width, summary.height) == (20, 64, 48)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_metadata_is_kept_or_left_out_whole(suffix, tmp_path):
+    tags = {"title": "a secret title", "location": "+48.2-secret/", "comment": "secret"}
+    fields = {"matrix": QUARTER_TURN, "sound": "aac", "color_range": 2, "colorspace": 1}
+    times = [1001 * i + (i % 3) * 217 for i in range(20)]
+    source = make_clip(tmp_path / "in.mp4", grays([90] * 20), times, tags=tags, **fields)
+    results = {}
+    for metadata in ("keep", "none"):
+        target = tmp_path / f"{metadata}{suffix}"
+        enhance_video(source, target, double, metadata=metadata)
+        with av.open(str(target)) as file:
+            texts = file.metadata | {"chapters": file.chapters()}
+            languages = [stream.metadata.get("language") for stream in file.streams.audio]
+        _, frames, _ = read(target)
+        results[metadata] = texts | {"times": [frame.time for frame in frames]}
+        assert languages == ["fra"]
+        assert frames[0].rotation == -90
+        assert (frames[0].color_range, frames[0].colorspace) == (2, 1)
+        assert (b"secret" in target.read_bytes()) == (metadata == "keep")
+    assert {k.lower(): v for k, v in results["keep"].items()}["title"] == tags["title"]
+    assert len(results["keep"]["chapters"]) == 1
+    assert results["none"]["chapters"] == []
+    assert results["none"]["times"] == results["keep"]["times"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_less_quality_makes_smaller_files(suffix, tmp_path):
+    source = make_clip(tmp_path / "in.mp4", noisy(6, 90))
+    sizes = []
+    for quality in (None, 95, 60, 1):
+        target = tmp_path / f"{quality}{suffix}"
+        enhance_video(source, target, double, quality=quality)
+        sizes.append(target.stat().st_size)
+    assert sizes[0] == sizes[1] > 1.2 * sizes[2] > 1.2 * sizes[3]
 
 
 def test_sound_is_copied_to_the_bit(tmp_path):

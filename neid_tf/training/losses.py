@@ -35,7 +35,7 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
     error = ops.abs(y_true - y_pred)
     square = 0.5 * ops.square(error)
     linear = delta * error - 0.5 * delta**2
-    return _mean(ops.where(error <= delta, square, linear))
+    return mean_of_each(ops.where(error <= delta, square, linear))
 
 
 def mse(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def mse(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    return _mean(ops.square(y_true - y_pred))
+    return mean_of_each(ops.square(y_true - y_pred))
 
 
 def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor:
@@ -62,7 +62,7 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
     Returns:
         N values of at least ε.
     """
-    return _mean(ops.sqrt(ops.square(y_true - y_pred) + epsilon**2))
+    return mean_of_each(ops.sqrt(ops.square(y_true - y_pred) + epsilon**2))
 
 
 def log_mse(y_true: Tensor, y_pred: Tensor, floor: float = 1e-3) -> Tensor:
@@ -157,7 +157,8 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return product / (norms[0] * norms[1])
 
 
-def _mean(values: Tensor) -> Tensor:
+def mean_of_each(values: Tensor) -> Tensor:
+    """Return the mean of each picture: N×H×W×C to N."""
     return ops.mean(values, axis=(1, 2, 3))
 
 

@@ -13,7 +13,7 @@ from neid_tf.models.glad import SIDE, nearest
 from neid_tf.models.rivals import Rival
 from neid_tf.support.errors import NeidError
 from neid_tf.training import rival_losses as losses
-from neid_tf.training.losses import mse
+from neid_tf.training.losses import mse, one_minus_ssim
 
 Pictures = Mapping[str, Any]
 """Tensors by name, each N×H×W×C."""
@@ -171,7 +171,7 @@ def _restored(network):
 def _of_restoration(outputs, targets):
     """Compute KinD's loss of the restored reflectance."""
     return _squares(targets["restored"], outputs["restored"]) | {
-        "structure": losses.one_minus_ssim(targets["restored"], outputs["restored"])
+        "structure": one_minus_ssim(targets["restored"], outputs["restored"])
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras import ops
 
-from neid_tf.training import metrics
+from neid_tf.training.losses import mean_of_each
 
 Tensor = Any
 """A tensor of the Keras backend in use, or an array of NumPy."""
@@ -32,7 +32,7 @@ def absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    return _mean(ops.abs(y_true - y_pred))
+    return mean_of_each(ops.abs(y_true - y_pred))
 
 
 def weighted_absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def weighted_absolute(y_true: Tensor, y_pred: Tensor) -> Tensor:
         N values of at least 0.
     """
     weights = ops.cast(LUMINANCE, y_pred.dtype)
-    return _mean(ops.abs(y_true - y_pred) * weights)
+    return mean_of_each(ops.abs(y_true - y_pred) * weights)
 
 
 def smoothness(illumination: Tensor, reflectance: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def smoothness(illumination: Tensor, reflectance: Tensor) -> Tensor:
     """
     light, surface = gradients(illumination), gradients(gray(reflectance))
     return sum(
-        _mean(change * ops.exp(-_SHARPNESS * _mean_filtered(edge)))
+        mean_of_each(change * ops.exp(-_SHARPNESS * _mean_filtered(edge)))
         for change, edge in zip(light, surface, strict=True)
     )
 
@@ -82,7 +82,7 @@ def mutual_smoothness(low: Tensor, high: Tensor) -> Tensor:
         N values of at least 0.
     """
     changes = [a + b for a, b in zip(scaled(low), scaled(high), strict=True)]
-    return sum(_mean(change * ops.exp(-_SHARPNESS * change)) for change in changes)
+    return sum(mean_of_each(change * ops.exp(-_SHARPNESS * change)) for change in changes)
 
 
 def relative_smoothness(illumination: Tensor, picture: Tensor) -> Tensor:
@@ -99,7 +99,8 @@ def relative_smoothness(illumination: Tensor, picture: Tensor) -> Tensor:
     """
     light, edges = scaled(illumination), scaled(gray(picture))
     return sum(
-        _mean(change / ops.maximum(edge, _FLOOR)) for change, edge in zip(light, edges, strict=True)
+        mean_of_each(change / ops.maximum(edge, _FLOOR))
+        for change, edge in zip(light, edges, strict=True)
     )
 
 
@@ -114,20 +115,7 @@ def gradient_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
         N values of at least 0.
     """
     sides = [scaled(gray(images)) for images in (y_true, y_pred)]
-    return sum(_mean(ops.square(a - b)) for a, b in zip(*sides, strict=True))
-
-
-def one_minus_ssim(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Compute 1 − SSIM, see :func:`neid_tf.training.metrics.ssim`.
-
-    Args:
-        y_true: N×H×W×C, at least 11×11.
-        y_pred: the same shape.
-
-    Returns:
-        N values in [0, 2].
-    """
-    return 1.0 - metrics.ssim(y_true, y_pred)
+    return sum(mean_of_each(ops.square(a - b)) for a, b in zip(*sides, strict=True))
 
 
 def gray(images: Tensor) -> Tensor:
@@ -167,7 +155,3 @@ def _stretched(values: Tensor) -> Tensor:
 def _mean_filtered(images: Tensor) -> Tensor:
     """Return the mean over 3×3 pixels, over those of them that are inside."""
     return ops.average_pool(images, 3, strides=1, padding="same")
-
-
-def _mean(values: Tensor) -> Tensor:
-    return ops.mean(values, axis=(1, 2, 3))

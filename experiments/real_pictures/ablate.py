@@ -27,7 +27,7 @@ from experiments.real_pictures.pool import collect
 from experiments.record import table as in_markdown
 from neid_tf.commands import common
 from neid_tf.data.held_out import validation_names
-from neid_tf.models import grid
+from neid_tf.models import grid, grid_reader
 from neid_tf.models.layers import area_resize
 from neid_tf.support import files
 from neid_tf.support.environment import environment
@@ -167,7 +167,7 @@ def train(held: store.Store, row: str, seed: int, steps: int) -> keras.Model:
     """
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((128, 128, 3))
-    reader = keras.Model(inputs, ROWS[row].parameters(grid.grid_parameters(inputs)))
+    reader = keras.Model(inputs, ROWS[row].parameters(grid_reader.grid_parameters(inputs)))
     shares, sent = batches.SHARES["tone"], ROWS[row].sent
     drawn = batches.Batches(ROWS[row].of(held), 16, steps, seed, shares, sent=sent)
     training.fit(training.ToneTrainer(held, reader), drawn, 1e-3, lambda: None)

@@ -31,7 +31,7 @@ from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import augment
 from neid_tf.data.batches import ahead
-from neid_tf.models import grid, pretrained
+from neid_tf.models import grid, grid_reader, pretrained
 from neid_tf.models.layers import area_resize
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
@@ -264,7 +264,7 @@ def load(
         A model from thumbnails N×128×128×3 to the parameters of that tone.
     """
     thumbnail = keras.Input((128, 128, 3))
-    read = grid.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored)
+    read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored)
     reader = keras.Model(thumbnail, read)
     if streams:
         models.load_matching(pretrained.load_pretrained(streams), network)

@@ -9,7 +9,7 @@ import functools
 import keras
 from keras import layers
 
-from neid_tf.models import backbone, grid, refinement, tone, unet
+from neid_tf.models import backbone, grid, grid_reader, refinement, tone, unet
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.layers import (
     BilinearUpsampling,
@@ -151,7 +151,7 @@ class Graph:
         """Return the streams' input and the toned picture; note the toned thumbnail."""
         thumbnail = self._thumbnail(image)
         is_grid = self.config.has_grid
-        read = grid.grid_parameters if is_grid else tone.tone_parameters
+        read = grid_reader.grid_parameters if is_grid else tone.tone_parameters
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)

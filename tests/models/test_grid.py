@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from neid_tf.models import grid
+from neid_tf.models import grid, grid_reader
 from neid_tf.models.refinement import Blend, SpaceToDepth, refine
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
@@ -74,7 +74,7 @@ def test_a_level_of_the_grid_is_for_pixels_of_its_brightness():
 
 def test_the_mean_with_the_mirror_image_is_mirrored_back():
     values = parameters(count=2)
-    mean = np.asarray(grid.MeanOfMirrored()(np.concatenate([values, mirrored(values)])))
+    mean = np.asarray(grid_reader.MeanOfMirrored()(np.concatenate([values, mirrored(values)])))
     np.testing.assert_allclose(mean, values, atol=1e-6)
 
 
@@ -87,7 +87,7 @@ def mirrored(values):
 def reader():
     keras.utils.set_random_seed(0)
     thumbnail = keras.Input((128, 128, 3))
-    return keras.Model(thumbnail, grid.grid_parameters(thumbnail, hidden=8, filters=4))
+    return keras.Model(thumbnail, grid_reader.grid_parameters(thumbnail, hidden=8, filters=4))
 
 
 def test_the_reader_has_as_many_weights_as_written(reader):

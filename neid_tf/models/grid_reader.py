@@ -1,0 +1,134 @@
+"""Reading the grid of gains (:mod:`neid_tf.models.grid`) off a picture's thumbnail."""
+
+import keras
+from keras import layers, ops
+
+from neid_tf.models import backbone
+from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE, odds_curve
+from neid_tf.models.layers import BilinearUpsampling
+from neid_tf.models.tone import WithMirrored
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class MeanOfMirrored(layers.Layer):
+    """Average the parameters of pictures with those of their mirror images, mirrored back.
+
+    The rows are ordered as :class:`neid_tf.models.tone.WithMirrored` puts them. Takes
+    2N×:data:`neid_tf.models.grid.PARAMETERS`, gives N×:data:`neid_tf.models.grid.PARAMETERS`.
+    """
+
+    def call(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
+        straight, mirrored = ops.split(parameters, 2, axis=0)
+        grid = ops.reshape(mirrored[:, GLOBAL:], (-1, SIDE, SIDE, BINS))[:, :, ::-1]
+        grid = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
+        return 0.5 * (straight + ops.concatenate([mirrored[:, :GLOBAL], grid], axis=-1))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch, size = input_shape
+        return (None if batch is None else batch // 2, size)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class JoinedTone(layers.Layer):
+    """Join whole-picture numbers N×(21 + 8), a grid N×16×16×8 and a log exposure N×1.
+
+    The last 8 of the numbers are a curve of the whole picture, added to that of every cell. Gives
+    N×:data:`neid_tf.models.grid.PARAMETERS`.
+    """
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        numbers, grid, log_exposure = inputs
+        count = GLOBAL - 1
+        grid = grid + numbers[:, None, None, count:]
+        flat = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
+        return ops.concatenate([0.3 * numbers[:, :count], log_exposure, flat], axis=-1)
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return (input_shapes[0][0], PARAMETERS)
+
+
+def grid_parameters(
+    thumbnail: keras.KerasTensor,
+    hidden: int = 128,
+    filters: int = 48,
+    dropout: float = 0.3,
+    mirrored: bool = False,
+) -> keras.KerasTensor:
+    """Read the parameters of the tone off a thumbnail.
+
+    Frozen features say what the picture shows, as a whole and in every place
+    (:mod:`neid_tf.models.backbone`).
+
+    Args:
+        thumbnail: N×128×128×3 in [0, 1].
+        hidden: units of the dense layer that reads the whole picture's features.
+        filters: channels of the convolutions that read the maps.
+        dropout: share of the features that training drops.
+        mirrored: whether the result is the mean for the thumbnail and its mirror image.
+
+    Returns:
+        N×:data:`neid_tf.models.grid.PARAMETERS`.
+    """
+    if mirrored:
+        thumbnail = WithMirrored(name="tone_with_mirrored", dtype="float32")(thumbnail)
+    features, log_gain, maps = backbone.features_and_maps(thumbnail)
+    features = layers.Dropout(dropout, name="tone_dropout1")(features)
+    features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
+    features = layers.Dropout(dropout, name="tone_dropout2")(features)
+    small = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
+    numbers = layers.Dense(GLOBAL - 1 + BINS, dtype="float32", name="tone_head", **small)(features)
+    local = _local(thumbnail, log_gain, maps, features, filters, dropout)
+    grid = layers.Conv2D(BINS, 1, dtype="float32", name="tone_grid", **small)(local)
+    parameters = JoinedTone(name="tone_parameters", dtype="float32")([numbers, grid, log_gain])
+    return MeanOfMirrored(name="tone_mean", dtype="float32")(parameters) if mirrored else parameters
+
+
+def _local(thumbnail, log_gain, maps, features, filters, dropout):
+    """Return features of every cell of the grid: what is there, and what the picture is."""
+
+    def convolve(inputs, kernel, name):
+        layer = layers.Conv2D(filters, kernel, padding="same", activation="relu", name=name)
+        return layer(inputs)
+
+    def normed(inputs, name):
+        return layers.LayerNormalization(name=name, dtype="float32")(inputs)
+
+    fine, middle, late, coarse = (
+        normed(inputs, f"tone_normed{index + 1}") for index, inputs in enumerate(maps)
+    )
+    coarse = layers.UpSampling2D(name="tone_coarse")(coarse)
+    context = layers.Concatenate(name="tone_context")([middle, late, coarse])
+    context = layers.SpatialDropout2D(dropout, name="tone_dropout3")(context)
+    context = convolve(context, 1, "tone_local1")
+    context = layers.Add(name="tone_told")(
+        [
+            context,
+            layers.Reshape((1, 1, filters), name="tone_spread")(
+                layers.Dense(filters, name="tone_whole")(features)
+            ),
+        ]
+    )
+    context = convolve(context, 3, "tone_local2")
+    context = BilinearUpsampling(name="tone_enlarged")(context)
+    exposed = AutoExposed(name="tone_cells", dtype="float32")([thumbnail, log_gain])
+    joined = layers.Concatenate(name="tone_joined")([context, fine, exposed])
+    return convolve(convolve(joined, 1, "tone_local3"), 3, "tone_local4")
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class AutoExposed(layers.Layer):
+    """The cells of the grid at a medium exposure: their mean and largest.
+
+    Inputs are pictures N×s×s×3 in [0, 1], with s a multiple of 16, and log gains N×1. Gives
+    N×16×16×6.
+    """
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        images, log_gain = inputs
+        exposed = odds_curve(images, ops.exp(log_gain)[:, None, None, :])
+        side = images.shape[1] // SIDE
+        cells = ops.reshape(exposed, (-1, SIDE, side, SIDE, side, 3))
+        return ops.concatenate([ops.mean(cells, axis=(2, 4)), ops.max(cells, axis=(2, 4))], axis=-1)
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return (input_shapes[0][0], SIDE, SIDE, 6)

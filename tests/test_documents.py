@@ -23,8 +23,9 @@ EXTRAS = {
 }
 LIGHTER = {
     "train": [
-        *("--model=neid_tone", "--filters=4", "--depth=2", "--epochs=1", "--crop=32"),
-        *("--batch_size=2", "--warmup=0", "--validate_every=1"),
+        *("--model=neid_tone", "--filters=4", "--depth=2", "--refinement=0", "--init="),
+        "--train=all",
+        *("--epochs=1", "--crop=32", "--batch_size=2", "--warmup=0", "--validate_every=1"),
     ],
     "benchmark": [],
 }

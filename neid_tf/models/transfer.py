@@ -76,7 +76,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
             layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
-def load_matching(source: keras.Model, target: keras.Model) -> None:
+def load_matching(source: keras.Model, target: keras.Model) -> list[str]:
     """Copy what fits: the weights of the layers that have the same name in both.
 
     Of a network with a refinement that is taken too, though its file is loaded without.
@@ -88,6 +88,9 @@ def load_matching(source: keras.Model, target: keras.Model) -> None:
     Args:
         source: the model that the weights are taken from.
         target: the model that is changed.
+
+    Returns:
+        The names of the layers of ``target`` that learn and keep the weights that they had.
 
     Raises:
         ValueError: where nothing fits.
@@ -104,6 +107,10 @@ def load_matching(source: keras.Model, target: keras.Model) -> None:
         raise NeidError(f"no layer of {source.name} fits {target.name}")
     for layer, weights in fitting:
         layer.set_weights(weights)
+    taken = {layer.name for layer, _ in fitting}
+    return [
+        layer.name for layer in target.layers if layer.trainable_weights and layer.name not in taken
+    ]
 
 
 def _refinement(model: keras.Model) -> list:

@@ -1,7 +1,10 @@
 """A whole training run: from pairs to weights in a workdir (section 3.2)."""
 
+import collections
 import contextlib
+import dataclasses
 import functools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +56,8 @@ def train(
         DivergedError: where weights have grown too large to be kept.
         WeightsError: where ``config.init`` cannot be read.
         NeidError: where another training runs in ``workdir``, or it holds a run with other
-            settings, with other pairs or with files that can't be read.
+            settings, with other pairs or with files that can't be read; where next to nothing of
+            ``config.init`` fits.
     """
     workdir = Path(workdir)
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
@@ -65,7 +69,7 @@ def train(
         steps = config.sampling.steps_per_epoch(pairs)
         network = models.build(model_name, **model_fields)
         if config.init and not run.goes_on:
-            models.load_matching(pretrained.load_pretrained(config.init), network)
+            _start_from(config.init, network, run.chief)
         with strategy.scope(), devices.precision(config.mixed_precision):
             optimizer = config.optimizer(steps, strategy.num_replicas_in_sync)
             trainer = _trainer(config, network, optimizer)
@@ -78,6 +82,28 @@ def train(
         if first < config.epochs:
             _fit(run, trainer, pairs, recorder(), first)
         return models.inference_model(network)
+
+
+def _start_from(init: str, network: models.NEID, tells: bool) -> None:
+    """Take the weights that a run starts from, and say which layers start afresh.
+
+    Raises:
+        NeidError: where neither the whole tone fits nor a quarter of the other layers: a few
+            layers have the same shape by chance.
+    """
+    source = pretrained.load_pretrained(init)
+    afresh = models.load_matching(source, network)
+    learning = {layer.name for layer in network.layers if layer.trainable_weights}
+    tone, taken = {n for n in learning if n.startswith("tone_")}, learning - set(afresh)
+    told = f"{init}: {len(taken)} of {len(learning)} layers that learn start from it"
+    if not (tone and tone <= taken) and 4 * len(taken - tone) < len(learning - tone):
+        theirs, ours = (dataclasses.asdict(model.config) for model in (source, network))
+        differing = [f"{n}={v}" for n, v in theirs.items() if ours.get(n, v) != v]
+        raise NeidError(f"{told}, next to nothing; it has {', '.join(differing)}")
+    if tells:
+        counts = collections.Counter(re.match("[a-z]*", name)[0] for name in afresh)
+        rest = ", ".join(f"{part} ({count})" for part, count in counts.items())
+        print(f"{told}; afresh: {rest or 'none'}", flush=True)
 
 
 def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Trainer:

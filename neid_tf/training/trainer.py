@@ -39,7 +39,8 @@ class Trainer(keras.Model):
             of gains, ``transposed`` is among the inputs, see :func:`_with_turned_grid`.
 
     Raises:
-        ValueError: where the tone is to be trained, or kept, of a network that has none.
+        NeidError: where the tone is to be trained, or kept, of a network that has none; for a
+            phase of a rival's training.
     """
 
     enhances = True
@@ -237,6 +238,8 @@ def _partly(model: keras.Model, network: NEID, train: str) -> keras.Model:
         network: the layers that it is made of.
         train: what learns, ``tone`` or ``streams``.
     """
+    if train not in ("tone", "streams"):
+        raise NeidError(f"train={train!r} is a phase of a rival; all, tone or streams are NEID's")
     if not network.config.tone:
         raise NeidError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
     for layer in network.layers:

@@ -349,6 +349,35 @@ def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
     assert neid(*train_arguments(pairs_folder, workdir), "--allow_changed_data")[0] == 0
 
 
+def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
+    """A grid of gains and a refinement: trained, validated, kept, and used."""
+    train = ["train", f"--data={pairs_folder}", "--validation=0.2", "--crop=32", "--epochs=1"]
+    train += ["--batch_size=5", "--learning_rate=0", f"--workdir={tmp_path / 'run'}"]
+    fields = ["--model=neid_grid", "--filters=16", "--refinement=16", "--nomirrored"]
+    code, out, err = neid(*train, *fields, "--init=neid_s")
+    assert (code, err) == (0, "")
+    assert "neid_s: 31 of 38 layers that learn start from it; afresh: dr (7)" in out
+    [row] = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert {"refined_huber", "huber", "tone", "detail", "validation_psnr"} <= set(json.loads(row))
+    made = []
+    for weights in ("neid_s", tmp_path / "run" / "last.npz"):
+        options = [f"--output={tmp_path / 'out.png'}", "--overwrite", "--runtime=tensorflow"]
+        picture = pairs_folder / "low" / "1.png"
+        assert neid("enhance", picture, f"--weights={weights}", *options)[0] == 0
+        made.append(cv2.imread(str(tmp_path / "out.png")).astype(int))
+    assert np.abs(made[0] - made[1]).max() <= 1
+
+
+def test_weights_of_which_next_to_nothing_fits_are_refused(neid, tmp_path, pairs_folder):
+    train = ["train", f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--crop=32"]
+    few = ["--epochs=1", "--batch_size=6"]
+    code, _, err = neid(*train, *few, "--model=neid_tone", "--filters=4", "--init=neid_s")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert "of 41 layers that learn start from it, next to nothing" in err
+    assert "filters=16" in err
+    assert "tone_kind=grid" in err
+
+
 @pytest.mark.parametrize(("text", "missing"), [("1\n7.png\n", "7.png"), ("a pair", "a pair")])
 def test_a_validation_list_that_matches_nothing(neid, tmp_path, pairs_folder, text, missing):
     names = tmp_path / "names.txt"

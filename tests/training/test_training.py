@@ -105,6 +105,8 @@ def test_a_part_is_trained_alone(loaded, first_run, tmp_path, train):
 def test_a_tone_cannot_be_kept_where_there_is_none(loaded, tmp_path):
     with pytest.raises(ValueError, match="needs a network with a tone"):
         run(config(train="streams"), loaded, tmp_path / "run", "neid")
+    with pytest.raises(ValueError, match="'decom' is a phase of a rival"):
+        run(config(train="decom"), loaded, tmp_path / "other")
 
 
 def test_a_run_starts_from_weights(loaded, tmp_path):

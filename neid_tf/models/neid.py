@@ -20,26 +20,39 @@ class NEID(Part):
     Pictures are N×h×w×3 in [0, 1], of any size; what lies outside of that range is clipped to it.
     What comes out is float32 and not clipped.
 
-    ========= ============================================ ====================================
-    part      inputs                                       outputs
-    ========= ============================================ ====================================
-    whole     picture                                      dictionary of pictures, see below
-    training  picture; if toned, a dictionary of ``image``  the same dictionary, and
-              and ``thumbnail`` (N×128×128×3)              ``tone_parameters`` if toned
-    inference picture                                      the enhanced picture
-    context   picture                                      dictionary of what is read off the
+    ============ ========================================= ====================================
+    part         inputs                                    outputs
+    ============ ========================================= ====================================
+    whole        picture; if it refines, a dictionary of   dictionary of pictures, see below
+                 ``image`` and ``picture``
+    training     picture; if toned, a dictionary of        the same dictionary, and
+                 ``image``, ``thumbnail`` (N×128×128×3),   ``tone_parameters`` if toned
+                 with a grid ``box`` (N×4), and
+                 ``picture`` if it refines
+    inference    picture                                   the enhanced picture
+    context      picture                                   dictionary of what is read off the
                                                            whole picture, by name
-    tile      dictionary of ``image``, the context, and     the enhanced picture
-              ``box`` (N×4) where the network uses it
-    ========= ============================================ ====================================
+    tile         dictionary of ``image``, the context,     the enhanced picture
+                 and with a grid ``box``
+    refined      dictionary of ``image`` and ``picture``   the refined picture
+    refined_tile what ``tile`` takes, and ``picture``      the refined picture
+    ============ ========================================= ====================================
+
+    ``picture`` is the picture at full size, N×2h×2w×3, that ``image``, N×h×w×3, was made of by
+    halving; a network with a refinement takes it. ``box`` says which part of the whole picture each
+    ``image`` is: top, left, height and width as shares of it; a network whose tone is a grid of
+    gains takes it.
 
     The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
     N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch;
-    and ``tone``, the thumbnail after the tone curve, where there is a tone.
+    ``tone``, the thumbnail after the tone, where there is a tone; and ``refined``, the enhanced
+    picture with its full-size detail, where there is a refinement.
 
     An export computes in steps: the parts ``tone`` (picture to the tone's share of the context),
-    ``encoder`` (picture and tone to all that the decoder takes) and ``decoder`` (to the enhanced
-    picture).
+    ``encoder`` (picture, tone and box to all that the decoder takes), ``decoder`` (to the enhanced
+    picture) and ``refiner`` (what encoder and decoder gave it, tone and ``picture`` to the refined
+    picture). Where there is a refinement, the encoder gives its ``gain`` too, and the decoder a
+    dictionary of ``le`` and ``features``.
 
     Args:
         part: how much of the network the model holds.

@@ -65,7 +65,8 @@ class TrainConfig:
         "",
         "Weights to start from, a name of the package or a file: all layers that fit. A layer "
         "that is a whole number of times as wide takes them among fresh channels. For layers "
-        "that do not fit, and without it, fresh weights.",
+        "that do not fit, and without it, fresh weights; which those are is printed, and weights "
+        "of which next to nothing fits are refused.",
         path=True,
     )
     validate_every: int = config_field(20, "Epochs from one validation to the next.", minimum=1)

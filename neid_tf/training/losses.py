@@ -135,8 +135,10 @@ def _hue_saturation(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return hue and saturation, each N×H×W in [0, 1], of RGB pictures."""
     images = ops.clip(images, _EPSILON, 1.0)
     red, green, blue = (images[..., channel] for channel in range(3))
-    largest = ops.max(images, axis=-1)
-    chroma = largest - ops.min(images, axis=-1)
+    # Not ops.max: compiled by XLA, its gradient can be 0 / 0, where what it compares is computed
+    # twice and rounded otherwise.
+    largest = ops.maximum(ops.maximum(red, green), blue)
+    chroma = largest - ops.minimum(ops.minimum(red, green), blue)
     divisor = ops.where(chroma > _EPSILON, chroma, 1.0)
     hue = ops.where(
         largest == red,

@@ -20,7 +20,8 @@ import keras
 print(keras.backend.backend(), *sorted(made))
 sys.exit(status)
 """
-RUN = ["--model=neid_tone", "--filters=2", "--depth=1", "--crop=32", "--batch_size=4", "--ema=0.5"]
+RUN = ["--model=neid_grid", "--filters=2", "--depth=1", "--refinement=2", "--crop=32"]
+RUN += ["--batch_size=4", "--ema=0.5"]
 RUN += ["--epochs=4", "--learning_rate=1e-3", "--structure_weight=0.1", "--validate_every=4"]
 
 QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"

@@ -4,9 +4,10 @@ import keras
 from keras import layers, ops
 
 from neid_tf.models import backbone
-from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE, odds_curve
+from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE
 from neid_tf.models.layers import BilinearUpsampling
 from neid_tf.models.tone import WithMirrored
+from neid_tf.pixels.curve import odds_curve
 
 
 @keras.saving.register_keras_serializable("neid_tf")

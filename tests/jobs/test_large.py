@@ -305,9 +305,10 @@ def test_metadata_may_be_left_out(neid, quick):
         assert file.descriptions == (None,) * 5
 
 
+BIMEF = ("--method=bimef", "--tile=auto", "--weights=neid")
 REFUSED = {
     "format": ({}, ("--format=png",), "out.png", "of this size only TIFF is written"),
-    "method": ({}, ("--method=bimef",), "out.tif", "needs it whole"),
+    "method": ({}, BIMEF, "out.tif", "needs it whole"),
     "colours": ({"photometric": "cielab", "predictor": None}, (), "out.tif", "the kind CIELAB"),
     "a turn": ({"turned": 6}, (), "out.tif", "it is to be turned"),
     "parts": ({"blockxsize": 64, "blockysize": 64}, (), "out.tif", "its parts are of 64x64 pixels"),

@@ -348,8 +348,8 @@ def main(arguments: list) -> None:
         records = output.parent
         method = Method(common.METHOD.value, common.WEIGHTS.value)
         made = record(Path(common.DATA.value), method, _ONLY.value)
-        told = [common.DATA, common.METHOD, *[common.WEIGHTS] * (method.name == "neid")]
-        command = [f"--{holder.name}={holder.value}" for holder in told]
+        holders = [common.DATA, common.METHOD, *[common.WEIGHTS] * (method.name == "neid")]
+        command = [f"--{holder.name}={holder.value}" for holder in holders]
         report = {
             "command": " ".join(["python -m experiments.cross_data", *command]),
             "method": method.name,

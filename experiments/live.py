@@ -91,7 +91,7 @@ def measure(folder: Path, port: int) -> dict:
     command += [f"--output={folder / 'a.mkv'}", f"--latencies={folder / 'rows'}"]
     command += [f"--seconds={_SECONDS.value}", f"--weights={common.WEIGHTS.value}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     sender.wait()
     rows = [json.loads(line) for line in (folder / "rows").read_text().splitlines()]
@@ -105,7 +105,7 @@ def measure(folder: Path, port: int) -> dict:
             f"p{share}": np.percentile(latencies, share).item() for share in (50, 95, 99)
         },
         "cpu_ms_of_a_frame": 1e3 * cpu / (1.25 * len(rows)),
-        "told": told.splitlines(),
+        "told": printed.splitlines(),
     }
 
 
@@ -115,10 +115,10 @@ def main(_: list[str]) -> None:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         report = measure(Path(folder), port)
-    told = {"environment": environment() | {"cores_used": usable_cores()}}
-    told |= {"load_average": os.getloadavg(), "weights": common.WEIGHTS.value}
-    told |= {"size": _SIZE.value, "sent_per_second": _RATE.value} | report
-    publish(told | {"command": command_line(__name__, "experiments.live")})
+    fields = {"environment": environment() | {"cores_used": usable_cores()}}
+    fields |= {"load_average": os.getloadavg(), "weights": common.WEIGHTS.value}
+    fields |= {"size": _SIZE.value, "sent_per_second": _RATE.value} | report
+    publish(fields | {"command": command_line(__name__, "experiments.live")})
 
 
 if __name__ == "__main__":

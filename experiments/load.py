@@ -251,7 +251,7 @@ def latency(service: Service, rate: float) -> dict[str, Any]:
     seconds = np.array([took for _, took in asked])
     statuses = collections.Counter(status for status, _ in asked)
     shares = {f"p{share}_ms": 1e3 * np.percentile(seconds, share).item() for share in (50, 95, 99)}
-    return {"rate": rate, "requests": len(asked), "statuses": _told(statuses)} | shares
+    return {"rate": rate, "requests": len(asked), "statuses": _described(statuses)} | shares
 
 
 def crowd(service: Service) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def crowd(service: Service) -> dict[str, Any]:
 
     for _ in range(_WAVES.value):
         begun, done = time.perf_counter(), asyncio.run(wave())
-        row = {"statuses": _told(collections.Counter(status for status, _ in done))}
+        row = {"statuses": _described(collections.Counter(status for status, _ in done))}
         row |= {"seconds": time.perf_counter() - begun, "megabytes": service.megabytes()}
         rows.append(row)
     return {"clients": _CLIENTS.value, "waves": rows}
@@ -279,7 +279,7 @@ def killed(service: Service) -> dict[str, Any]:
     counts, _ = asyncio.run(busy(service, 8 * workers, _SECONDS.value, kill))
     time.sleep(2.0)
     replaced = victim not in service.workers() and len(service.workers()) == workers
-    return {"clients": 8 * workers, "statuses": _told(counts), "replaced": replaced}
+    return {"clients": 8 * workers, "statuses": _described(counts), "replaced": replaced}
 
 
 def batches(weights: str, pixels: np.ndarray) -> dict[str, float]:
@@ -301,7 +301,7 @@ def batches(weights: str, pixels: np.ndarray) -> dict[str, float]:
     return rows
 
 
-def _told(statuses):
+def _described(statuses):
     """Return statuses as JSON has them; no answer at all is told by name."""
     return {str(status or "no answer"): count for status, count in sorted(statuses.items())}
 
@@ -322,11 +322,11 @@ def main(_: list[str]) -> None:
         report["crowd"], report["killed"] = crowd(service), killed(service)
     finally:
         report["exit_code"] = service.stop()
-    told = {"environment": environment(), "load_average": os.getloadavg()}
-    told |= {"weights": service.weights, "size": [width, height]} | report
-    told["seconds"] = round(time.time() - started)
-    told["command"] = command_line(__name__, "experiments.load")
-    publish(told)
+    fields = {"environment": environment(), "load_average": os.getloadavg()}
+    fields |= {"weights": service.weights, "size": [width, height]} | report
+    fields["seconds"] = round(time.time() - started)
+    fields["command"] = command_line(__name__, "experiments.load")
+    publish(fields)
 
 
 if __name__ == "__main__":

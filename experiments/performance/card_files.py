@@ -156,8 +156,10 @@ def rows(report: dict[str, Any]) -> str:
         *(row(*one) for one in _rows_in_memory(memory)),
     ]
     share = max(one["share_of_samples"] for one in apart.values())
-    told = f"What both wrote differs by {largest} of 255 at most, in {share:.3%} of the samples."
-    return f"{table(*lines)}\n\n{told}"
+    sentence = (
+        f"What both wrote differs by {largest} of 255 at most, in {share:.3%} of the samples."
+    )
+    return f"{table(*lines)}\n\n{sentence}"
 
 
 def _rows_in_memory(memory):

@@ -293,10 +293,10 @@ def rows(report: dict[str, Any], predicted: dict[str, Any]) -> str:
         f"{precision} {rate['median']:,.0f}"
         for precision, rate in report["product_teraflops"].items()
     )
-    told = f"{report['card']}: a product of large matrices, 10¹² operations a second: "
-    told += f"{', '.join(products)}; memory, 10¹² bytes a second: "
+    sentence = f"{report['card']}: a product of large matrices, 10¹² operations a second: "
+    sentence += f"{', '.join(products)}; memory, 10¹² bytes a second: "
     left = [f"\n\nLeft out: {' '.join(str(v) for v in one.values())}" for one in report["left_out"]]
-    return f"{table(*lines)}\n\n{told}{report['terabytes']['median']:.2f}.{''.join(left)}"
+    return f"{table(*lines)}\n\n{sentence}{report['terabytes']['median']:.2f}.{''.join(left)}"
 
 
 def _is_predicted(row, predicted):

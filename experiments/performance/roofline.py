@@ -29,7 +29,6 @@ TILE_OF_A_PRODUCT = (128, 128)
 PROCESSORS = {"H100": 132}
 LINK = 64e9
 """Bytes a second of PCIe 5.0 with 16 lanes, one way."""
-CORES = 16
 _FILLED = 0.9
 
 _CARD = flags.DEFINE_enum("card", "H100", sorted(PROCESSORS), "The card, of neid benchmark's.")

@@ -70,9 +70,9 @@ def same(value: Any) -> Any:
 
 
 class Row(typing.NamedTuple):
-    """What is told of a row, how it changes table and parameters, how often it compresses."""
+    """The title of a row, how it changes table and parameters, how often it compresses."""
 
-    told: str
+    title: str
     table: Callable[[dict], dict] = same
     parameters: Callable[[Any], Any] = same
     sent: tuple[float, float] = batches.SENT
@@ -187,20 +187,20 @@ def table(folder: Path = RECORDS) -> str:
         "SICE's normal frames come back, mean off",
     )
     rows = [("", *head)]
-    for row, (told, *_) in ROWS.items():
+    for row, (title, *_) in ROWS.items():
         found = [r for r in records if r["row"] == row and r["seed"] in base]
         cells = [_cell(found, base, name, row == "whole") for name in names] if found else []
-        rows += [(told, *cells)] if found else []
+        rows += [(title, *cells)] if found else []
     return in_markdown(*rows)
 
 
 def _cell(found, base, name, whole):
     mean = np.mean([r["sets"][name]["psnr"] for r in found])
     gains = [r["sets"][name]["psnr"] - base[r["seed"]][name]["psnr"] for r in found]
-    told = f"{mean:.2f}" + ("" if whole else f" ({', '.join(f'{gain:+.2f}' for gain in gains)})")
+    text = f"{mean:.2f}" + ("" if whole else f" ({', '.join(f'{gain:+.2f}' for gain in gains)})")
     if name != "sice_unchanged":
-        return told
-    return f"{told}, {100 * np.mean([r['sets'][name]['off'] for r in found]):.1f} %"
+        return text
+    return f"{text}, {100 * np.mean([r['sets'][name]['off'] for r in found]):.1f} %"
 
 
 def make(data: Path, folder: Path, rows: list, seeds: list, steps: int) -> None:

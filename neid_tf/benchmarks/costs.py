@@ -88,15 +88,15 @@ def _is_pass(event):
     return event.get("cat") == "Node" and event["name"].endswith("_kernel_time")
 
 
-def _operations_of_event(told):
+def _operations_of_event(operation):
     """Return the operations of an operator of ONNX Runtime's profile."""
-    if told["op_name"] not in _PRODUCTS_OF_ONNX:
+    if operation["op_name"] not in _PRODUCTS_OF_ONNX:
         return 0
     given, (made,) = (
-        [shape for one in told[f"{side}_type_shape"] for shape in one.values()]
+        [shape for one in operation[f"{side}_type_shape"] for shape in one.values()]
         for side in ("input", "output")
     )
-    each = math.prod(given[1][1:]) if told["op_name"] == "Conv" else given[0][-1]
+    each = math.prod(given[1][1:]) if operation["op_name"] == "Conv" else given[0][-1]
     return 2 * math.prod(made) * each
 
 

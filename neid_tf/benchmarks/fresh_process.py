@@ -133,8 +133,8 @@ def latency(
         name: spread(interleaved({name: call}, int(runs), warmup=1)[name])
         for name, call in calls.items()
     }
-    told = {"enhance": seconds.pop("enhance"), "batches": seconds, "repeated": repeated}
-    return told | {"on_card": getattr(network, "on_card", False), "notes": network.notes}
+    measured = {"enhance": seconds.pop("enhance"), "batches": seconds, "repeated": repeated}
+    return measured | {"on_card": getattr(network, "on_card", False), "notes": network.notes}
 
 
 def network_of(runtime: str, weights: str) -> Network:

@@ -64,13 +64,13 @@ def _cold(section):
         first = section.get("reference", "tensorflow")
         yield f"{name:<12}{_range(values)} seconds, to {first} {_range(to_tensorflow)}"
         rest = [("to the picture", "to_the_picture"), ("CPU seconds", "cpu_seconds")]
-        told = [
+        parts = [
             f"{label} {_range(section[key][name])}"
             for label, key in rest
             if name in section.get(key, ())
         ]
-        if told:
-            yield f"{'':<12}{', '.join(told)}"
+        if parts:
+            yield f"{'':<12}{', '.join(parts)}"
 
 
 def _growth(section):

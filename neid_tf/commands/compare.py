@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         crop.of(guide)
     functions = methods.load_all(names, common.WEIGHTS.value)
     for function in functions.values():
-        terminal.told(function)
+        terminal.with_notes_shown(function)
     shown = panels.compare(low, functions, reference)
     drawn = panels.figure(shown, crops or choose_crops(guide))
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def _sample_pictures():
 
 def _network(weights):
     """Return a network in the fastest runtime that is here; it does large pictures in tiles."""
-    return tiles.in_tiles(terminal.told(methods.load_network(weights, "auto")))
+    return tiles.in_tiles(terminal.with_notes_shown(methods.load_network(weights, "auto")))
 
 
 def _weights():

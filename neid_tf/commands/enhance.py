@@ -167,7 +167,7 @@ def _tiles_shown(tiles):
 
 def _function():
     """Return the function from pixels to enhanced pixels that the flags ask for."""
-    return terminal.told(_maker()(common.WEIGHTS.value))
+    return terminal.with_notes_shown(_maker()(common.WEIGHTS.value))
 
 
 def _scale():
@@ -206,7 +206,7 @@ def extensions() -> tuple[str, ...]:
 def for_frames() -> tuple[Network, dict[str, Any]]:
     """Return the network for videos, and what else the flags ask for."""
     asked = common.METHOD.value, common.WEIGHTS.value, _RUNTIME.value, common.PRECISION.value
-    model = terminal.told(methods.load_for_video(*asked))
+    model = terminal.with_notes_shown(methods.load_for_video(*asked))
     return model, {"scale": _scale(), "strength": _STRENGTH.value}
 
 

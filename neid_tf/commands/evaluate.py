@@ -71,7 +71,7 @@ def _function():
     method, weights, precision = common.METHOD.value, common.WEIGHTS.value, common.PRECISION.value
     runtime = methods.reference_runtime(weights, method)
     function = methods.load(method, weights, runtime=runtime, precision=precision)
-    return terminal.told(function)
+    return terminal.with_notes_shown(function)
 
 
 def _check_outputs_alone():

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from neid_tf import pictures
 from neid_tf.commands import common, enhance, terminal
 from neid_tf.support import files
-from neid_tf.support.ending import told_to_end
+from neid_tf.support.ending import on_signal
 
 _SHOW = flags.DEFINE_bool("show", False, "Show the frames in a window.")
 _SECONDS = flags.DEFINE_float(
@@ -75,15 +75,15 @@ def main(arguments: list[str]) -> int:
     received = stream.Stream(source, terminal.report, max_pixels, _STALL.value, _RETRIES.value)
     with contextlib.ExitStack() as stack:
         outputs = _outputs(broadcast, source, stack)
-        told = stack.enter_context(_Told(received, outputs))
+        log = stack.enter_context(_Log(received, outputs))
         received.start()
         stack.callback(received.stop)
-        stack.enter_context(told_to_end(told.end))
-        for done in live.Live(model, **options).frames(received, told.stop, told.idle):
+        stack.enter_context(on_signal(log.end))
+        for done in live.Live(model, **options).frames(received, log.stop, log.idle):
             for output in outputs:
                 output.write(done.pixels, done.caught.time)
-            told.note(done)
-    return told.close()
+            log.note(done)
+    return log.close()
 
 
 def _source(arguments):
@@ -120,7 +120,7 @@ def _outputs(broadcast, source, stack):
     return outputs
 
 
-class _Told:
+class _Log:
     """What is told of the frames, and what ends them.
 
     Args:

@@ -87,7 +87,7 @@ def run(command: str, argv: list[str]) -> int:
                 return 128 + 13  # Nobody reads what it prints: as other programs end.
             if DEBUG & set(argv):
                 traceback.print_exc()
-            return _complain(*_told(command, error))
+            return _complain(*_message_of(command, error))
 
 
 def _run(command: str, argv: list[str]) -> int:
@@ -118,7 +118,7 @@ def _refuse_flags_of_others(module):
         raise UsageError(f"{', '.join(others)}: no flag of this command")
 
 
-def _told(command: str, error: Exception) -> tuple[str, int]:
+def _message_of(command: str, error: Exception) -> tuple[str, int]:
     """Return what is said of an error, and the exit code."""
     if isinstance(error, (flags.Error, UsageError)):
         return f"{command}: {error} (neid {command} --help)", USAGE

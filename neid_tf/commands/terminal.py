@@ -112,7 +112,7 @@ def report(message: str) -> None:
             print(line, file=sys.stderr)
 
 
-def told(function: Any) -> Any:
+def with_notes_shown(function: Any) -> Any:
     """Return a network, or what enhances with one, when the notes on how it runs are reported."""
     for note in getattr(getattr(function, "model", function), "notes", ()):
         _report_once(note)

@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
     decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
     terminal.report_passed_over(root, pairs.passed_over(root))
     training, validation = held_out.hold_out(decoded, _VALIDATION.value)
-    terminal.show(_told(training, validation))
+    terminal.show(_data_summary(training, validation))
     left_out = ("data", "workdir", "flagfile", "allow_changed_data")
     command = common.command_words("train", leave_out=left_out)
     keras_start.import_keras(start=config.strategy != "multiworker")
@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     )
 
 
-def _told(training: pairs.Pairs, validation: pairs.Pairs) -> str:
+def _data_summary(training: pairs.Pairs, validation: pairs.Pairs) -> str:
     """Return a line that says how many pairs there are, and which are held out."""
     counts = f"{len(training)} pairs to train on, {len(validation)} held out"
     return f"{counts}: {', '.join(validation.names)}" if len(validation) else counts

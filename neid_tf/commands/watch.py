@@ -31,7 +31,7 @@ from neid_tf.jobs import plan as planning
 from neid_tf.jobs.outcome import Outcome
 from neid_tf.jobs.storage import is_address
 from neid_tf.jobs.transfer import Skipped, Transfer
-from neid_tf.support.ending import told_to_end
+from neid_tf.support.ending import on_signal
 from neid_tf.support.errors import reason_of
 
 _SETTLE = flags.DEFINE_float(
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     folder, output = _folders([common.expanded(item) for item in arguments])
     enhance.check()
     job = _Watch(folder, output, common.existing("skip"))
-    with told_to_end(job.stop.set), contextlib.suppress(KeyboardInterrupt):
+    with on_signal(job.stop.set), contextlib.suppress(KeyboardInterrupt):
         terminal.show(f"watching {folder} (Ctrl-C ends)")
         how = (_SETTLE.value, job.stop, job.cannot)
         for paths in watch.complete_files(folder, output, *how):

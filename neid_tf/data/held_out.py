@@ -48,8 +48,8 @@ def names_in(choice: str, known: Collection[str]) -> frozenset[str]:
     if unmatched:
         rest = len(unmatched) - _MOST_NAMED
         more = [f"and {rest} more"] if rest > 0 else []
-        told = [f"no picture is called {entry!r}" for entry in unmatched[:_MOST_NAMED]]
-        raise DataError(choice, [*told, *more])
+        unknown = [f"no picture is called {entry!r}" for entry in unmatched[:_MOST_NAMED]]
+        raise DataError(choice, [*unknown, *more])
     if not listed:
         raise NeidError(f"{choice}: names no picture, it is empty")
     return frozenset(listed)

@@ -51,7 +51,7 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
         _warn_of_losses(picture, "the picture")
         return _to_pillow(_enhanced(picture, function))
     if isinstance(image, (bytes, list, tuple)) or not hasattr(image, "__array__"):
-        raise NeidError(f"a picture is {TAKEN}, not {_told(image)}")
+        raise NeidError(f"a picture is {TAKEN}, not {_described(image)}")
     return _array_alike(np.asarray(image), function)
 
 
@@ -102,7 +102,7 @@ def _checked(samples):
     channels = samples.shape[2] if samples.ndim == 3 else 1
     sound = samples.ndim in (2, 3) and channels in (1, 2, 3, 4) and samples.size
     if not sound or samples.dtype.name not in WHITE:
-        raise NeidError(f"a picture is {TAKEN}, not {_told(samples)}")
+        raise NeidError(f"a picture is {TAKEN}, not {_described(samples)}")
     if samples.dtype.kind == "f" and not (samples.min() >= 0.0 and samples.max() <= 1.0):
         ends = f"[{samples.min():g}, {samples.max():g}]"
         raise NeidError(f"floats must lie in [0, 1], not {ends}: divide them by what white is")
@@ -153,7 +153,7 @@ def _to_pillow(picture):
     return image
 
 
-def _told(image):
+def _described(image):
     """Return in a few words what was given."""
     if hasattr(image, "shape") and hasattr(image, "dtype"):
         return f"an array of shape {tuple(image.shape)} and type {image.dtype}"

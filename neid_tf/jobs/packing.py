@@ -70,9 +70,9 @@ def pack_files(
             # Nothing but the packing holds the large picture then.
             held = [picture]
             del picture
-            content, told = pack(held.pop(), settings)
+            content, further = pack(held.pop(), settings)
             files.write(job, content)
-            yield Outcome(job, notes=notes + told)
+            yield Outcome(job, notes=notes + further)
         except Exception as error:
             yield Outcome(job, named(job, error))
 

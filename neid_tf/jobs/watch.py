@@ -34,12 +34,12 @@ class State(NamedTuple):
 def state_of(path: str) -> State | None:
     """Return the state of a regular file; None for anything else."""
     try:
-        told = os.stat(path)
+        stat_of_file = os.stat(path)
     except OSError:
         return None
-    if not stat.S_ISREG(told.st_mode):
+    if not stat.S_ISREG(stat_of_file.st_mode):
         return None
-    return State(told.st_size, told.st_mtime_ns, told.st_ino)
+    return State(stat_of_file.st_size, stat_of_file.st_mtime_ns, stat_of_file.st_ino)
 
 
 class Arrivals:

@@ -120,8 +120,8 @@ def table() -> str:
             ("{:.2f} dB", scores.get("psnr")),
             ("{:.3f}", scores.get("ssim")),
         )
-        told = ["-" if value is None else form.format(value) for form, value in cells]
-        rows.append((preset.name, *told, preset.summary))
+        texts = ["-" if value is None else form.format(value) for form, value in cells]
+        rows.append((preset.name, *texts, preset.summary))
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]) - 1)]
     lines = ["  ".join(map(str.ljust, row, [*widths, 0])).rstrip() for row in rows]
     return "\n".join(

@@ -82,7 +82,7 @@ def packet(packing: Packing) -> bytes:
     return _HEAD + b' xmlns:neid="' + NAMESPACE + b'"' + value.encode() + _TAIL
 
 
-def pixels_told(data: bytes) -> int:
+def announced_pixels(data: bytes) -> int:
     """Return the pixels that a file's packing tells of, without decoding it; 0 for none.
 
     Args:

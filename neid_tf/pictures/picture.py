@@ -123,12 +123,12 @@ def from_raster(raster: Raster, name: str) -> Picture:
     samples, bands, valid = (
         turned(array) for array in (raster.samples, raster.bands, raster.valid)
     )
-    extras, packed, told = _unpacked(raster.extras, *samples.shape[:2])
+    extras, packed, further = _unpacked(raster.extras, *samples.shape[:2])
     gray = samples.shape[-1] < 3
     # Parts of the samples, not copies; but the alpha outlives the colours.
     colours = samples[..., : 1 if gray else 3]
     alpha = samples[..., -1].copy() if samples.shape[-1] in (2, 4) else None
-    icc, notes = metadata.matching_icc(raster.icc, gray), [*raster.notes, *told]
+    icc, notes = metadata.matching_icc(raster.icc, gray), [*raster.notes, *further]
     if raster.exif and not exif:
         notes.append("its EXIF block, which is broken, is left out")
     if raster.icc and not icc:

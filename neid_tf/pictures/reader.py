@@ -152,7 +152,7 @@ def count_pixels(data: bytes) -> int:
         with library_warnings_silenced:
             FORMATS[format_of_content(data)].decode(data, 0)
     except TooLargeError as error:
-        return max(error.pixels, packing.pixels_told(data) // 4)
+        return max(error.pixels, packing.announced_pixels(data) // 4)
     except Exception:
         # Decoding it in earnest tells what is wrong.
         return 0

@@ -125,8 +125,7 @@ def _add_enhance(app, configuration, pool, metrics, bodies):
             answer, made = await _while_connected(request, work)
         metrics.note_picture(answer)
         facts |= {"sent": len(made), "pixels": answer["pixels"], "worker": answer["worker"]}
-        facts |= {name: round(answer[name], 4) for name in ("waited",)}
-        facts["computed"] = round(answer["seconds"], 4)
+        facts |= {"waited": round(answer["waited"], 4), "computed": round(answer["seconds"], 4)}
         return _picture(answer, made)
 
 
@@ -170,8 +169,8 @@ def _add_rest(app, configuration, pool, metrics):
         """Give their names, the default first."""
         own = {preset.name: preset for preset in presets.presets()}
         places = configuration.weights.items()
-        told = [_described(name, own.get(place)) for name, place in places]
-        return {"default": configuration.default, "models": told}
+        listed = [_described(name, own.get(place)) for name, place in places]
+        return {"default": configuration.default, "models": listed}
 
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the service lives")

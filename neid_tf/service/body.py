@@ -94,8 +94,8 @@ class _Room:
         except ClientDisconnect:
             raise Refused(GONE, "the client went away") from None
         except (MultiPartException, HTTPException) as error:
-            told = getattr(error, "message", None) or getattr(error, "detail", "")
-            raise Refused(400, f"not a sound form: {told}") from None
+            reason = getattr(error, "message", None) or getattr(error, "detail", "")
+            raise Refused(400, f"not a sound form: {reason}") from None
         if not content:
             raise Refused(400, "the body is empty: send a picture")
         return content, [*request.query_params.multi_items(), *fields]

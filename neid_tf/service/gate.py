@@ -86,8 +86,8 @@ class Gate:
         self.note(scope["path"], status, seconds)
         level = "error" if status >= 500 else "info"
         client = (scope.get("client") or [None])[0]
-        told = {"method": scope["method"], "path": scope["path"], "client": client}
-        log("request", level, **told, status=status, seconds=round(seconds, 4), **facts)
+        fields = {"method": scope["method"], "path": scope["path"], "client": client}
+        log("request", level, **fields, status=status, seconds=round(seconds, 4), **facts)
 
 
 def _key(headers):
@@ -112,7 +112,7 @@ async def refuse(
     headers = dict(error.headers) | {"Connection": "close"}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    told = {"status": error.status, "error": str(error), "request_id": facts.get("id")}
-    made = JSONResponse(told, error.status if error.status != GONE else 400, headers)
+    fields = {"status": error.status, "error": str(error), "request_id": facts.get("id")}
+    made = JSONResponse(fields, error.status if error.status != GONE else 400, headers)
     start = {"type": "http.response.start", "status": made.status_code, "headers": made.raw_headers}
     await send_and_drain(scope, receive, send, start, made.body, max_bytes)

@@ -19,8 +19,8 @@ def log(event: str, level: str = "info", **facts: Any) -> None:
         **facts: what else is told; what is None is left out.
     """
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
-    told = {name: value for name, value in facts.items() if value is not None}
-    line = json.dumps({"time": now, "level": level, "event": event} | told, default=str)
+    fields = {name: value for name, value in facts.items() if value is not None}
+    line = json.dumps({"time": now, "level": level, "event": event} | fields, default=str)
     with contextlib.suppress(OSError, ValueError, AttributeError):  # Nobody reads it.
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -31,9 +31,9 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
-        told = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
         name, level = record.name.partition(".")[0], record.levelname.lower()
-        log(name, level, message=record.getMessage().strip(), traceback=told)
+        log(name, level, message=record.getMessage().strip(), traceback=trace)
 
 
 def take_over() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from neid_tf.jobs.ray_cluster import Cluster, ClusterError, connected, count_workers
 from neid_tf.service.configuration import Configuration
-from neid_tf.support.ending import told_to_end
+from neid_tf.support.ending import on_signal
 from neid_tf.support.libraries import optional_import
 
 _GRACE = 5.0  # seconds that a request whose time is over has to be answered
@@ -41,7 +41,7 @@ def serve(
         from ray import serve as ray_serve
 
     ending = threading.Event()
-    with contextlib.ExitStack() as stack, connected(cluster), told_to_end(ending.set):
+    with contextlib.ExitStack() as stack, connected(cluster), on_signal(ending.set):
         logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
         timeout = configuration.timeout + _GRACE
         replicas = count_workers(cluster)

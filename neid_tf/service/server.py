@@ -13,7 +13,7 @@ from neid_tf.service import app
 from neid_tf.service.configuration import Configuration
 from neid_tf.service.log import log, take_over
 from neid_tf.service.pool import Pool
-from neid_tf.support.ending import told_to_end
+from neid_tf.support.ending import on_signal
 
 _BACKLOG = 2048
 _GRACE = 5.0  # seconds that a request whose time is over has to be answered
@@ -51,7 +51,7 @@ def serve(configuration: Configuration, listening: socket.socket, ready: Callabl
 async def _serve(configuration, listening, ready):
     take_over()
     pool, ending, loop = Pool(configuration), asyncio.Event(), asyncio.get_running_loop()
-    with told_to_end(lambda: loop.call_soon_threadsafe(ending.set)):
+    with on_signal(lambda: loop.call_soon_threadsafe(ending.set)):
         if not await _unless(ending, pool.start()):
             return
         server = _Server(

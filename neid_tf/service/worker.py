@@ -117,8 +117,8 @@ class _Networks:
             notes = self._enhance(facts, files)
         except Exception as error:
             return _failure(error), b""
-        told = {"status": 200, "notes": notes, "seconds": time.monotonic() - begun}
-        return told | {"pixels": pictures.count_pixels(content)}, files.target
+        fields = {"status": 200, "notes": notes, "seconds": time.monotonic() - begun}
+        return fields | {"pixels": pictures.count_pixels(content)}, files.target
 
     def _enhance(self, facts, files):
         from neid_tf.inference.enhance import Enhancement
@@ -156,6 +156,6 @@ def _failure(error: Exception) -> dict[str, Any]:
     if has(MemoryError):
         return {"status": 503, "error": "not enough memory for this picture now"}
     if has(NetworkError) or not has(NeidError):
-        told = "".join(traceback.format_exception(error))
-        return {"status": 500, "error": "the picture could not be enhanced", "traceback": told}
+        trace = "".join(traceback.format_exception(error))
+        return {"status": 500, "error": "the picture could not be enhanced", "traceback": trace}
     return {"status": 422, "error": reason}

@@ -11,7 +11,7 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextlib.contextmanager
-def told_to_end(call: Callable[[], None]) -> Iterator[None]:
+def on_signal(call: Callable[[], None]) -> Iterator[None]:
     """Let a signal to end call a function; a second interruption ends what is inside at once.
 
     A signal that is ignored, as in a shell's background, stays ignored. Outside of the main
@@ -23,13 +23,13 @@ def told_to_end(call: Callable[[], None]) -> Iterator[None]:
     Raises:
         KeyboardInterrupt: at the second interruption.
     """
-    told, before = False, {}
+    received, before = False, {}
 
     def note(number, frame):
-        nonlocal told
-        if told and number == signal.SIGINT:
+        nonlocal received
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        told = True
+        received = True
         call()
 
     for number in (getattr(signal, name) for name in NAMES if hasattr(signal, name)):

@@ -87,8 +87,8 @@ def _capability() -> tuple[int, int]:
     if keras.backend.backend() == "jax":
         import jax
 
-        told = getattr(jax.local_devices()[0], "compute_capability", None)
-        return tuple(map(int, told.split("."))) if told else (0, 0)
+        version = getattr(jax.local_devices()[0], "compute_capability", None)
+        return tuple(map(int, version.split("."))) if version else (0, 0)
     import tensorflow as tf
 
     [first, *_] = tf.config.list_physical_devices("GPU")

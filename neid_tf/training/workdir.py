@@ -109,10 +109,10 @@ class Run:
             before = _read_json(path)
             changes = [_changes(side, before.get(side, {}), now[side]) for side in now]
             if any(changes):
-                told = "; ".join(filter(None, changes))
+                summary = "; ".join(filter(None, changes))
                 raise NeidError(
                     f"{self.workdir}: the data set is not the one that the run began with "
-                    f"({told}): --allow_changed_data goes on with it"
+                    f"({summary}): --allow_changed_data goes on with it"
                 )
         if self.chief:
             self._write_json(path.name, now)
@@ -228,5 +228,5 @@ def _changes(side: str, before: Mapping[str, str], now: Mapping[str, str]) -> st
         "gone": [name for name in before if name not in now],
         "changed": [name for name in now if now[name] != before.get(name, now[name])],
     }
-    told = [f"{len(names)} {what} ({names[0]!r})" for what, names in found.items() if names]
-    return f"{side}: {', '.join(told)}" if told else ""
+    changes = [f"{len(names)} {what} ({names[0]!r})" for what, names in found.items() if names]
+    return f"{side}: {', '.join(changes)}" if changes else ""

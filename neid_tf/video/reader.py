@@ -125,8 +125,8 @@ class Reader:
         if self._damaged:
             self.notes.append(f"damaged: {self._damaged} packets could not be decoded")
         if self.seconds and last.time < 0.9 * self.seconds - 1.0:
-            told = f"the file announces {float(self.seconds):.1f} s"
-            self.notes.append(f"ends early: {told}, its last frame is at {last.time:.1f} s")
+            announced = f"the file announces {float(self.seconds):.1f} s"
+            self.notes.append(f"ends early: {announced}, its last frame is at {last.time:.1f} s")
 
     def _decoded(self, packet):
         """Return the frames of a packet; like a player, go on behind a damaged one."""

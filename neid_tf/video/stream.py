@@ -82,21 +82,21 @@ class Clock:
     def __init__(self) -> None:
         self._start, self._offset, self._last = None, None, -_MILLISECOND
 
-    def __call__(self, told: float | None, now: float) -> float:
+    def __call__(self, stamp: float | None, now: float) -> float:
         """Return the time of a frame; they grow.
 
         Args:
-            told: by the stream, in seconds from anywhere; or None.
+            stamp: the frame's time in the stream, in seconds from anywhere; or None.
             now: when it came, in seconds.
         """
         self._start = now if self._start is None else self._start
         arrived = now - self._start
-        if told is None:
+        if stamp is None:
             found = arrived
         else:
-            if self._offset is None or abs(told + self._offset - arrived) > _JUMP:
-                self._offset = arrived - told
-            found = told + self._offset
+            if self._offset is None or abs(stamp + self._offset - arrived) > _JUMP:
+                self._offset = arrived - stamp
+            found = stamp + self._offset
         self._last = max(found, self._last + _MILLISECOND)
         return self._last
 
@@ -106,7 +106,7 @@ class Stream:
 
     Args:
         source: an address of :data:`SCHEMES`, or the path of a camera.
-        report: is told, in a line, of what is unusual.
+        report: is called with a line on what is unusual.
         max_pixels: the most pixels of a frame; None for no limit.
         timeout: seconds without a frame after which it has broken off.
         retries: times in a row that it may break off before it is given up; None for any number.
@@ -130,7 +130,7 @@ class Stream:
         self.error: VideoError | None = None
         self.changed, self._stop = threading.Condition(), threading.Event()
         self._limit, self._newest, self._ended = Limit(source, max_pixels), None, False
-        self._clock, self._told = Clock(), set()
+        self._clock, self._noted = Clock(), set()
         self._thread = threading.Thread(target=self._run, name="neid-receive", daemon=True)
 
     def start(self) -> None:
@@ -222,9 +222,9 @@ class Stream:
 
     def _put(self, frame, color, turn):
         now = time.monotonic()
-        told = None if frame.pts is None else float(frame.pts * frame.time_base)
+        stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
         self._number += 1
-        caught = Caught(frame, self._number, now, self._clock(told, now), color, turn)
+        caught = Caught(frame, self._number, now, self._clock(stamp, now), color, turn)
         with self.changed:
             self.dropped += self._newest is not None
             self._newest = caught
@@ -232,8 +232,8 @@ class Stream:
 
     def _tell(self, note):
         """Report something once."""
-        if note not in self._told:
-            self._told.add(note)
+        if note not in self._noted:
+            self._noted.add(note)
             self.report(f"{self.source}: {note}")
 
     def _open(self):

@@ -170,7 +170,7 @@ def test_an_error_leaves_the_frames_that_were_written(neid, tmp_path, monkeypatc
         if told.frames == 5:
             raise NeidError("the fifth")
 
-    monkeypatch.setattr("neid_tf.commands.live._Told.note", note)
+    monkeypatch.setattr("neid_tf.commands.live._Log.note", note)
     made = tmp_path / "a.mkv"
     code, _, err = neid("live", Sender().address, f"--output={made}", "--weights=neid_s")
     assert (code, err) == (1, "neid: live: the fifth\n")

@@ -45,7 +45,9 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
 
         picture = pictures.read(image)
         _warn_of_losses(picture, os.fspath(image))
-        return _joined(_enhanced(picture, function), gray=False)
+        made = _joined(_enhanced(picture, function), picture.gray)
+        # Gray as its file would be, and in three channels: whoever reads a folder gets one shape.
+        return np.repeat(made, [3, 1][: made.shape[2]], axis=2) if picture.gray else made
     if _is_pillow(image):
         picture = _of_pillow(image)
         _warn_of_losses(picture, "the picture")
@@ -133,6 +135,8 @@ def _of_pillow(image):
             f"the mode of a Pillow picture is one of {known}, not {image.mode}: "
             "give its samples as an array of uint8, uint16 or floats in [0, 1]"
         )
+    if not (image.width and image.height):
+        raise NeidError(f"a Pillow picture of {image.width}×{image.height} has no pixels")
     samples, info = pillow.samples_of(image), image.info
     icc = None if image.mode == "CMYK" else info.get("icc_profile")  # That of inks is applied.
     raster = Raster(samples, info.get("exif"), icc, extras=Extras(xmp=xmp.sound(info.get("xmp"))))

@@ -11,6 +11,7 @@ from neid_tf.pictures import DEFAULT_MAX_PIXELS
 from neid_tf.video.coding import upright
 from neid_tf.video.frames import SMOOTHING, Enhancer, Frame
 from neid_tf.video.reader import Reader
+from neid_tf.video.tags import lost_tags
 from neid_tf.video.writer import OthersRefused, Writer, container_for, whole_file
 
 _END = object()
@@ -98,8 +99,10 @@ def _enhance_once(source, target, settings, progress, max_pixels, written):
             contextlib.closing(Writer(temporary, target, kind, reader, scale, *written)) as writer,
         ):
             _enhance_all(reader, enhancer, writer, progress)
-        notes = (*reader.notes, *writer.notes)
-        return Summary(writer.frames, *writer.size, enhancer.cuts, notes)
+        notes = [*reader.notes, *writer.notes]
+        if written[0] == "keep" and (lost := lost_tags(target, reader)):
+            notes.append(f"left out ({kind.format} has no place for them): {', '.join(lost)}")
+        return Summary(writer.frames, *writer.size, enhancer.cuts, tuple(notes))
 
 
 def _enhance_all(reader, enhancer, writer, progress):

@@ -17,6 +17,7 @@ from neid_tf.video.coding import display_matrix, reformatter, to_yuv
 from neid_tf.video.containers import CONTAINERS, WRITABLE, Container
 from neid_tf.video.frames import Frame
 from neid_tf.video.reader import Reader, VideoError, errors_of
+from neid_tf.video.tags import OF_THE_FILE, is_apples
 
 if typing.TYPE_CHECKING:
     import av
@@ -26,7 +27,6 @@ _STREAM_TAGS = ("language", "title", "handler_name", "creation_time")
 _LARGE = 2**24  # pixels of a frame: 40 frames of this size, as usual, would take 1 GB
 _NO_PLACE = "the file has no place for it"
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
-_FILE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
 
 def container_for(path: str | os.PathLike) -> Container:
@@ -87,7 +87,7 @@ class Writer:
         self._color, self._unit = reader.color, reader.stream.time_base
         self._reformatter = reformatter()
         with errors_of(path, f"beginning a file of the kind {kind.format} fails"):
-            options = dict(kind.options)
+            options = self._container_options(reader.container)
             self.output = av.open(str(temporary), "w", format=kind.format, options=options)
             self._add_video(reader, scale)
             self._set_geometry(reader, scale)
@@ -99,6 +99,13 @@ class Writer:
                 self._add_descriptions(reader.container)
             with self._naming_refusals():
                 self._start()
+
+    def _container_options(self, source):
+        """Return the container's options; tags as Apple's cameras write them are written so too."""
+        options = dict(self.kind.options)
+        if self._keeps and "movflags" in options and any(map(is_apples, source.metadata)):
+            options["movflags"] += "+use_metadata_tags"
+        return options
 
     def _start(self):
         self.output.start_encoding()
@@ -142,8 +149,9 @@ class Writer:
 
     def _tags(self, stream):
         """Return what is told of a stream: all, or no more than which language it has."""
-        tags = stream.metadata.items()
-        return {k: v for k, v in tags if self._keeps or k.lower() == "language"}
+        # MP4 calls a stream's title its name, and takes it as title.
+        tags = {"title" if k.lower() == "name" else k: v for k, v in stream.metadata.items()}
+        return {k: v for k, v in tags.items() if self._keeps or k.lower() == "language"}
 
     def _codec_options(self, pixels):
         """Return the encoder's options; it looks ahead at fewer frames where these are large."""
@@ -208,7 +216,7 @@ class Writer:
 
     def _add_descriptions(self, container):
         tags = container.metadata.items()
-        self.output.metadata.update({k: v for k, v in tags if k.lower() not in _FILE_TAGS})
+        self.output.metadata.update({k: v for k, v in tags if k.lower() not in OF_THE_FILE})
         self.output.set_chapters(container.chapters())
 
     def write_frame(self, frame: Frame, pixels: np.ndarray) -> None:

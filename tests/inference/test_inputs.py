@@ -42,6 +42,24 @@ def test_paths(tmp_path, scale):
         enhance(Path(tmp_path / "b.png"), double)
 
 
+def test_a_gray_file_comes_back_gray_in_three_channels(tmp_path):
+    def reddish(batch):
+        return double(batch) * np.float32([1.0, 0.8, 0.6])
+
+    path = tmp_path / "a.png"
+    for mode in ("L", "LA"):
+        Image.fromarray(gray()).convert(mode).save(path)
+        expected = np.asarray(enhance(Image.open(path), reddish).convert("RGB"))
+        made = enhance(path, reddish)
+        np.testing.assert_array_equal(made[..., :3], expected)
+        assert made.shape[2] == 2 + len(mode)
+
+
+def test_an_empty_pillow_picture_is_refused():
+    with pytest.raises(ValueError, match="0×5 has no pixels"):
+        enhance(Image.new("RGB", (0, 5)), double)
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("mode", pillow.TAKEN)
 def test_pillow_pictures(mode, scale):

@@ -133,6 +133,31 @@ def test_times_rotation_rate_and_pixel_shape_are_kept(suffix, tmp_path):
     assert (summary.frames, summary.width, summary.height) == (20, 64, 48)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_tags_are_kept_or_named(suffix, tmp_path):
+    apples = {"com.apple.quicktime.make": "Apple", "com.apple.quicktime.creationdate": "2020-01-01"}
+    for number, (tags, lost) in enumerate([(apples, ""), ({"mine": "x", "title": "t"}, "MINE")]):
+        plain = make_clip(tmp_path / "in.mkv", grays([90] * 3), tags=tags)
+        source = tmp_path / f"in{number}.mkv"
+        with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+            new.metadata.update(tags)
+            stream = new.add_stream_from_template(old.streams.video[0])
+            stream.metadata["title"] = "of the stream"
+            for packet in old.demux(old.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    new.mux(packet)
+        target = tmp_path / f"out{number}{suffix}"
+        notes = enhance_video(source, target, double).notes
+        with av.open(str(target)) as file:
+            kept = {k.lower(): v for k, v in file.metadata.items()}
+            titles = set(file.streams.video[0].metadata.values())
+        assert "of the stream" in titles
+        lost = lost if suffix != ".mkv" else ""
+        assert {k: v for k, v in tags.items() if k.upper() != lost}.items() <= kept.items()
+        assert (f": {lost}" in " ".join(notes)) if lost else not notes
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_metadata_is_kept_or_left_out_whole(suffix, tmp_path):
     tags = {"title": "a secret title", "location": "+48.2-secret/", "comment": "secret"}

@@ -9,6 +9,7 @@ import pytest
 
 from experiments.real_pictures import ablate, batches, losses, mix, pool, store, synthesis, train
 from neid_tf import pictures
+from neid_tf.data import augment
 from neid_tf.models import grid
 from neid_tf.pixels.curve import odds_curve
 
@@ -125,13 +126,13 @@ def test_the_tone_turns_with_the_crop(draws):
         gain = grid.GridGain()([pixels, parameters, record["box"][None]])
         return np.asarray(grid.GridTone()([pixels, gain, parameters]))[0]
 
-    draws = np.array(draws, bool)
-    seen = np.float32([0, 0, 1, 1])
+    steps = np.array(draws, bool)[:, None]
+    seen = np.float32([[0, 0, 1, 1]])
     given = {"image": image, "box": box, "tone_parameters": values}
-    expected = train.turned(toned(given)[None], draws[None])[0]
-    given["image"] = np.asarray(train.turned(image[None], draws[None]))[0]
-    given["tone_parameters"] = np.asarray(grid.transposed(values[None], draws[None, 0]))[0]
-    given["box"] = batches._box(box[:2], box[2:], seen, False, draws)
+    expected = augment.moved(toned(given)[None], steps)[0]
+    given["image"] = np.asarray(augment.moved(image[None], steps))[0]
+    given["tone_parameters"] = np.asarray(grid.transposed(values[None], steps[0]))[0]
+    given["box"] = np.asarray(augment.box_in_view(box[None], seen, np.array([False]), steps))[0]
     np.testing.assert_allclose(toned(given), expected, atol=1e-5)
 
 
@@ -146,7 +147,10 @@ def test_what_a_batch_shows_holds_its_crops(held):
         assert batch["view"].shape == (40, 4)
         assert (batch["view"][:, :2] + batch["view"][:, 2:]).max() <= 1.0 + 1e-6
         assert batch["view"].min() >= 0.0
-    corners = np.stack([batch["box"][:, :2], batch["box"][:, :2] + batch["box"][:, 2:]])
+    steps = list(batch["turns"].T)
+    seen_at = batch["place"], batch["view"], batch["mirrored"]
+    boxes = np.asarray(augment.box_in_view(*seen_at, steps))
+    corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
     assert corners.min() > -1e-5
     assert corners.max() < 1.0 + 1e-5
     assert {"lol", "dark", "dimmed"} & set(held.table)

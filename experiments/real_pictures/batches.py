@@ -68,7 +68,7 @@ class Batches:
         record["mirrored"] = random.random() < 0.5
         if not self.side:
             return record | _view(random)
-        return record | self._crop(low, record["mirrored"], random)
+        return record | self._crop(low, random)
 
     def _sent(self, low, random):
         """Return whether a picture is compressed, and the numbers of what then is seen of it."""
@@ -94,14 +94,14 @@ class Batches:
                 gain = gain * np.exp(random.normal(0.0, 0.05, 3))
         return {"gain": gain.astype(np.float32), "power": np.float32(power)}
 
-    def _crop(self, low, mirrored, random):
-        """Return a crop, how it is turned, and its box in what is seen."""
+    def _crop(self, low, random):
+        """Return a crop, how it is turned, and where it is in its picture, as shares of it."""
         size = self.store.sizes[low]
         corner = random.integers(0, (size - self.side) // ALIGN + 1) * ALIGN
         seen = _view(random, corner / size, self.side / size)
         turns = random.integers(0, 2, 3).astype(bool)
-        box = _box(corner / size, self.side / size, seen["view"], mirrored, turns)
-        return {"corner": corner.astype(np.int32), "turns": turns, "box": box} | seen
+        place = np.float32([*corner / size, *self.side / size])
+        return {"corner": corner.astype(np.int32), "turns": turns, "place": place} | seen
 
 
 def _view(random, corner=(0.5, 0.5), extent=(0.0, 0.0)):
@@ -111,18 +111,3 @@ def _view(random, corner=(0.5, 0.5), extent=(0.0, 0.0)):
     least, most = np.maximum(corner + extent - size, 0.0), np.minimum(corner, 1.0 - size)
     start = random.uniform(np.minimum(least, most), most)
     return {"view": np.concatenate([start, size]).astype(np.float32)}
-
-
-def _box(corner, extent, view, mirrored, turns):
-    """Return the box of a crop in what is seen; a flip makes an extent negative."""
-    top, left = (corner - view[:2]) / view[2:]
-    height, width = extent / view[2:]
-    if mirrored:
-        left, width = 1.0 - left, -width
-    if turns[0]:
-        top, left, height, width = left, top, width, height
-    if turns[1]:
-        top, height = top + height, -height
-    if turns[2]:
-        left, width = left + width, -width
-    return np.float32([top, left, height, width])

@@ -95,19 +95,6 @@ def parsed_sent(entries: list[str]) -> tuple[float, float]:
     return shares
 
 
-def turned(pictures: Any, turns: Any) -> Any:
-    """Turn pictures, each as its draws say.
-
-    Args:
-        pictures: N×s×s×C.
-        turns: whether to transpose, to turn upside down, to mirror; N×3.
-    """
-    change, flip, mirror = (turns[:, index, None, None, None] for index in range(3))
-    pictures = ops.where(change, ops.transpose(pictures, (0, 2, 1, 3)), pictures)
-    pictures = ops.where(flip, ops.flip(pictures, 1), pictures)
-    return ops.where(mirror, ops.flip(pictures, 2), pictures)
-
-
 class Trainer(keras.Model):
     """What is common to both parts: the pictures, their draws, and ``fit``.
 
@@ -137,7 +124,7 @@ class Trainer(keras.Model):
     def seen(self, pictures: Any, side: int, batch: dict) -> Any:
         """Return what a batch shows of whole pictures, side×side cells."""
         cells = area_resize(pictures, side, batch["view"])
-        return ops.where(batch["mirrored"][:, None, None, None], ops.flip(cells, 2), cells)
+        return augment.mirror(cells, batch["mirrored"])
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
         """Return the mean of the losses that :meth:`call` gave."""
@@ -180,23 +167,26 @@ class StreamsTrainer(Trainer):
 
     def call(self, batch: dict, training: bool = False) -> Any:
         """Return the losses, one a picture, of what :class:`Batches` drew."""
-        crop, turns, sent = self.store.crops, batch["turns"], batch["is_sent"]
+        crop, sent = self.store.crops, batch["is_sent"]
+        steps = [batch["turns"][:, index] for index in range(3)]
         low = self.exposed(self.store.thumbnails(batch["low"]), batch)
         seen = self.seen(low, 128, batch)
         parameters = self.reader(seen, training=False)
         shown = self.seen(self.store.thumbnails(batch["high"]), SIDE, batch)
         exposure = to_exposure(shown, toned(ops.average_pool(seen, (2, 2), (2, 2)), parameters))
-        tone = {"tone_parameters": grid.transposed(parameters, turns[:, 0])}
+        tone = {"tone_parameters": grid.transposed(parameters, steps[0])}
         picture = self.exposed(crop(batch["source"], batch["corner"], self.side), batch)
         small = crop(batch["sent"], batch["corner"] // 2, self.side // 2, halved=True)
         halved = augment.halve(picture)
         image = ops.where(sent[:, None, None, None], self.exposed(small, batch), halved)
-        high = turned(crop(batch["high"], batch["corner"], self.side), turns)
-        box = {"box": batch["box"]}
-        encoded = self.encoder({"image": turned(image, turns)} | tone | box)
+        high = augment.moved(crop(batch["high"], batch["corner"], self.side), steps)
+        seen_at = batch["place"], batch["view"], batch["mirrored"]
+        box = {"box": augment.box_in_view(*seen_at, steps)}
+        encoded = self.encoder({"image": augment.moved(image, steps)} | tone | box)
         gain = encoded.pop("gain")
         decoded = self.decoder(encoded | box)
-        refined = self.refiner({"picture": turned(picture, turns), "gain": gain} | tone | decoded)
+        full_size = {"picture": augment.moved(picture, steps), "gain": gain}
+        refined = self.refiner(full_size | tone | decoded)
         # Of what was sent small there is no full size: there LE's picture is all.
         sent = ops.cast(sent, "float32")
         light = loss(high, decoded["le"], exposure) * (0.4 + 0.6 * sent)

@@ -4,6 +4,7 @@ Pure functions of ``keras.ops``; the draws come with the batch, so a run that go
 interruption sees the same pictures.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -66,7 +67,21 @@ def flip_and_turn(images: Tensor, flips: Tensor, turns: Tensor) -> Tensor:
     Returns:
         N×S×S×C.
     """
-    transposed, down, across = moves(flips, turns)
+    return moved(images, moves(flips, turns))
+
+
+def moved(images: Tensor, steps: Sequence[Tensor]) -> Tensor:
+    """Transpose, flip and mirror pictures, each or not.
+
+    Args:
+        images: N×S×S×C.
+        steps: whether rows and columns change places, whether the picture is then turned upside
+            down, and whether it is then mirrored; N booleans each, as of :func:`moves`.
+
+    Returns:
+        N×S×S×C.
+    """
+    transposed, down, across = steps
     images = _where(transposed, ops.transpose(images, (0, 2, 1, 3)), images)
     images = _where(down, ops.flip(images, axis=1), images)
     return _where(across, ops.flip(images, axis=2), images)
@@ -80,8 +95,7 @@ def moves(flips: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         turns: N whole numbers, as there.
 
     Returns:
-        Whether rows and columns change places, whether the picture is then turned upside down,
-        and whether it is then mirrored; N booleans each.
+        Three times N booleans, see :func:`moved`.
     """
     turns = ops.cast(turns, "int32") % 4
     odd = turns % 2 == 1
@@ -108,17 +122,14 @@ def view_with(place: Tensor, view: Tensor) -> Tensor:
     return ops.concatenate([start, extent], axis=-1)
 
 
-def box_in_view(
-    place: Tensor, view: Tensor, mirrored: Tensor, flips: Tensor, turns: Tensor
-) -> Tensor:
+def box_in_view(place: Tensor, view: Tensor, mirrored: Tensor, steps: Sequence[Tensor]) -> Tensor:
     """Return where crops are in what is seen of their pictures, after both were augmented.
 
     Args:
         place: N×4, where the crops are: top, left, height, width as shares of the picture.
         view: N×4, which part of the picture is seen, likewise.
         mirrored: N booleans: whether what is seen is mirrored (:func:`mirror`).
-        flips: N booleans: how the crops are turned (:func:`flip_and_turn`).
-        turns: N whole numbers, likewise.
+        steps: how the crops are turned (:func:`moved`).
 
     Returns:
         N×4, likewise as shares of what is seen; a negative height or width is that of a crop which
@@ -127,7 +138,7 @@ def box_in_view(
     start, extent = (place[:, :2] - view[:, :2]) / view[:, 2:], place[:, 2:] / view[:, 2:]
     top, left, height, width = (part[:, i] for part in (start, extent) for i in range(2))
     left, width = ops.where(mirrored, 1.0 - left, left), ops.where(mirrored, -width, width)
-    transposed, down, across = moves(flips, turns)
+    transposed, down, across = steps
     top, left = ops.where(transposed, left, top), ops.where(transposed, top, left)
     height, width = ops.where(transposed, width, height), ops.where(transposed, height, width)
     top, height = ops.where(down, top + height, top), ops.where(down, -height, height)

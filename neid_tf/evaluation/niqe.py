@@ -35,9 +35,8 @@ def score(luminance: np.ndarray) -> dict[str, float | None]:
     Raises:
         ValueError: where shape or values are not as said.
     """
-    _check(luminance)
-    described = {"brightness": float(luminance.mean()), "contrast": float(luminance.std())}
-    return {"niqe": niqe(luminance)} | described
+    found = {"niqe": niqe(luminance)}
+    return found | {"brightness": float(luminance.mean()), "contrast": float(luminance.std())}
 
 
 def niqe(luminance: np.ndarray) -> float | None:

@@ -133,9 +133,9 @@ class Trainer(keras.Model):
         if config.has_grid:
             # A gain of another place says nothing of the crop's.
             view = augment.view_with(batch["place"], view)
-            draws = batch["mirror"], batch["flip"], batch["turns"]
-            inputs["box"] = augment.box_in_view(batch["place"], view, *draws)
-            inputs["transposed"] = augment.moves(*draws[1:])[0]
+            steps = augment.moves(batch["flip"], batch["turns"])
+            inputs["box"] = augment.box_in_view(batch["place"], view, batch["mirror"], steps)
+            inputs["transposed"] = steps[0]
         if config.refinement:
             inputs["picture"], targets["refined"] = low, high
         views = [_view(batch[f"{side}_mini"], view, batch) for side in ("low", "high")]

@@ -125,9 +125,8 @@ def _is_pillow(image):
 
 def _of_pillow(image):
     """Return what a file of a Pillow picture would be read as."""
-    from neid_tf.pictures import pillow, xmp
+    from neid_tf.pictures import pillow
     from neid_tf.pictures.picture import from_raster
-    from neid_tf.pictures.raster import Extras, Raster
 
     if image.mode not in pillow.TAKEN:
         known = ", ".join(pillow.TAKEN)
@@ -137,10 +136,7 @@ def _of_pillow(image):
         )
     if not (image.width and image.height):
         raise NeidError(f"a Pillow picture of {image.width}×{image.height} has no pixels")
-    samples, info = pillow.samples_of(image), image.info
-    icc = None if image.mode == "CMYK" else info.get("icc_profile")  # That of inks is applied.
-    raster = Raster(samples, info.get("exif"), icc, extras=Extras(xmp=xmp.sound(info.get("xmp"))))
-    return from_raster(raster, "PNG")
+    return from_raster(pillow.raster_of(image), "PNG")
 
 
 def _to_pillow(picture):

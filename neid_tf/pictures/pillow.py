@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterator
 
@@ -89,18 +90,28 @@ def image_of(samples: np.ndarray) -> Image.Image:
     )
 
 
-def raster_of(image: ImageFile.ImageFile, **fields: object) -> Raster:
-    """Return an open picture with its EXIF, ICC profile, XMP and comment.
+def raster_of(image: Image.Image, **fields: object) -> Raster:
+    """Return a picture of Pillow's with its EXIF, ICC profile, XMP and comment.
 
     Args:
-        image: of :func:`opened`.
+        image: of a mode in :data:`TAKEN`.
         **fields: others of the raster.
     """
     extras = Extras(xmp=xmp.sound(image.info.get("xmp")))
-    if comment := image.info.get("comment"):
-        extras = Extras(xmp=extras.xmp, comments=(bytes(comment),))
-    exif, icc = image.info.get("exif"), image.info.get("icc_profile")
+    if isinstance(comment := image.info.get("comment"), bytes):
+        extras = Extras(xmp=extras.xmp, comments=(comment,))
+    # The profile of inks is applied.
+    icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
+    exif = image.info.get("exif") or _of_imagemagick(image)
     return Raster(samples_of(image), exif, icc, **{"extras": extras, **fields})
+
+
+def _of_imagemagick(image):
+    """Return EXIF from the text of a PNG, where ImageMagick writes it; None for what is broken."""
+    if "Raw profile type exif" not in image.info:
+        return None
+    with contextlib.suppress(ValueError, SyntaxError, OSError):
+        return image.getexif().tobytes()
 
 
 def decode_gif(data: bytes, max_pixels: int) -> Raster:

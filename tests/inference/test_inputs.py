@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tifffile
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from neid_tf import enhance
 from neid_tf.pictures import pillow
@@ -99,6 +99,19 @@ def test_a_pillow_picture_gives_what_its_file_does(tmp_path, packed):
     assert made.size == ((27, 36) if packed else (14, 18))
     assert dict(made.getexif()) == {ORIENTATION: 1, MAKER: "Maker"}
     assert made.info["icc_profile"] == SRGB
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_pillow_picture_is_turned_as_imagemagick_says(tmp_path, sound):
+    path, exif, text = tmp_path / "a.png", Image.Exif(), PngImagePlugin.PngInfo()
+    exif[ORIENTATION] = 6
+    block = exif.tobytes().hex() if sound else "zzzz"
+    text.add_text("Raw profile type exif", f"\nexif\n{len(block) // 2:8d}\n{block}\n")
+    Image.fromarray(rgb()).save(path, pnginfo=text)
+    with Image.open(path) as image:
+        made = enhance(image, double)
+    assert made.size == ((14, 18) if sound else (18, 14))
+    np.testing.assert_array_equal(made, enhance(path, double))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "float16"])

@@ -28,7 +28,8 @@ def flags_of(*arguments):
     """Return the training configuration and the model that flags stand for."""
     flags.FLAGS(["train", *arguments])
     with flags_restored():
-        config, (name, fields) = train.config_from_flags(), train.model_from_flags()
+        config = train.config_from_flags()
+        name, fields = train.model_from_flags(config)
         return config, model_config(name, **fields)
 
 

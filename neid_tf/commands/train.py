@@ -38,11 +38,11 @@ def config_from_flags() -> TrainConfig:
     return common.from_flags(TrainConfig, _CONFIG_FLAGS)
 
 
-def model_from_flags() -> tuple[str, dict]:
-    """Return the model's name and the fields that the flags change."""
+def model_from_flags(config: TrainConfig) -> tuple[str, dict]:
+    """Return the name of the model to train so, and the fields that the flags change."""
     given = {name: h.value for name, h in _MODEL_FLAGS.items() if h.value is not None}
     try:
-        model_config.model_config(_MODEL.value, **given)
+        config.check_model(model_config.model_config(_MODEL.value, **given))
     except ValueError as error:
         raise flags.ValidationError(str(error)) from error
     return _MODEL.value, given
@@ -53,7 +53,8 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
-    config, (name, fields) = config_from_flags(), model_from_flags()
+    config = config_from_flags()
+    name, fields = model_from_flags(config)
     decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
     terminal.report_passed_over(root, pairs.passed_over(root))
     training, validation = held_out.hold_out(decoded, _VALIDATION.value)

@@ -231,7 +231,7 @@ class ArrayBatches:
         return record
 
 
-def ahead(batches: Sequence[Any]) -> Iterator[Any]:
+def ahead(batches: Sequence[Any], first: int = 0) -> Iterator[Any]:
     """Yield batches in their order, which threads make ahead.
 
     Keras is given this and not a ``PyDataset``: of one that lasts for several epochs, it begins at
@@ -239,10 +239,11 @@ def ahead(batches: Sequence[Any]) -> Iterator[Any]:
 
     Args:
         batches: what has a length, and makes the batch of a number when it is asked for.
+        first: the number of the first one.
     """
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[concurrent.futures.Future] = deque()
-        for step in range(len(batches)):
+        for step in range(first, len(batches)):
             waiting.append(pool.submit(batches.__getitem__, step))
             if len(waiting) > _AHEAD:
                 yield waiting.popleft().result()

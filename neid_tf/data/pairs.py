@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf import pictures
+from neid_tf.pixels.samples import to_type
 from neid_tf.support.errors import NeidError
 
 PairPaths = tuple[str, Path, Path]
@@ -191,7 +192,13 @@ def load_pair(low_path: Path, high_path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         PictureError: where a file can't be read.
     """
-    return pictures.read(low_path).pixels, pictures.read(high_path).pixels
+    return _pixels(low_path), _pixels(high_path)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """Return the samples of a picture; those of floats as 16 bits, which training counts in."""
+    pixels = pictures.read(path).pixels
+    return to_type(pixels, np.uint16) if pixels.dtype.kind == "f" else pixels
 
 
 def _attempt(
@@ -201,7 +208,7 @@ def _attempt(
     sides, problems = [], []
     for path in row[1:]:
         try:
-            sides.append(pictures.read(path).pixels)
+            sides.append(_pixels(path))
         except pictures.PictureError as error:
             problems.append(str(error))
     if problems:

@@ -20,8 +20,9 @@ def config_field(default: Any, help: str, **rules: Any) -> Any:
     Args:
         default: its default value.
         help: one sentence, with the unit.
-        **rules: ``choices``, the values allowed, ``minimum`` and ``maximum``, the least and the
-            largest one, or ``path``, whether it may be a path.
+        **rules: ``choices``, the values allowed; ``minimum`` and ``maximum``, the least and the
+            largest one; ``path``, whether it may be a path; or ``only``, another field and the
+            values of that with which this one has an effect.
     """
     return dataclasses.field(default=default, metadata={"help": help} | rules)
 
@@ -54,6 +55,11 @@ def check_fields(config: Any) -> None:
             raise NeidError(f"{field.name} must be at least {rules['minimum']}, not {value}")
         if "maximum" in rules and not value <= rules["maximum"]:
             raise NeidError(f"{field.name} must be at most {rules['maximum']}, not {value}")
+        if "only" in rules and value != field.default:
+            other, values = rules["only"]
+            if getattr(config, other) not in values:
+                now = f"{other}={getattr(config, other)}"
+                raise NeidError(f"{field.name}={value} has no effect with {now}")
 
 
 def leaf_fields(config_class: type) -> Iterator[dataclasses.Field]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -46,8 +46,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.first = epoch * self.steps
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        for term, value in (logs or {}).items():
-            if term not in ("loss", "psnr") and not np.isfinite(float(value)):
+        terms = {name: value for name, value in (logs or {}).items() if name != "psnr"}
+        total = {"loss": terms.pop("loss")} if "loss" in terms else {}
+        for term, value in (terms or total).items():
+            if not np.isfinite(float(value)):
                 step = self.first + batch + 1
                 raise NonFiniteLoss(f"step {step}: the loss term '{term}' is {float(value)}")
 
@@ -58,24 +60,28 @@ def _steps_done(optimizer: Any) -> int:
 
 
 @contextlib.contextmanager
-def averaged(trainer: Trainer) -> Iterator[None]:
+def averaged(variables: Sequence[Any], optimizer: Any) -> Iterator[None]:
     """Put the moving average of the weights in place for a while, where one is kept.
 
     ``keras.callbacks.SwapEMAWeights`` exchanges weights and average by adding and subtracting
     them: both come back rounded, and a run that goes on from a checkpoint would differ from one
     that was not interrupted. Here the weights come back as they were.
+
+    Args:
+        variables: those that learn.
+        optimizer: what trains them, built.
     """
-    network = trainer.network
-    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if not optimizer.use_ema or not _steps_done(optimizer):
         yield
         return
-    weights = network.get_weights()
-    optimizer.finalize_variable_values(network.trainable_variables)
+    present = [variable.numpy() for variable in variables]
+    optimizer.finalize_variable_values(variables)
     try:
         yield
     finally:
-        network.set_weights(weights)
+        for variable, value in zip(variables, present, strict=True):
+            variable.assign(value)
 
 
 def check_weights(network: models.NEID, epoch: int) -> None:
@@ -104,7 +110,7 @@ def copy_average(trainer: Trainer, network: models.NEID) -> None:
         trainer: what is trained.
         network: a network of the same layers.
     """
-    with averaged(trainer):
+    with averaged(trainer.network.trainable_variables, trainer.optimizer):
         models.copy_weights(trainer.network, network)
 
 

@@ -1,12 +1,21 @@
 """The configuration of a training run (section 3.2); Keras is imported only when it is used."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 from neid_tf.data.sampling import Sampling
+from neid_tf.models.config import ModelConfig, RivalConfig
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
 from neid_tf.training.objective import Objective
+
+PHASES = {
+    "retinexnet": ("decom", "relight"),
+    "glad": ("all",),
+    "kind": ("decom", "restoration", "adjust"),
+}
+"""The values of ``train`` for each learned rival of Table 1, in their order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +40,19 @@ class TrainConfig:
     boundaries: str = config_field(
         "500,1000",
         "Epochs after which --schedule=piecewise lowers the rate, with commas; none for one rate.",
+        only=("schedule", ("piecewise",)),
     )
     decay: float = config_field(
-        0.1, "Factor of --schedule=piecewise at each boundary.", minimum=0.0
+        0.1,
+        "Factor of --schedule=piecewise at each boundary.",
+        minimum=0.0,
+        only=("schedule", ("piecewise",)),
     )
     warmup: float = config_field(
-        0.0, "Epochs of linear warm-up for --schedule=cosine.", minimum=0.0
+        0.0,
+        "Epochs of linear warm-up for --schedule=cosine.",
+        minimum=0.0,
+        only=("schedule", ("cosine",)),
     )
     weight_decay: float = config_field(
         0.0, "Decoupled weight decay (AdamW); 0 is Adam.", minimum=0.0
@@ -91,20 +107,43 @@ class TrainConfig:
             raise NeidError(f"crop must be at least 32, not {self.sampling.crop}")
         if not 0.0 <= self.ema < 1.0:
             raise NeidError(f"ema must be in [0, 1), not {self.ema}")
+        if self.warmup >= self.epochs:
+            raise NeidError(f"warmup must be shorter than {self.epochs} epochs, not {self.warmup}")
         self.boundary_epochs()
+
+    def check_model(self, model: ModelConfig | RivalConfig) -> None:
+        """Check that a model can be trained so.
+
+        Raises:
+            NeidError: for a phase that the model does not have, the tone or the streams of one
+                without a tone, or a loss of NEID's for a rival.
+        """
+        name = model.architecture
+        if name not in PHASES:
+            if self.train not in ("all", "tone", "streams"):
+                raise NeidError(f"--train={self.train} is a phase of a rival, not of {name}")
+            if self.train != "all" and not model.tone:
+                raise NeidError(f"--train={self.train} needs a model with a tone (--tone)")
+        elif self.train not in PHASES[name]:
+            known = ", then ".join(f"--train={phase}" for phase in PHASES[name])
+            raise NeidError(f"{name} is trained with {known}, not with --train={self.train}")
+        elif self.objective != Objective():
+            raise NeidError(f"{name} has its own loss, not that of NEID")
 
     def boundary_epochs(self) -> list[int]:
         """Return the boundaries of the piecewise schedule as whole numbers.
 
         Raises:
-            ValueError: where one of them is no whole number.
+            ValueError: where one of them is no whole number, or not above the one before.
         """
         try:
-            return [int(part) for part in self.boundaries.split(",") if part.strip()]
+            epochs = [int(part) for part in self.boundaries.split(",") if part.strip()]
         except ValueError:
-            raise NeidError(
-                f"boundaries are whole numbers with commas, not {self.boundaries!r}"
-            ) from None
+            epochs = [0]
+        if any(epoch <= before for before, epoch in itertools.pairwise([0, *epochs])):
+            rule = "rising whole numbers from 1 on, with commas"
+            raise NeidError(f"boundaries are {rule}, not {self.boundaries!r}")
+        return epochs
 
     def optimizer(self, steps_per_epoch: int, replicas: int = 1) -> Any:
         """Return Adam, or AdamW, on the schedule; with its loss scaled in mixed precision.
@@ -132,7 +171,7 @@ class TrainConfig:
         from keras.optimizers import schedules
 
         if self.schedule == "cosine":
-            warmup = int(self.warmup * steps_per_epoch)
+            warmup = round(self.warmup * steps_per_epoch)
             return schedules.CosineDecay(
                 0.0 if warmup else self.learning_rate,
                 max(self.epochs * steps_per_epoch - warmup, 1),

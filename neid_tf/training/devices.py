@@ -44,7 +44,7 @@ class _OneDevice:
 
 
 def is_chief(strategy: str) -> bool:
-    """Tell whether this process writes: the only one, or worker 0 of several.
+    """Tell whether this process writes: the only one, the chief, or worker 0 where there is none.
 
     Args:
         strategy: ``TrainConfig.strategy``; with ``multiworker`` the environment's ``TF_CONFIG``
@@ -52,8 +52,11 @@ def is_chief(strategy: str) -> bool:
     """
     if strategy != "multiworker":
         return True
-    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
-    return task.get("type", "chief") == "chief" or task.get("index", 0) == 0
+    told = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    kind = told.get("task", {}).get("type", "chief")
+    has_chief = "chief" in told.get("cluster", {})
+    first = kind == "worker" and not has_chief and told["task"].get("index", 0) == 0
+    return kind == "chief" or first
 
 
 @contextlib.contextmanager

@@ -20,7 +20,12 @@ class Objective:
         "too, where there is one.",
         choices=RECONSTRUCTIONS,
     )
-    delta: float = config_field(1.0, "Delta of the Huber loss, in units of white.", minimum=1e-6)
+    delta: float = config_field(
+        1.0,
+        "Delta of the Huber loss, in units of white.",
+        minimum=1e-6,
+        only=("reconstruction", ("huber",)),
+    )
     detail_weight: float = config_field(0.1, "Lambda 1, weight of DR's MSE loss.", minimum=0.0)
     colour_weight: float = config_field(0.1, "Lambda 2, weight of the colour loss.", minimum=0.0)
     aligned_weight: float = config_field(

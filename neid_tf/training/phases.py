@@ -11,7 +11,6 @@ from keras import ops
 
 from neid_tf.models.glad import SIDE, nearest
 from neid_tf.models.rivals import Rival
-from neid_tf.support.errors import NeidError
 from neid_tf.training import rival_losses as losses
 from neid_tf.training.losses import mse, one_minus_ssim
 
@@ -39,23 +38,6 @@ class Phase:
     terms: Callable[[Pictures, Pictures], dict[str, Any]]
     enhances: bool = False
     tells_psnr: bool = False
-
-
-def phase_of(architecture: str, train: str) -> Phase:
-    """Return a phase of a rival's training.
-
-    Args:
-        architecture: one of :data:`neid_tf.models.RIVALS`.
-        train: see :class:`neid_tf.training.config.TrainConfig`.
-
-    Raises:
-        NeidError: where the rival has no such phase; the message names those that it has.
-    """
-    phases = PHASES[architecture]
-    if train not in phases:
-        known = ", then ".join(f"--train={name}" for name in phases)
-        raise NeidError(f"{architecture} is trained with {known}, not with --train={train}")
-    return phases[train]
 
 
 def _split(network: Rival) -> Callable[[Any, Any], tuple[Pictures, Pictures]]:
@@ -234,4 +216,4 @@ PHASES: dict[str, dict[str, Phase]] = {
         "adjust": Phase("adjust", ("mse", "gradient"), _adjusted, _of_adjust, True),
     },
 }
-"""The phases of each rival by the value of ``--train``, in their order."""
+"""The phases of each rival by the value of ``--train``: those of :data:`config.PHASES`."""

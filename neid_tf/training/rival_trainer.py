@@ -8,7 +8,7 @@ import numpy as np
 from neid_tf.data.pairs import Pairs
 from neid_tf.models.rivals import Rival
 from neid_tf.pixels.samples import from_float
-from neid_tf.training.phases import phase_of
+from neid_tf.training.phases import PHASES
 from neid_tf.training.trainer import Batch, Trainer
 
 
@@ -17,15 +17,12 @@ class RivalTrainer(Trainer):
 
     Args:
         network: part ``training``.
-        train: the phase, see :func:`neid_tf.training.phases.phase_of`.
+        train: the phase, see :data:`neid_tf.training.config.PHASES`.
         exposure: as for :class:`Trainer`.
-
-    Raises:
-        NeidError: where the rival has no such phase.
     """
 
     def __init__(self, network: Rival, train: str, exposure: float = 0.0, **kwargs: Any) -> None:
-        phase = phase_of(network.config.architecture, train)
+        phase = PHASES[network.config.architecture][train]
         super().__init__(network, phase, exposure, train, **kwargs)
         self.enhances = phase.enhances
 

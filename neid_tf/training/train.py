@@ -19,7 +19,6 @@ from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError
 from neid_tf.training import callbacks, checkpoints, devices, lock
 from neid_tf.training.config import TrainConfig
-from neid_tf.training.objective import Objective
 from neid_tf.training.rival_trainer import RivalTrainer
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
@@ -56,10 +55,11 @@ def train(
         DivergedError: where weights have grown too large to be kept.
         WeightsError: where ``config.init`` cannot be read.
         NeidError: where another training runs in ``workdir``, or it holds a run with other
-            settings, with other pairs or with files that can't be read; where next to nothing of
-            ``config.init`` fits.
+            settings, with other pairs or with files that can't be read; where the model can't be
+            trained so; where next to nothing of ``config.init`` fits.
     """
     workdir = Path(workdir)
+    config.check_model(models.model_config(model_name, **model_fields))
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
         if config.init and not checkpoints.exist(workdir):
             pretrained.card(config.init)  # What can't be read is named before anything is made.
@@ -110,8 +110,6 @@ def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Train
     """Return the compiled trainer of a copy of a network, for training."""
     copy, exposure = models.as_part(network, "training"), config.sampling.exposure
     if isinstance(network, models.Rival):
-        if config.objective != Objective():
-            raise NeidError(f"{network.config.architecture} has its own loss, not that of NEID")
         trainer = RivalTrainer(copy, config.train, exposure)
     else:
         trainer = Trainer(copy, config.objective, exposure, config.train)

@@ -13,7 +13,6 @@ from neid_tf.models import grid
 from neid_tf.models.layers import area_resize
 from neid_tf.models.neid import NEID, THUMBNAIL
 from neid_tf.models.tone import ToneCurve
-from neid_tf.support.errors import NeidError
 from neid_tf.training import metrics
 from neid_tf.training.objective import Objective
 
@@ -37,10 +36,6 @@ class Trainer(keras.Model):
     Attributes:
         forward: from the network's inputs to its outputs, both by name; of a network with a grid
             of gains, ``transposed`` is among the inputs, see :func:`_with_turned_grid`.
-
-    Raises:
-        NeidError: where the tone is to be trained, or kept, of a network that has none; for a
-            phase of a rival's training.
     """
 
     enhances = True
@@ -238,10 +233,6 @@ def _partly(model: keras.Model, network: NEID, train: str) -> keras.Model:
         network: the layers that it is made of.
         train: what learns, ``tone`` or ``streams``.
     """
-    if train not in ("tone", "streams"):
-        raise NeidError(f"train={train!r} is a phase of a rival; all, tone or streams are NEID's")
-    if not network.config.tone:
-        raise NeidError(f"train={train!r} needs a network with a tone (ModelConfig.tone)")
     for layer in network.layers:
         of_tone = layer.name.startswith("tone_")
         layer.trainable = of_tone == (train == "tone") and layer.trainable

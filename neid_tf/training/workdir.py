@@ -61,8 +61,9 @@ class Run:
         if self.goes_on:
             self._check_settings()
         if self.chief:
-            self._write_json("settings.json", self.settings | {"command": self.command})
-            self._write_json("environment.json", environment())
+            settings = self.settings | {"command": self.command}
+            files.write_json(workdir / "settings.json", settings, indent=2)
+            files.write_json(workdir / "environment.json", environment(), indent=2)
             flags = "".join(f"{flag}\n" for flag in self.command[2:])
             files.write_whole(workdir / "flags.txt", flags.encode("utf-8", "surrogateescape"))
 
@@ -88,10 +89,6 @@ class Run:
             return f"; the length of a cosine schedule is fixed: {start}"
         return f"; give it another --workdir, or {start}"
 
-    def _write_json(self, name: str, content: Any) -> None:
-        text = json.dumps(content, indent=2, default=str, ensure_ascii=False) + "\n"
-        files.write_whole(self.workdir / name, text.encode("utf-8", "backslashreplace"))
-
     def check_data(self, training: Pairs, validation: Pairs, allow_changed: bool) -> None:
         """Compare the pairs with those that the run began with, and note them.
 
@@ -115,7 +112,7 @@ class Run:
                     f"({summary}): --allow_changed_data goes on with it"
                 )
         if self.chief:
-            self._write_json(path.name, now)
+            files.write_json(path, now, indent=2)
 
     def save(self, trainer: Trainer, epoch: int) -> None:
         """Write the checkpoint: weights, optimizer and its averages, and the epochs done.

@@ -98,6 +98,9 @@ def test_enhance_by_a_classical_method(neid, tmp_path, method):
         (["train", "--data=nowhere", "--workdir=w"], 1, "no such folder"),
         (["train", "--data=x", "--workdir=w", "--crop=33"], 2, "crop"),
         (["train", "--data=x", "--workdir=w", "--model=unet", "--tone"], 2, "unet"),
+        (["train", "--data=x", "--workdir=w", "--train=tone"], 2, "needs a model with a tone"),
+        (["train", "--data=x", "--workdir=w", "--train=decom"], 2, "is a phase of a rival"),
+        (["train", "--data=x", "--workdir=w", "--model=kind"], 2, "--train=decom, then"),
         (["train", "--data=x", "--workdir=w", "--flagfile=none.flags"], 2, "none.flags"),
     ],
 )
@@ -428,7 +431,8 @@ def test_the_papers_flagfile_is_the_papers_run(neid):
     path = os.path.join(os.path.dirname(__file__), "..", "..", "experiments", "paper.flags")
     flags.FLAGS(["train", f"--flagfile={path}"])
     with flags_restored():
-        config, (model, fields) = train.config_from_flags(), train.model_from_flags()
+        config = train.config_from_flags()
+        model, fields = train.model_from_flags(config)
     defaults = TrainConfig()
     assert config == defaults
     assert config.sampling == Sampling(batch_size=8, crop=256)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +20,18 @@ def test_load(pairs_folder):
     assert loaded.high[0].shape == (48, 64, 3)
     np.testing.assert_array_equal(loaded.high[0], picture(48, 64, seed=1))
     assert loaded.low[0].mean() < loaded.high[0].mean() / 3
+
+
+def test_pictures_of_floats_are_loaded_as_16_bits(tmp_path):
+    floats = picture(12, 12).astype(np.float32) / 255
+    for side in ("low", "high"):
+        (tmp_path / side).mkdir()
+        assert cv2.imwrite(str(tmp_path / side / "1.tif"), floats[..., ::-1])
+    [(_, low, _)] = pairs.load_pairs(tmp_path)
+    assert low.dtype == np.uint16
+    np.testing.assert_array_equal(low, picture(12, 12).astype(np.uint16) * 257)
+    [(_, *paths)] = pairs.find_pairs(tmp_path)
+    np.testing.assert_array_equal(pairs.load_pair(*paths)[0], low)
 
 
 def test_all_problems_come_at_once(pairs_folder):

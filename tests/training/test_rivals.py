@@ -15,6 +15,7 @@ from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, phases, rival_trainer
 from neid_tf.training import rival_losses as losses
 from neid_tf.training import train as training
+from neid_tf.training.config import PHASES
 from tests.conftest import picture, write_pairs
 
 EVERY_PHASE = [(rival, phase) for rival, found in phases.PHASES.items() for phase in found]
@@ -123,9 +124,14 @@ def test_a_run_goes_on(runs, loaded, tmp_path):
 
 def test_what_a_rival_does_not_have_is_refused(loaded, tmp_path):
     with pytest.raises(ValueError, match="--train=decom, then --train=relight, not with --train=a"):
-        phases.phase_of("retinexnet", "all")
+        run(config("all"), loaded, tmp_path, "retinexnet")
     with pytest.raises(ValueError, match="glad has its own loss"):
         run(config("all", colour_weight=0.5), loaded, tmp_path, "glad")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_phases_that_are_offered_are_there():
+    assert {name: tuple(of) for name, of in phases.PHASES.items()} == PHASES
 
 
 def test_kind_is_trained_on_stretched_pictures():
@@ -141,7 +147,7 @@ def test_kind_is_trained_on_stretched_pictures():
 def test_kinds_crops_are_not_stretched_once_more(phase):
     """A crop half as bright as another gives something else, though not if it were stretched."""
     keras.utils.set_random_seed(4)
-    given = phases.phase_of("kind", phase).prepare(models.build("kind", filters=4))
+    given = phases.PHASES["kind"][phase].prepare(models.build("kind", filters=4))
     low, high, draws = array(2, 16, 16, 3), array(2, 16, 16, 3, seed=1), np.float32([0.1, 0.9])
     found = [next(iter(given(gain * low, high, draws)[0].values())) for gain in (1.0, 0.5)]
     assert np.abs(np.asarray(found[0]) - np.asarray(found[1])).max() > 1e-4

@@ -103,9 +103,9 @@ def test_a_part_is_trained_alone(loaded, first_run, tmp_path, train):
 
 
 def test_a_tone_cannot_be_kept_where_there_is_none(loaded, tmp_path):
-    with pytest.raises(ValueError, match="needs a network with a tone"):
+    with pytest.raises(ValueError, match="needs a model with a tone"):
         run(config(train="streams"), loaded, tmp_path / "run", "neid")
-    with pytest.raises(ValueError, match="'decom' is a phase of a rival"):
+    with pytest.raises(ValueError, match="decom is a phase of a rival"):
         run(config(train="decom"), loaded, tmp_path / "other")
 
 
@@ -335,7 +335,7 @@ def test_mixed_precision_scales_the_loss(loaded, half):
         made = trainer("neid", settings=config(mixed_precision=True, ema=0.5), depth=1)
         before = [np.array(v) for v in made.network.trainable_variables]
         made.train_on_batch(batch_of(loaded))
-        with callbacks.averaged(made):
+        with callbacks.averaged(made.network.trainable_variables, made.optimizer):
             averaged = [np.array(v) for v in made.network.trainable_variables]
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -366,7 +366,7 @@ def test_average_of_the_weights_is_what_is_kept(loaded):
     for _ in range(3):
         made.train_on_batch(batch_of(loaded))
     last = made.network.get_weights()
-    with callbacks.averaged(made):
+    with callbacks.averaged(made.network.trainable_variables, made.optimizer):
         averaged = made.network.get_weights()
     assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(last, averaged, strict=True))
     for a, b in zip(last, made.network.get_weights(), strict=True):
@@ -390,6 +390,37 @@ def test_piecewise_schedule_is_the_papers():
 def test_one_rate_where_there_are_no_boundaries():
     settings = TrainConfig(boundaries="", epochs=10)
     np.testing.assert_allclose(rates(settings, [0, 5, 10]), [1e-4] * 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"boundaries": "5,3"}, "boundaries are rising"),
+        ({"boundaries": "-5"}, "boundaries are rising"),
+        ({"boundaries": "five"}, "boundaries are rising"),
+        ({"boundaries": "5", "schedule": "cosine"}, "boundaries=5 has no effect"),
+        ({"warmup": 2.0, "schedule": "piecewise"}, "warmup=2.0 has no effect"),
+        ({"warmup": 9.0, "epochs": 9, "schedule": "cosine"}, "shorter than 9 epochs"),
+        ({"delta": 0.5, "reconstruction": "mse"}, "delta=0.5 has no effect"),
+    ],
+)
+def test_settings_without_effect_or_sense_are_refused(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        unflatten(TrainConfig, fields)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "chief"),
+    [
+        ({"worker": ["a", "b"]}, {"type": "worker", "index": 0}, True),
+        ({"worker": ["a", "b"]}, {"type": "worker", "index": 1}, False),
+        ({"chief": ["a"], "worker": ["b"]}, {"type": "chief", "index": 0}, True),
+        ({"chief": ["a"], "worker": ["b"]}, {"type": "worker", "index": 0}, False),
+    ],
+)
+def test_one_worker_is_the_chief(monkeypatch, cluster, task, chief):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    assert devices.is_chief("multiworker") == chief
 
 
 def test_cosine_schedule():

@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 from absl import app, flags
 
+from neid_tf.commands import common
 from neid_tf.support.errors import NeidError
 
-HELD_OUT = flags.DEFINE_string(
-    "held_out", "lol", "LoL's pictures that are held out: lol (by scene), none or a list's file."
-)
+HELD_OUT = common.define_path(
+    "held_out", "lol", "LoL's pictures that are held out: lol (by scene), none or a list's file.",
+    kind="a name or a path",
+)  # fmt: skip
 
 
 def run(main: Callable[[list[str]], None]) -> None:

@@ -315,6 +315,22 @@ def table(records: Path = RECORDS) -> str:
     return in_markdown(HEADINGS, *rows)
 
 
+def table_without_reference(records: Path = RECORDS) -> str:
+    """Return the table of the pictures without reference, in Markdown: NIQE, chroma, clipped."""
+    names = ("LIME", "NPE", "DICM")
+    rows = [("NIQE; chroma, of the input's; clipped", *names)]
+    for path in sorted(Path(records).glob("*.json")):
+        found = json.loads(path.read_text("utf-8"))["sets"]
+        if set(names) <= set(found):
+            rows.append((f"`{path.stem}`", *(_alone_cell(found[name]["mean"]) for name in names)))
+    return in_markdown(*rows)
+
+
+def _alone_cell(mean):
+    chroma = mean["chroma"] / mean["chroma_of_input"]
+    return f"{mean['niqe']:.2f}; {chroma:.2f}; {100 * mean['clipped']:.1f} %"
+
+
 def _mean(found, name):
     return found[name]["mean"] if name in found else None
 

@@ -314,6 +314,7 @@ TABLES = {
     "cold_start": _cold_start,
     "commands": _commands,
     "cross_data": cross_data.table,
+    "without_reference": cross_data.table_without_reference,
     "formats": _formats,
     "growth": _growth,
     "install": _install,

@@ -1,5 +1,6 @@
 """The training for real pictures: what it draws, how it turns, and one tiny run of each part."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.real_pictures import ablate, batches, losses, mix, pool, store, synthesis, train
+from experiments.real_pictures import (
+    ablate,
+    batches,
+    losses,
+    mix,
+    pool,
+    store,
+    synthesis,
+    train,
+    trainers,
+)
 from neid_tf import pictures
 from neid_tf.data import augment
 from neid_tf.models import grid
@@ -237,13 +248,91 @@ def test_tiny_training_of_the_streams(held, monkeypatch):
     before, saved = head.get_weights()[0].copy(), []
     monkeypatch.setattr(train, "SAVE_EVERY", 2)
     drawn = batches.Batches(held, 2, 4, 0, batches.SHARES["streams"], 64)
-    trainer = train.StreamsTrainer(held, reader, network, 64)
+    trainer = trainers.StreamsTrainer(held, reader, network, 64)
     train.fit(trainer, drawn, 1e-3, lambda: saved.append(head.get_weights()[0]))
     assert len(saved) == 2
     assert trainer.optimizer.iterations == 4  # all of them, in stretches of the same length
     np.testing.assert_array_equal(saved[-1], head.get_weights()[0])
     assert np.abs(saved[-1] - before).max() > 0.0
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)
+
+
+@pytest.mark.parametrize("part", ["tone", "streams"])
+def test_a_training_that_was_stopped_goes_on(held, monkeypatch, tmp_path, part):
+    """It ends with the weights of one that was not stopped, to the bit."""
+    keras = pytest.importorskip("keras")
+    from neid_tf import models
+
+    monkeypatch.setattr(train, "SAVE_EVERY", 2)
+    side = 32 if part == "streams" else 0
+    drawn = batches.Batches(held, 2, 6, 0, batches.SHARES[part], side)
+
+    def trained(name, stops_after=None):
+        keras.utils.set_random_seed(3)
+        network = models.build("neid_grid", filters=4, refinement=4, mirrored=False)
+        reader = train.load(network, "", "", dropout=0.0)
+        learner = network if side else reader
+        progress = train.Progress(tmp_path / name, learner, "command")
+        done = []
+
+        def save():
+            done.append(learner.get_weights())
+            if len(done) == stops_after:
+                raise KeyboardInterrupt
+
+        streams = trainers.StreamsTrainer(held, reader, network, side) if side else None
+        trainer = streams or trainers.ToneTrainer(held, reader)
+        train.fit(trainer, drawn, 1e-3, save, bool(side), progress)
+        return done
+
+    whole = trained("whole")
+    assert len(whole) == 3
+    with pytest.raises(KeyboardInterrupt):
+        trained("stopped", stops_after=2)
+    assert (tmp_path / "stopped").is_dir()
+    with pytest.raises(ValueError, match="another training"):
+        train.Progress(tmp_path / "stopped", None, "another command")
+    went_on = trained("stopped")
+    assert len(went_on) == 2
+    for one, other in zip(whole[-1], went_on[-1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_stops_where_its_loss_is_no_number(held):
+    keras = pytest.importorskip("keras")
+    from neid_tf import models
+    from neid_tf.training.callbacks import NonFiniteLoss
+
+    network = models.build("neid_grid", filters=4, refinement=4, mirrored=False)
+    reader, saved = train.load(network, "", ""), []
+    head = next(v for v in reader.trainable_variables if "tone_head" in v.path)
+    head.assign(keras.ops.full(head.shape, np.nan))
+    drawn = batches.Batches(held, 2, 4, 0, batches.SHARES["tone"])
+    with pytest.raises(NonFiniteLoss, match="step 1: the loss term 'loss' is nan"):
+        train.fit(trainers.ToneTrainer(held, reader), drawn, 1e-3, lambda: saved.append(1))
+    assert not saved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--data=nowhere"], "--output is missing"),
+        (["--data=nowhere", "--output=w.npz", "--crop_side=64"], "--crop_side has no effect"),
+        (
+            ["--data=nowhere", "--output=w.npz", "--train_part=streams", "--tone_dropout=0.1"],
+            "--tone_dropout has no effect",
+        ),
+        (["--data=nowhere", "--output=w.npz", "--sent_shares=1"], "--sent_shares"),
+    ],
+)
+def test_wrong_usage_is_told_at_once(arguments, named, tmp_path):
+    command = [sys.executable, "-m", "experiments.real_pictures.train", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode != 0
+    assert named in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_trains_what_it_is_told(data, tmp_path):
@@ -265,8 +354,9 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     told = made.card["command"].split()
     assert told[:3] == ["python", "-m", "experiments.real_pictures.train"]
     assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(told)
-    command[-1] = "--kind_shares=moon=1"
-    refused = subprocess.run(command, capture_output=True, text=True, cwd=home)
+    refused = subprocess.run(
+        [*command, "--kind_shares=moon=1"], capture_output=True, text=True, cwd=home
+    )
     assert refused.returncode != 0
     assert "moon" in refused.stderr
 

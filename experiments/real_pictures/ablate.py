@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, cross_data, run
-from experiments.real_pictures import batches, losses, store
+from experiments.real_pictures import batches, losses, store, trainers
 from experiments.real_pictures import train as training
 from experiments.real_pictures.pool import collect
 from experiments.record import table as in_markdown
@@ -128,7 +128,7 @@ def score(reader: keras.Model, rows: list) -> dict:
     """
     found = []
     for _, picture, reference in rows:
-        small, high = thumbnail(picture, 128)[None], thumbnail(reference, training.SIDE)
+        small, high = thumbnail(picture, 128)[None], thumbnail(reference, trainers.SIDE)
         halved = keras.ops.average_pool(small, (2, 2), (2, 2))
         made = losses.toned(halved, reader(small, training=False))
         made = np.clip(np.asarray(made)[0], 0.0, 1.0)
@@ -170,7 +170,7 @@ def train(held: store.Store, row: str, seed: int, steps: int) -> keras.Model:
     reader = keras.Model(inputs, ROWS[row].parameters(grid_reader.grid_parameters(inputs)))
     shares, sent = batches.SHARES["tone"], ROWS[row].sent
     drawn = batches.Batches(ROWS[row].of(held), 16, steps, seed, shares, sent=sent)
-    training.fit(training.ToneTrainer(held, reader), drawn, 1e-3, lambda: None)
+    training.fit(trainers.ToneTrainer(held, reader), drawn, 1e-3, lambda: None)
     return reader
 
 

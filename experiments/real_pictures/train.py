@@ -8,52 +8,66 @@
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
 
+A training that was stopped goes on from its last checkpoint when the same command is given again:
+it is kept in a folder beside the output until all steps are done.
+
 See :mod:`experiments.real_pictures`. Runs on Keras with TensorFlow or with JAX.
 """
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from absl import flags
-from keras import ops
 
 from experiments import HELD_OUT, run
 from experiments.real_pictures.batches import SENT, SHARES, Batches
-from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
 from experiments.real_pictures.pool import collect
 from experiments.real_pictures.store import Store
+from experiments.real_pictures.trainers import StreamsTrainer, ToneTrainer, Trainer
 from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
-from neid_tf.data import augment
 from neid_tf.data.batches import ahead
-from neid_tf.models import grid, grid_reader, pretrained
-from neid_tf.models.layers import area_resize
+from neid_tf.models import grid_reader, pretrained
+from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
+from neid_tf.training import checkpoints, lock
+from neid_tf.training.callbacks import StopOnNonFinite, averaged
+from neid_tf.training.config import TrainConfig
 from neid_tf.training.devices import precision
 
 flags.declare_key_flag("held_out")
 _PART = flags.DEFINE_enum("train_part", "tone", ["tone", "streams"], "What is trained.")
-_INIT = flags.DEFINE_string("from_weights", "", "Weights to start from; fresh ones if left out.")
-_STREAMS = flags.DEFINE_string("from_streams", "", "Weights that the streams start from.")
+_INIT = common.define_path(
+    "from_weights", "", "Weights to start from; fresh ones if left out.", kind="a name or a path"
+)
+_STREAMS = common.define_path(
+    "from_streams", "", "Weights that the streams start from.", kind="a name or a path"
+)
 _STEPS = flags.DEFINE_integer("training_steps", 2400, "Training steps.", lower_bound=1)
 _RATE = flags.DEFINE_float("highest_rate", 1e-3, "Learning rate at its highest.", lower_bound=0.0)
 _BATCH = flags.DEFINE_integer("pictures_a_batch", 16, "Pictures in a batch.", lower_bound=1)
 _SEED = flags.DEFINE_integer("draws_seed", 0, "Seed of weights and draws.")
-_SYNTHETIC = flags.DEFINE_integer("synthetic", 360, "Pictures of each synthetic kind.")
-_FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams.")
-_REFINED = flags.DEFINE_integer("refined_channels", 32, "Channels of the refinement.")
+_SYNTHETIC = flags.DEFINE_integer(
+    "synthetic", 360, "Pictures of each synthetic kind.", lower_bound=1
+)
+_FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams.", lower_bound=1)
+_REFINED = flags.DEFINE_integer(
+    "refined_channels", 32, "Channels of the refinement.", lower_bound=1
+)
 _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
 _DROPPED = flags.DEFINE_float(
     "tone_dropout", 0.3, "Share of the features that the tone goes without, at random.",
     lower_bound=0.0, upper_bound=0.95,
 )  # fmt: skip
-_CROP = flags.DEFINE_integer("crop_side", 128, "Side of the crops, in pixels of the reference.")
+_CROP = flags.DEFINE_integer(
+    "crop_side", 128, "Side of the crops, in pixels of the reference.", lower_bound=32
+)
 _SHARES = flags.DEFINE_list(
     "kind_shares", None, "Shares of kinds that differ from the usual, as lol=0.3,dark=0.3."
 )
@@ -62,7 +76,7 @@ _SENT = flags.DEFINE_list(
     [str(share) for share in SENT],
     "How often what can be compressed is: halved before, and at full size.",
 )
-SIDE, WARMUP, SAVE_EVERY = 64, 200, 500
+WARMUP, SAVE_EVERY = 200, 500
 
 
 def parsed_shares(entries: list[str]) -> dict[str, float]:
@@ -95,123 +109,63 @@ def parsed_sent(entries: list[str]) -> tuple[float, float]:
     return shares
 
 
-class Trainer(keras.Model):
-    """What is common to both parts: the pictures, their draws, and ``fit``.
+class Progress:
+    """Where a training is, so that the same command goes on with it.
 
     Args:
-        store: the pictures.
-        reader: from thumbnails N×128×128×3 to the tone's parameters.
+        folder: for the checkpoints; it is removed when the training is done.
+        network: what is trained.
+        command: of the training.
+
+    Raises:
+        NeidError: where the folder holds another training's.
     """
 
-    def __init__(self, store: Store, reader: keras.Model) -> None:
-        super().__init__(dtype="float32")
-        self.store, self.reader = store, reader
-        self.tracker = keras.metrics.Mean(name="loss")
+    def __init__(self, folder: Path, network: keras.Model, command: str) -> None:
+        self.folder, self.network = folder, network
+        path = folder / "command.txt"
+        if checkpoints.exist(folder) and path.read_text("utf-8") != command:
+            raise NeidError(f"{folder} is of another training, {path} says which; remove it")
+        files.write_whole(path, command.encode())
 
-    @property
-    def metrics(self) -> list:
-        """The loss alone."""
-        return [self.tracker]
+    def restore(self, optimizer: Any) -> int:
+        """Load the last checkpoint if there is one; return the epochs that are done."""
+        return checkpoints.restore(self.folder, self.network, optimizer)[0]
 
-    def build(self, input_shape: Any = None) -> None:
-        """All parts are built already."""
+    def save(self, optimizer: Any, epoch: int) -> None:
+        """Write a checkpoint after so many epochs."""
+        checkpoints.save(self.folder, self.network, optimizer, epoch, float("-inf"))
 
-    def exposed(self, pictures: Any, batch: dict) -> Any:
-        """Change exposure, contrast and white balance as a batch says."""
-        power, gain = batch["power"][:, None, None, None], batch["gain"][:, None, None]
-        return ops.clip(ops.maximum(pictures, 1e-6) ** power * gain, 0.0, 1.0)
-
-    def seen(self, pictures: Any, side: int, batch: dict) -> Any:
-        """Return what a batch shows of whole pictures, side×side cells."""
-        cells = area_resize(pictures, side, batch["view"])
-        return augment.mirror(cells, batch["mirrored"])
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
-        """Return the mean of the losses that :meth:`call` gave."""
-        total = ops.mean(y_pred)
-        self.tracker.update_state(total)
-        return total
-
-
-class ToneTrainer(Trainer):
-    """Trains the tone on thumbnails of whole pictures."""
-
-    def call(self, batch: dict, training: bool = False) -> Any:
-        """Return the losses, one a picture, of what :class:`Batches` drew."""
-        low = self.exposed(self.store.thumbnails(batch["low"]), batch)
-        low, high = self.seen(low, 128, batch), self.store.thumbnails(batch["high"])
-        parameters = self.reader(low, training=training)
-        return tone_loss(
-            parameters, ops.average_pool(low, (2, 2), (2, 2)), self.seen(high, SIDE, batch)
-        )
-
-
-class StreamsTrainer(Trainer):
-    """Trains encoder, decoder and refinement on crops; the tone stays as it is.
-
-    What exposure a picture is to have is the tone's to say, which sees all of it: the streams are
-    not asked for another.
-
-    Args:
-        store: the pictures.
-        reader: from thumbnails N×128×128×3 to the tone's parameters.
-        network: whose streams are trained.
-        side: of the crops, in pixels.
-    """
-
-    def __init__(self, store: Store, reader: keras.Model, network: keras.Model, side: int) -> None:
-        super().__init__(store, reader)
-        reader.trainable, self.side = False, side
-        parts = ("encoder", "decoder", "refiner")
-        self.encoder, self.decoder, self.refiner = (models.as_part(network, p) for p in parts)
-
-    def call(self, batch: dict, training: bool = False) -> Any:
-        """Return the losses, one a picture, of what :class:`Batches` drew."""
-        crop, sent = self.store.crops, batch["is_sent"]
-        steps = [batch["turns"][:, index] for index in range(3)]
-        low = self.exposed(self.store.thumbnails(batch["low"]), batch)
-        seen = self.seen(low, 128, batch)
-        parameters = self.reader(seen, training=False)
-        shown = self.seen(self.store.thumbnails(batch["high"]), SIDE, batch)
-        exposure = to_exposure(shown, toned(ops.average_pool(seen, (2, 2), (2, 2)), parameters))
-        tone = {"tone_parameters": grid.transposed(parameters, steps[0])}
-        picture = self.exposed(crop(batch["source"], batch["corner"], self.side), batch)
-        small = crop(batch["sent"], batch["corner"] // 2, self.side // 2, halved=True)
-        halved = augment.halve(picture)
-        image = ops.where(sent[:, None, None, None], self.exposed(small, batch), halved)
-        high = augment.moved(crop(batch["high"], batch["corner"], self.side), steps)
-        seen_at = batch["place"], batch["view"], batch["mirrored"]
-        box = {"box": augment.box_in_view(*seen_at, steps)}
-        encoded = self.encoder({"image": augment.moved(image, steps)} | tone | box)
-        gain = encoded.pop("gain")
-        decoded = self.decoder(encoded | box)
-        full_size = {"picture": augment.moved(picture, steps), "gain": gain}
-        refined = self.refiner(full_size | tone | decoded)
-        # Of what was sent small there is no full size: there LE's picture is all.
-        sent = ops.cast(sent, "float32")
-        light = loss(high, decoded["le"], exposure) * (0.4 + 0.6 * sent)
-        return light + loss(high, refined, exposure) * (1.0 - sent)
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder)
 
 
 class Keeper(keras.callbacks.Callback):
-    """Saves at the ends of epochs, while the weights' moving average is in place."""
+    """Saves at the ends of epochs, the weights while their moving average is in place."""
 
-    def __init__(self, save: Callable) -> None:
+    def __init__(self, save: Callable, progress: Progress | None) -> None:
         super().__init__()
-        self.save = save
+        self.save, self.progress = save, progress
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save the average, and go on from the weights."""
-        variables = self.model.trainable_variables
-        present = [np.asarray(variable) for variable in variables]
-        self.model.optimizer.finalize_variable_values(variables)
-        self.save()
-        for variable, value in zip(variables, present, strict=True):
-            variable.assign(value)
+        optimizer = self.model.optimizer
+        with averaged(self.model.trainable_variables, optimizer):
+            self.save()
+        if self.progress:
+            self.progress.save(optimizer, epoch + 1)
         print(f"epoch {epoch + 1}: loss {logs['loss']:.4f}", flush=True)
 
 
-def fit(trainer: Trainer, batches: Batches, rate: float, save: Callable) -> None:
+def fit(
+    trainer: Trainer,
+    batches: Batches,
+    rate: float,
+    save: Callable,
+    mixed: bool = False,
+    progress: Progress | None = None,
+) -> None:
     """Train; the trainer has its weights' moving average then.
 
     Args:
@@ -219,23 +173,32 @@ def fit(trainer: Trainer, batches: Batches, rate: float, save: Callable) -> None
         batches: what it learns from, one after the other.
         rate: the learning rate at its highest.
         save: called about every :data:`SAVE_EVERY` steps, while the average is in place.
+        mixed: whether it computes in half precision.
+        progress: keeps checkpoints, and what has been done already; none if left out.
+
+    Raises:
+        NonFiniteLoss: where the loss is not a number any more.
     """
     steps, warmup = len(batches), min(WARMUP, len(batches) // 2)
     most = max(round(steps / SAVE_EVERY), 1)
     epochs = next(count for count in range(most, 0, -1) if steps % count == 0)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(steps - warmup, 1), warmup_target=rate, warmup_steps=warmup
-    )
-    optimizer = keras.optimizers.AdamW(
-        schedule, 1e-4, global_clipnorm=1.0, use_ema=True, ema_momentum=0.998,
-        ema_overwrite_frequency=None,
+    length = steps // epochs
+    config = TrainConfig(
+        epochs=epochs, learning_rate=rate, schedule="cosine", warmup=warmup / length,
+        weight_decay=1e-4, clip_norm=1.0, ema=0.998, mixed_precision=mixed,
     )  # fmt: skip
+    optimizer = config.optimizer(length)
     trainer.compile(optimizer=optimizer, loss=None, jit_compile="auto")
     optimizer.build(trainer.trainable_variables)
-    trainer.fit(
-        ahead(batches), epochs=epochs, steps_per_epoch=steps // epochs, shuffle=False, verbose=0,
-        callbacks=[Keeper(save)],
-    )  # fmt: skip
+    first = progress.restore(optimizer) if progress else 0
+    if first < epochs:
+        trainer.fit(
+            ahead(batches, first * length), initial_epoch=first, epochs=epochs,
+            steps_per_epoch=length, shuffle=False, verbose=0,
+            callbacks=[StopOnNonFinite(length), Keeper(save, progress)],
+        )  # fmt: skip
+    if progress:
+        progress.remove()
 
 
 def load(
@@ -263,32 +226,47 @@ def load(
     return reader
 
 
-def main(arguments: list) -> None:
-    """Train and write the weights of the whole network."""
-    del arguments
-    keras.utils.set_random_seed(_SEED.value)
-    fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
-    streams = _PART.value == "streams"
-    with precision(streams):
-        network = models.build("neid_grid", **fields)
-    tone, mirrored = _INIT.value, streams and _MIRRORED.value
-    reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
-    data = Path(common.required(common.DATA))
-    store = Store(collect(data, HELD_OUT.value, _SYNTHETIC.value), streams, _SEED.value)
-    shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
-    side = _CROP.value if streams else 0
-    sent = parsed_sent(_SENT.value)
-    batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side, sent)
-    command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
+def saving(network: keras.Model, reader: keras.Model, output: str, command: str) -> Callable:
+    """Return the function that writes the weights of a whole network, with its reader's tone."""
     card = {"command": command, "environment": environment()}
-    output, refined = common.required(common.OUTPUT), models.as_part(network, "refined")
-    trainer = StreamsTrainer(store, reader, network, side) if side else ToneTrainer(store, reader)
+    refined = models.as_part(network, "refined")
 
     def save():
         models.load_matching(reader, network)
         pretrained.save(refined, output, card)
 
-    fit(trainer, batches, _RATE.value, save)
+    return save
+
+
+def main(arguments: list) -> None:
+    """Train and write the weights of the whole network."""
+    del arguments
+    data, output = Path(common.required(common.DATA)), Path(common.required(common.OUTPUT))
+    streams = _PART.value == "streams"
+    for flag in (_DROPPED,) if streams else (_CROP, _STREAMS):
+        if flag.present:
+            raise NeidError(f"--{flag.name} has no effect with --train_part={_PART.value}")
+    shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
+    sent = parsed_sent(_SENT.value)
+    keras.utils.set_random_seed(_SEED.value)
+    fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
+    with precision(streams):
+        network = models.build("neid_grid", **fields)
+    tone, mirrored = _INIT.value, streams and _MIRRORED.value
+    reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
+    command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
+    folder = output.with_name(f"{output.stem}.training")
+    with lock.held(folder):
+        progress = Progress(folder, network if streams else reader, command)
+        store = Store(collect(data, HELD_OUT.value, _SYNTHETIC.value), streams, _SEED.value)
+        side = _CROP.value if streams else 0
+        batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side, sent)
+        save = saving(network, reader, str(output), command)
+        if streams:
+            trainer = StreamsTrainer(store, reader, network, side)
+        else:
+            trainer = ToneTrainer(store, reader)
+        fit(trainer, batches, _RATE.value, save, streams, progress)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ def check_outputs(
     """Refuse, before the work begins, files that can't or must not be written.
 
     Args:
-        outputs: the files to write. One that exists is refused without --overwrite.
+        outputs: the files to write. One that exists is refused without --overwrite, and one that
+            is named twice always.
         inputs: the files that are read. None of them is replaced, with --overwrite neither.
         is_ours: tells of a file that exists whether it is replaced without --overwrite too.
 
@@ -130,17 +131,21 @@ def check_outputs(
     from neid_tf.jobs.storage import LocalStorage  # It loads NumPy.
 
     identity = LocalStorage().identity
-    read = {identity(os.fspath(path)) for path in inputs}
+    read, written = {identity(os.fspath(path)) for path in inputs}, set()
     for output in map(Path, outputs):
         folder = next(place for place in output.absolute().parents if place.exists())
         if not folder.is_dir():
             raise Failure(f"{output}: {folder} is no folder")
         if output.exists() and not output.is_file():
             raise Failure(f"{output}: is a {'folder' if output.is_dir() else 'device'}, no file")
-        if identity(os.fspath(output)) in read:
+        place = identity(os.fspath(output))
+        if place in read:
             raise Failure(f"{output}: the output is an input")
+        if place in written:
+            raise Failure(f"{output}: two outputs are this one file")
         if os.path.lexists(output) and not (OVERWRITE.value or is_ours(output)):
             raise Failure(f"{output}: is there already; --overwrite replaces it")
+        written.add(place)
 
 
 def chosen_format(known: Collection[str]) -> str:

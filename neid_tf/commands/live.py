@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
     source = _source(arguments)
     stream.check_source(source)
-    _check_output(broadcast)
+    _check_outputs(source)
     model, options = enhance.for_frames()
     if not (options["scale"] == 1 or model.scale == 2):
         raise flags.ValidationError(
@@ -94,13 +94,16 @@ def _source(arguments):
     return common.expanded(arguments[0])
 
 
-def _check_output(broadcast):
-    """Refuse an output that can't be, or must not be, written to."""
-    output = common.OUTPUT.value
+def _check_outputs(source):
+    """Refuse outputs that can't be, or must not be, written to."""
+    from neid_tf.video import broadcast, stream
+
+    output, written = common.OUTPUT.value, []
     if output:
         broadcast.check_output(output)
-        if os.path.lexists(output) and not common.OVERWRITE.value:
-            raise common.Failure(f"{output}: is there already; --overwrite replaces it")
+        written += [] if stream.scheme_of(output) else [output]
+    written += [_LATENCIES.value] if _LATENCIES.value else []
+    common.check_outputs(written, [source])
 
 
 def _outputs(broadcast, source, stack):
@@ -140,6 +143,7 @@ class _Log:
 
     def __enter__(self):
         if _LATENCIES.value:
+            os.makedirs(os.path.dirname(os.path.abspath(_LATENCIES.value)), exist_ok=True)
             self._lines = open(_LATENCIES.value, "wb")
         return self
 

@@ -84,7 +84,7 @@ def decoded(path):
 
 def test_a_stream_is_enhanced_into_a_file(neid, tmp_path):
     pytest.importorskip("onnxruntime")
-    sender, told = Sender(), tmp_path / "latencies.jsonl"
+    sender, told = Sender(), tmp_path / "new" / "latencies.jsonl"
     made = tmp_path / "night.mkv"
     options = [f"--output={made}", f"--latencies={told}", "--weights=neid_s", "--retries=0"]
     code, out, err = neid("live", sender.address, *options)
@@ -199,6 +199,26 @@ def test_what_is_no_stream_or_can_not_be_written(
     (tmp_path / "a.mp4").touch()
     got, _, err = neid("live", *arguments, "--weights=neid_s")
     assert (got, reason in err) == (code, True), err
+
+
+@pytest.mark.parametrize(
+    ("latencies", "reason"),
+    [
+        ("notes.txt", "notes.txt: is there already; --overwrite replaces it"),
+        ("b.mkv", "b.mkv: two outputs are this one file"),
+        ("notes.txt/rows", "notes.txt is no folder"),
+        (".", ".: is a folder, no file"),
+    ],
+)
+def test_latencies_are_written_where_nothing_is(neid, tmp_path, monkeypatch, latencies, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr("neid_tf.commands.enhance.for_frames", None)  # It does not come to that.
+    options = ["--output=b.mkv", f"--latencies={latencies}"]
+    code, _, err = neid("live", "udp://127.0.0.1:1", *options)
+    assert (code, reason in err) == (1, True), err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_signal_ends_it_and_the_file_is_whole(neid, tmp_path):

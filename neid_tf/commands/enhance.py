@@ -196,7 +196,12 @@ def _coding():
 
 
 def extensions() -> tuple[str, ...]:
-    """Return what the names of pictures of the format that is asked for end in; empty for any."""
+    """Return what the names of pictures of the format that is asked for end in; empty for any.
+
+    Raises:
+        absl.flags.ValidationError: for an unknown format.
+        MissingLibraryError: where its extra is not installed.
+    """
     if not (name := formats.NAMES.get(common.chosen_format(formats.NAMES))):
         return ()
     formats.check_available(name)
@@ -265,6 +270,7 @@ class _TileBar:
 
 def check() -> None:
     """Refuse flags that do not go together, and weights that can't be read."""
-    _tile()
+    _tile(), _coding(), extensions()
+    planning.check_suffix(SUFFIX.value)
     asked = _scale(), _RUNTIME.value, common.PRECISION.value
     methods.check(common.METHOD.value, common.WEIGHTS.value, *asked)

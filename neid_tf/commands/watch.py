@@ -86,6 +86,7 @@ class _Watch:
         self.tally, self.stop = Tally(output, planning.Plan()), threading.Event()
         self._failed: dict[str, dict] = {}
         self._first, self._how = True, enhance.how()
+        self._names = enhance.SUFFIX.value, enhance.extensions()
 
     def do(self, paths: list[str]) -> None:
         """Enhance files; a signal ends it after those that were begun.
@@ -93,8 +94,7 @@ class _Watch:
         Args:
             paths: below the folder.
         """
-        names = enhance.SUFFIX.value, enhance.extensions()
-        plan = planning.plan_below(self.folder, paths, self.output, *names)
+        plan = planning.plan_below(self.folder, paths, self.output, *self._names)
         self._add(plan)
         transfer = Transfer(existing=self.existing)
         function, clip, *rest = self._how

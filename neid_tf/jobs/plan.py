@@ -82,14 +82,13 @@ def plan(
 
     Raises:
         UsageError: where several inputs would go to one file, the output's suffix is of no file
-            that can be written, or a suffix is given for an output that is one file.
+            that can be written, or a suffix is no part of a name, or is given for an output that
+            is one file.
         NeidError: naming an address whose file system cannot be used.
     """
     output, made, storages = os.fspath(output), Plan(), {}
     if not output or not all(inputs):
         raise UsageError(f"{'an input' if output else 'the output'} is an empty text")
-    if re.search(r"[/\\]", suffix):
-        raise UsageError(f"a suffix is a part of a file's name, not {suffix!r}")
     results = []
     for item in inputs:
         key = key_of(item)
@@ -129,6 +128,9 @@ def plan_below(
         paths: of files below it, which begin as it does.
         output: a folder.
         suffix, extensions: as for :func:`plan`.
+
+    Raises:
+        UsageError: for a suffix that is no part of a name.
     """
     result, made = Found(root=folder, is_folder=True), Plan(storages=[LocalStorage()])
     for path in paths:
@@ -142,6 +144,7 @@ def plan_below(
 
 def _set_targets(made: Plan, output: str, suffix: str, extensions: tuple[str, ...]) -> None:
     """Turn the paths below the output that jobs have into what is written."""
+    check_suffix(suffix)
     taken, kept = {}, []
     for job in made.jobs:
         below = target_name(PurePath(job.target), suffix, extensions)
@@ -156,6 +159,16 @@ def _set_targets(made: Plan, output: str, suffix: str, extensions: tuple[str, ..
             taken[name] = job.source
             kept.append(dataclasses.replace(job, target=target))
     made.jobs = kept
+
+
+def check_suffix(suffix: str) -> None:
+    """Refuse a text behind the names of outputs that can't be a part of a name.
+
+    Raises:
+        UsageError: for one that would name folders.
+    """
+    if re.search(r"[/\\]", suffix):
+        raise UsageError(f"a suffix is a part of a file's name, not {suffix!r}")
 
 
 def target_name(name: PurePath, suffix: str, extensions: tuple[str, ...] = ()) -> PurePath:

@@ -164,14 +164,21 @@ def test_overwriting_does_what_has_changed(watched, tmp_path):
         (["none", "--output=out"], 1, "none: no such folder"),
         (["in", "--output=in/a.txt"], 2, "is no folder"),
         (["s3://b/in", "--output=out"], 2, "no folder of this machine"),
+        (["in", "--output=out", "--suffix=/x"], 2, "a suffix is a part of a file's name"),
+        (["in", "--output=out", "--format=bogus"], 2, "--format=bogus: value should be one of"),
+        (["in", "--output=out", "--format=jxl"], 1, "JPEG XL needs"),
+        (["in", "--output=out", "--quality=5", "--jpeg_quality=6"], 2, "differ"),
+        (["in", "--output=out", "--overwrite", "--existing=skip"], 2, "differ"),
     ],
 )
 def test_what_cannot_be_watched(neid, tmp_path, monkeypatch, arguments, code, reason):
+    monkeypatch.setattr("neid_tf.pictures.formats.is_available", lambda _: False)
+    monkeypatch.setattr("neid_tf.jobs.watch.complete_files", lambda *_: iter([]))  # None arrives.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").touch()
-    got, _, err = neid("watch", *arguments)
-    assert (got, reason in err) == (code, True), err
+    got, out, err = neid("watch", *arguments)
+    assert (got, out, reason in err) == (code, "", True), err
 
 
 def test_a_signal_ends_it_in_order(neid, tmp_path):

@@ -53,12 +53,15 @@ def main(arguments: list[str]) -> None:
     from neid_tf.evaluation import report
 
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
-    _check_outputs_alone()
-    function = None if _OUTPUTS.value else _function()
-    rows = _chosen(root)
-    _check_written(root, output, rows.names)
+    _check_usage()
+    paths = _chosen(root)
+    _check_written(root, output, paths)
+    rows = _rows(paths)
+    scored = _made_elsewhere(rows, _OUTPUTS.value) if _OUTPUTS.value else rows
+    if not _is_folder_of_pictures(root):
+        pair_files.check_pairs(root, smallest=11)
     terminal.report_passed_over(root, pair_files.passed_over(root))
-    scored = rows if function else _made_elsewhere(rows, _OUTPUTS.value)
+    function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**_asked()))
     found = report.evaluate(scored, function, save=_SAVE.value)
     found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}
     found |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
@@ -66,15 +69,18 @@ def main(arguments: list[str]) -> None:
     terminal.show(report.table(found))
 
 
-def _function():
-    """Return the function from pictures to enhanced ones that is scored."""
-    method, weights, precision = common.METHOD.value, common.WEIGHTS.value, common.PRECISION.value
+def _asked():
+    """Return what the flags ask of :func:`neid_tf.inference.methods.load`."""
+    method, weights = common.METHOD.value, common.WEIGHTS.value
     runtime = methods.reference_runtime(weights, method)
-    function = methods.load(method, weights, runtime=runtime, precision=precision)
-    return terminal.with_notes_shown(function)
+    asked = {"method": method, "weights": weights, "runtime": runtime}
+    return asked | {"precision": common.PRECISION.value}
 
 
-def _check_outputs_alone():
+def _check_usage():
+    """Refuse flags that do not go together, and weights that can't be read."""
+    if not _OUTPUTS.value:
+        methods.check(**_asked())
     for holder in (common.METHOD, common.WEIGHTS, common.PRECISION, _SAVE):
         if _OUTPUTS.value and flags.FLAGS[holder.name].present:
             raise flags.ValidationError(f"--outputs does not go with --{holder.name}")
@@ -102,21 +108,35 @@ def _is_report(path):
     return False
 
 
+def _is_folder_of_pictures(root):
+    """Tell whether the data are pictures without references."""
+    folder = Path(root)
+    return folder.is_dir() and not any((folder / side).exists() for side in ("low", "high"))
+
+
 def _chosen(root):
-    """Return the rows of a data set, or of a folder of pictures, that --only names."""
+    """Return the files of the pictures that --only names, by name: a picture, or a pair."""
+    if _is_folder_of_pictures(root):
+        found = {name: [path] for name, path in pair_files.find_pictures(root).items()}
+    else:
+        found = {name: sides for name, *sides in pair_files.find_pairs(root)}
+    if not _ONLY.value:
+        return found
+    names = held_out.names_in(_ONLY.value, found)
+    return {name: sides for name, sides in found.items() if name in names}
+
+
+def _rows(paths):
+    """Return rows that are read off files, as :func:`_chosen` gives them."""
     from neid_tf.evaluation.report import Rows
 
-    folder = Path(root)
-    if folder.is_dir() and not any((folder / side).exists() for side in ("low", "high")):
-        found = pair_files.find_pictures(folder)
-        rows = Rows(tuple(found), lambda name: (pictures.read(found[name]).pixels, None))
-    else:
-        paths = {name: sides for name, *sides in pair_files.check_pairs(root, smallest=11)}
-        rows = Rows(tuple(paths), lambda name: pair_files.load_pair(*paths[name]))
-    if not _ONLY.value:
-        return rows
-    names = held_out.names_in(_ONLY.value, rows.names)
-    return Rows(tuple(name for name in rows.names if name in names), rows.read)
+    def read(name):
+        sides = paths[name]
+        if len(sides) == 1:
+            return pictures.read(*sides).pixels, None
+        return pair_files.load_pair(*sides)
+
+    return Rows(tuple(paths), read)
 
 
 def _made_elsewhere(rows, folder):

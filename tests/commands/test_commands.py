@@ -295,6 +295,33 @@ def test_evaluate_replaces_an_earlier_report_only(neid, tmp_path, pairs_folder):
     assert neid("evaluate", *options, "--overwrite")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--data=nowhere"], 1, "nowhere: 2 problem(s)"),
+        (["--data=set", "--weights=none.npz"], 1, "none.npz"),
+        (["--data=set", "--method=magic"], 2, "'magic'"),
+        (["--data=set", "--output=mine.txt"], 1, "mine.txt: is there already"),
+        (["--data=set", "--save=saved"], 1, "saved/1.png: is there already"),
+        (["--data=set/low", "--save=saved"], 1, "saved/1.png: is there already"),
+        (["--data=set", "--outputs=saved"], 1, "no picture of 2"),
+        (["--data=set", "--only=mine.txt"], 1, "no picture is called 'mine'"),
+        (["--data=set"], 1, "set/low/6.png"),
+    ],
+)
+def test_evaluate_tells_what_is_wrong_before_a_network_is_loaded(
+    neid, tmp_path, pairs_folder, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("mine")
+    write(tmp_path / "saved" / "1.png", picture(48, 64))
+    (pairs_folder / "low" / "6.png").write_bytes(b"broken")  # What is told last: it takes longer.
+    monkeypatch.setattr(methods, "load", None)
+    got, _, err = neid("evaluate", "--output=r.json", *arguments)
+    assert (got, message in err) == (code, True), err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "saved", "set"]
+
+
 def test_evaluate_of_outputs_needs_no_tensorflow(tmp_path, pairs_folder):
     script = (
         "import sys; from neid_tf.commands import main; code = main.main(sys.argv);"

@@ -18,12 +18,14 @@ onnx and litert need: {install export}
 Exit codes: 0 done; 1 failed; 2 wrong usage.
 """
 
+import os
 from pathlib import Path
 
 from absl import flags
 
 from neid_tf import pictures
 from neid_tf.commands import common, terminal
+from neid_tf.data.pairs import is_picture
 from neid_tf.inference import runtimes
 from neid_tf.support import keras_start
 from neid_tf.support.errors import NeidError
@@ -60,22 +62,22 @@ def main(arguments: list[str]) -> None:
     common.required(common.FORMAT)
     format, output = common.chosen_format(runtimes.SUFFIXES), common.required(common.OUTPUT)
     _check_usage(format, output)
+    _check_output(format, output)
+    _check_weights()
     options = {"overwrite": common.OVERWRITE.value}
     if format == "litert":
         options["size"] = (_HEIGHT.value, _WIDTH.value)
         options["representative"] = _representative()
     keras_start.import_keras()
     from neid_tf import export
-    from neid_tf.models import Rival, pretrained
+    from neid_tf.models import pretrained
 
-    model = pretrained.load_pretrained(common.WEIGHTS.value)
-    if isinstance(model, Rival):
-        raise NeidError(f"{common.WEIGHTS.value}: {model.config.architecture} is not exported")
     write = {
         "saved_model": export.to_saved_model,
         "onnx": export.to_onnx,
         "litert": export.to_litert,
     }[format]
+    model = pretrained.load_pretrained(common.WEIGHTS.value)
     _report(output, write(model, output, **options))
 
 
@@ -90,12 +92,33 @@ def _check_usage(format, output):
         raise flags.ValidationError("--quantize=int8 and --representative go together")
 
 
+def _check_output(format, output):
+    """Refuse an output that can't be, or must not be, written."""
+    file = Path(output)
+    if format == "saved_model":
+        file /= "saved_model.pb"
+        # Replacing a folder removes all that is in it.
+        if os.path.isdir(output) and not file.is_file():
+            raise common.Failure(f"{output}: is there already, and no SavedModel")
+    common.check_outputs([file], [common.WEIGHTS.value])
+
+
+def _check_weights():
+    """Refuse weights that can't be read, or exported."""
+    from neid_tf.models import pretrained
+    from neid_tf.models.config import RIVALS
+
+    name = pretrained.architecture(common.WEIGHTS.value)
+    if name in RIVALS:
+        raise NeidError(f"{common.WEIGHTS.value}: {name} is not exported")
+
+
 def _representative():
     """Return the pixels of the representative pictures; None for a float model."""
     if not _REPRESENTATIVE.value:
         return None
     folder = Path(_REPRESENTATIVE.value)
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in pictures.SUFFIXES)
+    found = sorted(filter(is_picture, folder.iterdir()))
     if not found:
         raise NeidError(f"{folder}: no pictures there")
     step = -(-len(found) // _REPRESENTATIVE_PICTURES)

@@ -108,7 +108,7 @@ def _stems(folder: Path, problems: list[str]) -> dict[str, Path]:
         return {}
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if not _is_picture(path):
+        if not is_picture(path):
             continue
         if path.stem in found:
             problems.append(f"{path}: {found[path.stem].name} has the same stem")
@@ -125,10 +125,11 @@ def folders(root: Path | str) -> list[Path]:
 def passed_over(root: Path | str) -> list[Path]:
     """Return the files that are no pictures in a data set, or in a folder of pictures."""
     files = [path for folder in folders(root) for path in folder.iterdir()]
-    return [file for file in files if file.is_file() and not _is_picture(file)]
+    return [file for file in files if file.is_file() and not is_picture(file)]
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
+    """Tell whether a file of a folder is a picture, by its name; hidden files are none."""
     return path.suffix.lower() in pictures.SUFFIXES and not path.name.startswith(".")
 
 

@@ -20,6 +20,7 @@ from neid_tf.export import saved_model, signature
 from neid_tf.inference import runtimes
 from neid_tf.inference.enhance import enhance
 from neid_tf.models import pretrained
+from neid_tf.support import keras_start
 from tests.conftest import darkened, picture, write
 
 SIZES = [(3, 13, 21), (1, 1, 1), (2, 32, 20), (1, 67, 50)]
@@ -341,7 +342,7 @@ def test_command_writes_a_saved_model(neid, weights_file, tmp_path):
     assert_equal_at([(1, 9, 14)], model, runtimes.load(target))
     code, _, err = neid(*arguments)
     assert code == 1
-    assert f"{target}: is there already" in err
+    assert f"{target / 'saved_model.pb'}: is there already" in err
     assert neid(*arguments, "--overwrite")[0] == 0
 
 
@@ -383,6 +384,41 @@ def test_command_used_wrongly(neid, arguments, reason, tmp_path, monkeypatch):
     assert (code, out) == (2, "")
     assert reason in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--format=onnx", "--output=mine.onnx"], "mine.onnx: is there already; --overwrite"),
+        (["--format=onnx", "--output=mine.onnx/m.onnx"], "mine.onnx is no folder"),
+        (["--format=litert", "--output=m.tflite", "--overwrite"], "m.tflite: is a folder, no file"),
+        (["--format=saved_model", "--output=m.tflite"], "m.tflite: is there already, and no Saved"),
+        (["--format=saved_model", "--output=mine.onnx"], "mine.onnx is no folder"),
+        (["--format=saved_model", "--output=old"], "old/saved_model.pb: is there already"),
+        (["--format=onnx", "--output=m.onnx", "--weights=neid_x"], "did you mean neid"),
+        (
+            ["--format=onnx", "--output=m.onnx", f"--weights={pretrained.rival_file('glad')}"],
+            "glad is not exported",
+        ),
+        (
+            ["--format=litert", "--output=8.tflite", "--quantize=int8", "--representative=low"],
+            "low: no pictures there",
+        ),
+    ],
+)
+def test_command_names_what_fails_before_keras_starts(
+    neid, arguments, reason, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(keras_start, "import_keras", None)
+    for name in ("mine.onnx", "old/saved_model.pb", "low/._a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / "m.tflite").mkdir()
+    code, out, err = neid(*arguments)
+    assert (code, out, reason in err) == (1, "", True), err
+    assert (tmp_path / "mine.onnx").read_bytes() == b"mine"
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.onnx", "old", "low", "m.tflite"}
 
 
 def test_command_names_what_fails(neid, weights_file, tmp_path):

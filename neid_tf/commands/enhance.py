@@ -123,25 +123,22 @@ def main(inputs: list[str]) -> int:
     for item in [*inputs, output]:
         if is_address(item) and not on_cluster:
             raise flags.ValidationError(f"{item} is on another file system: add --engine=ray")
+    check()
     if on_cluster:
         return _on_ray(inputs, output)
     plan = planning.plan(inputs, output, SUFFIX.value, extensions=extensions())
-    common.existing(), _tile(), _coding()
     tally = Tally(output, plan)
     if plan.jobs:
-        check()
         _enhance_all(plan, tally)
     return tally.close()
 
 
 def _on_ray(inputs, output):
-    scale, runtime, weights = _scale(), _RUNTIME.value, common.WEIGHTS.value
     options = {"existing": common.existing("skip"), "max_pixels": _max_pixels()}
     options["coding"] = _coding()
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
-    methods.check(common.METHOD.value, weights, scale, runtime, common.PRECISION.value)
     plan = on_ray.plan(inputs, output, SUFFIX.value, extensions())
-    return on_ray.enhance(plan, output, make, weights, **options)
+    return on_ray.enhance(plan, output, make, common.WEIGHTS.value, **options)
 
 
 def _maker():
@@ -270,7 +267,7 @@ class _TileBar:
 
 def check() -> None:
     """Refuse flags that do not go together, and weights that can't be read."""
-    _tile(), _coding(), extensions()
+    common.existing(), _tile(), _coding(), extensions()
     planning.check_suffix(SUFFIX.value)
     asked = _scale(), _RUNTIME.value, common.PRECISION.value
     methods.check(common.METHOD.value, common.WEIGHTS.value, *asked)

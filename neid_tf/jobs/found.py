@@ -78,9 +78,17 @@ def find(item: str) -> Found:
     elif not os.path.lexists(path) and glob.has_magic(path):
         found = _matching(path)
     else:
-        found = Found([(path, PurePath(PurePath(path).name))])
+        found = _named(path)
     found.problems = list(dict.fromkeys(found.problems))
     return found
+
+
+def _named(path: str) -> Found:
+    try:
+        os.stat(path)
+    except OSError as error:
+        return Found(problems=[(path, reason_of(error))])
+    return Found([(path, PurePath(PurePath(path).name))])
 
 
 def _below(folder: str) -> Found:

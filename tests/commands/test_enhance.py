@@ -252,6 +252,38 @@ def test_wrong_usage_is_told_before_anything_is_done(neid, folder):
     assert not os.path.exists("out")
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method=bogus", "--runtime=litert"], "'bogus'"),
+        (["--tile=9"], "--tile"),
+        (["--quality=5", "--jpeg_quality=6"], "differ"),
+        (["--overwrite", "--existing=skip"], "differ"),
+        (["--suffix=/x"], "a suffix is a part"),
+        (["--engine=ray", "--method=lime", "--scale=2"], "--scale=2"),
+    ],
+)
+def test_wrong_usage_is_told_before_a_folder_is_looked_through(
+    neid, folder, monkeypatch, flags, message
+):
+    monkeypatch.setattr("neid_tf.jobs.plan.plan", None)
+    code, _, err = neid("enhance", "in", "--output=out", *flags)
+    assert (code, message in err, len(err.splitlines())) == (2, True, 1)
+
+
+def test_inputs_that_are_not_there_are_named_before_anything_is_loaded(neid, folder, monkeypatch):
+    os.symlink("nowhere.png", "in/b.png")
+    loaded = []
+    monkeypatch.setattr(command, "_function", lambda: loaded.append(1) or (lambda pixels: pixels))
+    code, out, err = neid("enhance", "none.png", "in/b.png", "--output=out")
+    lines = [f"neid: {name}: no such file or directory" for name in ("none.png", "in/b.png")]
+    assert (code, out, err.splitlines()) == (1, "0 written to out, 2 failed\n", lines)
+    assert not loaded
+    assert not os.path.exists("out")
+    assert neid("enhance", "in/a.png", "none.png", "--output=out")[0] == 1
+    assert (loaded, files(Path("out"))) == ([1], ["a.png"])
+
+
 def test_a_fault_of_one_picture_with_debug(neid, folder, monkeypatch, capfd):
     def broken(pixels):
         raise RuntimeError("out of memory on device")

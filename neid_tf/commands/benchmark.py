@@ -17,18 +17,21 @@ tiles       how far a picture done in tiles is from the same done in one piece
 
 Runtimes that are not installed are left out; so are unet and training without TensorFlow.
 Prints tables, and writes JSON where --output names a file. With the defaults it takes about
-half an hour on two cores.
+half an hour on two cores. Where a section fails, what was measured before it is written. A file
+that is there already is replaced with --overwrite only.
 """
 
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
 
+from neid_tf import pictures
 from neid_tf.benchmarks.training import VARIANTS
-from neid_tf.commands import common
+from neid_tf.commands import common, terminal
 from neid_tf.inference import methods
 from neid_tf.support import keras_start
 from neid_tf.support.libraries import MissingLibraryError, optional_import
@@ -37,6 +40,7 @@ from neid_tf.support.machine import usable_cores
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
 
 _NEED_KERAS = {"unet", "training"}
+_NEED_WEIGHTS = {"runtimes", "cold_start", "growth", "tiles"}
 
 _SECTIONS = flags.DEFINE_list(
     "sections", list(SECTIONS), "What to measure, of the list above, with commas."
@@ -76,7 +80,7 @@ _PICTURE = common.define_path(
     "tiled_picture", None, "tiles: a picture file (default: a generated one of 6 megapixels)."
 )
 _PLOT = common.define_path("plot", None, "growth: a PNG file to draw it to.")
-common.declare(__name__, common.OUTPUT, common.WEIGHTS)
+common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS)
 
 
 def main(arguments: list[str]) -> None:
@@ -85,24 +89,44 @@ def main(arguments: list[str]) -> None:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     _check(_SECTIONS, SECTIONS)
     _check(_VARIANTS, VARIANTS)
-    if _PLOT.value and "growth" not in _SECTIONS.value:
-        raise flags.ValidationError("--plot needs the section growth")
+    for holder, section in ((_PLOT, "growth"), (_PICTURE, "tiles")):
+        if holder.value and section not in _SECTIONS.value:
+            raise flags.ValidationError(f"--{holder.name} needs the section {section}")
     written = [holder.value for holder in (common.OUTPUT, _PLOT) if holder.value]
-    common.check_outputs(written, filter(None, [_PICTURE.value]), is_ours=lambda path: True)
+    common.check_outputs(written, filter(None, [_PICTURE.value]))
+    if _PICTURE.value:
+        pictures.read(_PICTURE.value)
+    if _NEED_WEIGHTS & set(_SECTIONS.value):
+        methods.check("neid", common.WEIGHTS.value)
     if _PLOT.value:
         with optional_import("--plot"):
             import matplotlib  # noqa: F401
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads())
     sections = _possible([name for name in SECTIONS if name in _SECTIONS.value])
+    from neid_tf.support.environment import environment
+
+    report = {"environment": environment()}
+    try:
+        for name, section in measured(sections):
+            report[name] = section
+    finally:  # What was measured before a section fails took long.
+        _publish(report, [name for name in sections if name not in report])
+
+
+def _publish(report, missing):
+    """Print and write what was measured; say which sections are missing in it."""
     from neid_tf.benchmarks import plot, text
     from neid_tf.support.files import write_json, write_whole
 
-    report = measure(sections)
+    if missing:
+        terminal.report(f"benchmark: not measured: {', '.join(missing)}")
+    if len(report) == 1:
+        return
     print(text.table(report))
     report["command"] = " ".join(common.command_line("benchmark"))
     if common.OUTPUT.value:
         write_json(common.OUTPUT.value, report, indent=2)
-    if _PLOT.value:
+    if _PLOT.value and "growth" in report:
         write_whole(_PLOT.value, plot.growth(report["growth"]))
 
 
@@ -136,19 +160,16 @@ def threads() -> int:
     return _THREADS.value or usable_cores()
 
 
-def measure(wanted: list[str]) -> dict[str, Any]:
-    """Return the report of some of :data:`SECTIONS`."""
+def measured(wanted: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure some of :data:`SECTIONS`; yield the name and the report of each."""
     from neid_tf.benchmarks import runtimes
-    from neid_tf.support.environment import environment
 
-    report = {"environment": environment()}
     with tempfile.TemporaryDirectory() as folder:
         size, found = (_HEIGHT.value // 2, _WIDTH.value // 2), {}
-        if {"runtimes", "cold_start", "growth", "tiles"} & set(wanted):
+        if _NEED_WEIGHTS & set(wanted):
             found = runtimes.exports(common.WEIGHTS.value, folder, size)
         for name in wanted:
-            report[name] = _MEASURES[name](found)
-    return report
+            yield name, _MEASURES[name](found)
 
 
 def _unet(found):

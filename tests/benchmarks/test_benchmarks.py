@@ -304,7 +304,12 @@ def test_command_writes_its_report(neid, tmp_path, weights):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--sections=speed"], ["--step_variants=int4"], ["--sections=unet", "--plot=x.png"]],
+    [
+        ["--sections=speed"],
+        ["--step_variants=int4"],
+        ["--sections=unet", "--plot=x.png"],
+        ["--sections=growth", "--tiled_picture=x.png"],
+    ],
 )
 def test_command_used_wrongly(neid, arguments):
     code, out, err = neid("benchmark", *arguments)
@@ -312,16 +317,46 @@ def test_command_used_wrongly(neid, arguments):
     assert arguments[-1].partition("=")[0] in err
 
 
-def test_what_can_not_be_written_is_told_before_anything_is_measured(neid, tmp_path, monkeypatch):
-    monkeypatch.setattr("neid_tf.commands.benchmark.measure", None)
-    picture = tmp_path / "a.png"
-    picture.touch()
-    for output in (tmp_path, picture, picture / "b.json"):
-        options = [f"--output={output}", f"--tiled_picture={picture}", "--sections=tiles"]
+def test_what_fails_is_told_before_anything_is_measured(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neid_tf.support.keras_start.import_keras", None)
+    write(tmp_path / "a.png", picture(8, 8))
+    (tmp_path / "b.json").write_text("mine")
+    for options, reason in (
+        (["--output=.", "--sections=unet"], ".: is a folder"),
+        (["--output=a.png/b.json", "--sections=unet"], "a.png is no folder"),
+        (["--output=b.json", "--sections=unet"], "b.json: is there already; --overwrite"),
+        (["--plot=b.json", "--sections=growth"], "b.json: is there already; --overwrite"),
+        (["--output=c", "--plot=c", "--sections=growth"], "c: two outputs are this one file"),
+        (["--output=a.png", "--tiled_picture=a.png", "--overwrite"], "the output is an input"),
+        (["--tiled_picture=none.png"], "none.png: no such file"),
+        (["--tiled_picture=b.json"], "b.json: not a picture"),
+        (["--weights=none.npz"], "none.npz"),
+    ):
         code, _, err = neid("benchmark", *options)
-        assert (code, len(err.splitlines())) == (1, 1)
-        assert str(output) in err
+        assert (code, len(err.splitlines()), reason in err) == (1, 1, True), err
+    assert (tmp_path / "b.json").read_text() == "mine"
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, err = neid("benchmark", "--sections=growth", f"--plot={tmp_path / 'g.png'}")
     assert code == 1
     assert "--plot needs matplotlib" in err
+
+
+def test_what_was_measured_before_a_section_fails_is_written(neid, tmp_path, monkeypatch):
+    def failing(_):
+        raise NeidError("no more")
+
+    made = {"growth": lambda _: {}, "tiles": failing}
+    monkeypatch.setattr("neid_tf.commands.benchmark._MEASURES", made)
+    monkeypatch.setattr(runtimes, "exports", lambda *_: {})
+    output = tmp_path / "b.json"
+    output.write_text("{}")
+    options = ["--sections=growth,tiles", f"--output={output}", "--overwrite"]
+    code, out, err = neid("benchmark", *options)
+    assert (code, "growth" in out) == (1, True)
+    said = ["neid: benchmark: not measured: tiles", "neid: benchmark: no more"]
+    assert err.splitlines() == said
+    assert list(json.loads(output.read_text())) == ["environment", "growth", "command"]
+    output.write_text("{}")
+    code, out, err = neid("benchmark", "--sections=tiles", *options[1:])
+    assert (code, out, err.splitlines(), output.read_text()) == (1, "", said, "{}")

@@ -12,7 +12,6 @@ Exit codes: 0 ended by the user; 1 failed; 2 wrong usage.
 
 import contextlib
 import os
-import signal
 import tempfile
 from pathlib import Path
 
@@ -41,8 +40,6 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     samples = _sample_pictures()
-    # So that the temporary folder is removed when a service manager ends the command, too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _temporary_folder() as folder:
         _require_gradio()
         max_pixels = common.MAX_PIXELS.value or pictures.SERVED_MAX_PIXELS

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,6 +272,24 @@ def test_a_taken_port_is_named(monkeypatch):
         monkeypatch.setattr(listening, holder, SimpleNamespace(value=value))
     with pytest.raises(NeidError, match=r"--host=127\.0\.0\.1 --port=7999"):
         command._launch(None)
+
+
+def test_a_second_termination_does_not_keep_it_from_tidying_up(neid, tmp_path, monkeypatch):
+    def terminated():
+        folder = os.environ["GRADIO_TEMP_DIR"]
+        try:
+            os.makedirs(folder)
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            os.rmdir(folder)
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # What it is set to ends with the test.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(demo, "load_gradio", terminated)
+    code, out, err = neid("demo")
+    assert (code, out, err) == (143, "", "neid: demo: terminated\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_samples_are_the_pictures_of_a_folder(tmp_path):

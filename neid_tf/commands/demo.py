@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> None:
     """Serve the page until interrupted."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
+    methods.check("neid", common.WEIGHTS.value, runtime="auto")
     samples = _sample_pictures()
     with _temporary_folder() as folder:
         _require_gradio()

@@ -274,6 +274,12 @@ def test_a_taken_port_is_named(monkeypatch):
         command._launch(None)
 
 
+def test_weights_that_are_not_there_are_told_before_anything_is_loaded(neid, monkeypatch):
+    monkeypatch.setattr(demo, "load_gradio", None)
+    code, _, err = neid("demo", "--weights=none.npz")
+    assert (code, "neid: demo: none.npz: neither" in err) == (1, True), err
+
+
 def test_a_second_termination_does_not_keep_it_from_tidying_up(neid, tmp_path, monkeypatch):
     def terminated():
         folder = os.environ["GRADIO_TEMP_DIR"]

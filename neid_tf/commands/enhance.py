@@ -105,6 +105,8 @@ FRAMES = (_SCALE, _STRENGTH, _RUNTIME, common.PRECISION)
 """The flags of what is done to frames."""
 FILES = (*FRAMES, _TILE, SUFFIX, _METADATA, _JPEG_QUALITY, common.FORMAT, common.QUALITY)
 """The flags of what is done to files, and how they are written."""
+_WHOLE = ("saved_model", "litert")
+"""The runtimes that do every picture in one piece."""
 BAR = {"unit": "tile", "delay": 1.0, "leave": False, "disable": None}
 """How the progress bar of the tiles of one large picture is, on a terminal."""
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
@@ -178,6 +180,10 @@ def _tile():
         raise flags.ValidationError(f"--tile is auto or at least 64, not {_TILE.value!r}")
     if common.METHOD.value != "neid":
         raise flags.ValidationError(f"--tile={_TILE.value} needs --method=neid")
+    chosen = _RUNTIME.value
+    runtime = methods.choose_runtime(common.WEIGHTS.value) if chosen == "auto" else chosen
+    if runtime in _WHOLE:
+        raise flags.ValidationError(f"--tile={_TILE.value}: {runtime} does pictures whole")
     return int(_TILE.value)
 
 

@@ -68,6 +68,8 @@ def main(arguments: list[str]) -> None:
 
         from neid_tf.service import server
     configuration, on_cluster = _configuration(), on_ray.asked_for()
+    if on_cluster and _WORKERS.present:
+        raise flags.ValidationError("--workers is for this machine: --engine=ray has --ray_workers")
     methods.check("neid", common.WEIGHTS.value, runtime="auto")
     port, host = listening.PORT.value or _PORT, listening.HOST.value
     try:

@@ -261,6 +261,8 @@ def test_wrong_usage_is_told_before_anything_is_done(neid, folder):
         (["--overwrite", "--existing=skip"], "differ"),
         (["--suffix=/x"], "a suffix is a part"),
         (["--engine=ray", "--method=lime", "--scale=2"], "--scale=2"),
+        (["--tile=128", "--runtime=litert"], "--tile=128: litert does pictures whole"),
+        (["--tile=128", "--weights=in"], "--tile=128: saved_model does pictures whole"),
     ],
 )
 def test_wrong_usage_is_told_before_a_folder_is_looked_through(

@@ -269,3 +269,8 @@ def test_the_examples_of_the_page(server, tmp_path):
     sizes = {path.name: pictures.read(path).pixels.shape for path in tmp_path.iterdir()}
     expected = {name: (24, 32, 3) for name in ("dark.jpg", "bright.jpg", "bright.png")}
     assert sizes == expected | {"large.jpg": (48, 64, 3)}
+
+
+def test_processes_of_this_machine_are_not_for_ray(neid):
+    code, _, err = neid("serve", "--engine=ray", "--workers=2")
+    assert (code, "--workers is for this machine" in err) == (2, True)

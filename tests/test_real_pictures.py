@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 
 from experiments.real_pictures import (
     ablate,
@@ -23,6 +24,8 @@ from neid_tf import pictures
 from neid_tf.data import augment
 from neid_tf.models import grid
 from neid_tf.pixels.curve import odds_curve
+from neid_tf.support.errors import NeidError
+from tests.conftest import flags_restored
 
 
 def picture(seed, brightness=1.0, size=(64, 96)):
@@ -434,10 +437,29 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ablate.make(tmp_path, tmp_path, ["whole"], [3], steps=1)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from_streams=b.npz"], "--from_weights is needed"),
+        (["--from_weights=a.npz"], "--from_streams or --tone_from is needed"),
+        (
+            ["--from_weights=a.npz", "--tone_from=b.npz", "--second_share=0.3"],
+            "--second_share needs --from_streams",
+        ),
+        (["--from_weights=a.npz", "--from_streams=b.npz", "--output="], "--output is missing"),
+    ],
+)
+def test_mixing_nothing_is_refused(monkeypatch, options, message):
+    monkeypatch.setattr("neid_tf.models.pretrained.load_pretrained", None)
+    with flags_restored():
+        flags.FLAGS(["mix", "--output=mixed.npz", *options])
+        with pytest.raises((NeidError, flags.Error), match=message):
+            mix.main([])
+
+
 def test_weights_of_two_stages_are_mixed(tmp_path):
     from neid_tf import models
     from neid_tf.models import pretrained
-    from neid_tf.support.errors import NeidError
 
     fields = {"refinement": 4, "mirrored": False}
     first, second = (models.build("neid_grid", filters=4, **fields) for _ in range(2))

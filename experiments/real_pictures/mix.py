@@ -69,15 +69,20 @@ def main(arguments: list) -> None:
     """Mix and write."""
     del arguments
     sources = [flags.FLAGS[name].value for name in ("from_weights", "from_streams")]
+    output = common.required(common.OUTPUT)
     if not sources[0]:
         raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
+    if not (sources[1] or _TONE.value):
+        raise NeidError("--from_streams or --tone_from is needed: what is mixed in")
+    if _SHARE.present and not sources[1]:
+        raise NeidError("--second_share needs --from_streams")
     first, *others = (_whole(pretrained.load_pretrained(source)) for source in sources if source)
     for second in others:
         mix(first, second, _SHARE.value)
     if _TONE.value:
         give_tone(first, pretrained.load_pretrained(_TONE.value))
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
-    pretrained.save(first, common.required(common.OUTPUT), card)
+    pretrained.save(first, output, card)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, run
+from experiments.record import command_line
 from experiments.record import table as in_markdown
 from neid_tf import pictures
 from neid_tf.commands import common
@@ -46,6 +47,9 @@ from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("weights")
+flags.declare_key_flag("method")
 _SHEET = common.define_path("sheet", None, "Folder for the pictures, each beside its input.")
 _ONLY = flags.DEFINE_list("sets", None, "The sets to score, with commas; else all that are there.")
 RECORDS = Path(__file__).resolve().parent / "cross_data"
@@ -364,10 +368,8 @@ def main(arguments: list) -> None:
         records = output.parent
         method = Method(common.METHOD.value, common.WEIGHTS.value)
         made = record(Path(common.DATA.value), method, _ONLY.value)
-        holders = [common.DATA, common.METHOD, *[common.WEIGHTS] * (method.name == "neid")]
-        command = [f"--{holder.name}={holder.value}" for holder in holders]
         report = {
-            "command": " ".join(["python -m experiments.cross_data", *command]),
+            "command": command_line(__name__, "experiments.cross_data", ("output", "sheet")),
             "method": method.name,
             "weights": common.WEIGHTS.value if method.name == "neid" else None,
             "seed": 0,

@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from experiments import run
+from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import held_out, pairs
@@ -27,6 +28,8 @@ from neid_tf.support.environment import environment
 from neid_tf.support.fields import flatten, unflatten
 from neid_tf.training.config import TrainConfig
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("output")
 _RUN = common.define_path("run", None, "Folder of the run.")
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches to average over.", lower_bound=1)
 
@@ -97,14 +100,13 @@ def kernels(trainer: Any, batches: list[dict]) -> dict[str, float]:
     return {v.path: float(root) for v, root in zip(variables, roots, strict=True)}
 
 
-def measure(workdir: Path, root: str | Path, count: int, output: str) -> dict[str, Any]:
+def measure(workdir: Path, root: str | Path, count: int) -> dict[str, Any]:
     """Return the report of a run.
 
     Args:
         workdir: folder of the run.
         root: folder of the pairs.
         count: batches to average over.
-        output: the file that the report is for, as its command names it.
     """
     training = held_out.hold_out(pairs.load_pairs(root), "lol")[0]
     trainer, config = trainer_of(workdir)
@@ -125,8 +127,6 @@ def measure(workdir: Path, root: str | Path, count: int, output: str) -> dict[st
         "kernels_below_epsilon": sum(size < config.epsilon for size in sizes.values()),
         "batches": count,
         "run": str(workdir),
-        "command": f"python -m experiments.gradients --data={root} --run={workdir} "
-        f"--output={output}",
         "environment": environment(),
     }
 
@@ -135,8 +135,10 @@ def main(arguments: list[str]) -> None:
     """Read the flags, measure, write and print."""
     del arguments
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
+    run_folder = Path(common.required(_RUN))
     keras_start.import_keras()
-    report = measure(Path(common.required(_RUN)), root, _BATCHES.value, output)
+    report = measure(run_folder, root, _BATCHES.value)
+    report["command"] = command_line(__name__, "experiments.gradients", leave_out=())
     files.write_json(output, report, indent=2)
     for name, share in report["shares"].items():
         print(f"{name:<20}{report['norms'][name]:12.2e}{share:9.2%}")

@@ -28,6 +28,7 @@ from absl import flags
 from PIL import Image
 
 from experiments import brackets, chart, cross_data, run
+from experiments.record import command_line
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.evaluation import report, scores
@@ -40,6 +41,8 @@ from neid_tf.pixels.samples import from_float, to_8_bit, to_float
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("weights")
 COUNT = flags.DEFINE_integer("each", 15, "Pictures of each set.", lower_bound=1)
 RECORDS = Path(__file__).resolve().parent / "link"
 RECORD = RECORDS / "neid.json"
@@ -268,9 +271,8 @@ def main(arguments: list) -> None:
     path = Path(common.OUTPUT.value or RECORD)
     if common.DATA.value:
         weights, count = common.WEIGHTS.value, COUNT.value
-        options = [f"--{h.name}={h.value}" for h in (common.DATA, common.WEIGHTS, COUNT)]
         made = {
-            "command": " ".join(["python -m experiments.link", *options]),
+            "command": command_line(__name__, "experiments.link"),
             "weights": weights,
             "seed": 0,
             "protocol": scores.PROTOCOL,

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 from PIL import Image
 
 from experiments import brackets, run
 from experiments.link import COUNT, RECORDS, evenly
+from experiments.record import command_line
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import held_out
@@ -31,6 +33,8 @@ from neid_tf.pixels.samples import from_float, to_8_bit
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("each")
 RECORD = RECORDS / "curves.json"
 BUDGETS = (2000, 5000)
 """Bytes of a picture, of which a curve takes 210 for the metadata that undoes it."""
@@ -145,8 +149,7 @@ def main(arguments: list) -> None:
     del arguments
     if common.DATA.value:
         made = {
-            "command": f"python -m experiments.link_curves --data={common.DATA.value} "
-            f"--each={COUNT.value}",
+            "command": command_line(__name__, "experiments.link_curves"),
             "weights": "neid_s",
             "protocol": scores.PROTOCOL,
             "environment": environment(),

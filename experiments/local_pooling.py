@@ -9,12 +9,12 @@ aggregation") average over windows of the training crops' size instead. Here win
 sizes are scored on the held-out pictures.
 """
 
-import sys
-
 import keras
-from absl import app
+from absl import flags
 from keras import layers
 
+from experiments import run
+from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data import held_out
@@ -27,6 +27,9 @@ from neid_tf.models import pretrained
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("weights")
+flags.declare_key_flag("output")
 SIDES = (4, 6, 8, 12, 16)
 """Sides of the windows, in cells of the bottleneck; training crops of 128 pixels have 4."""
 
@@ -65,8 +68,9 @@ def local(model: models.NEID, side: int) -> FunctionNetwork:
 def main(arguments: list[str]) -> None:
     """Score the whole picture's pooling and every window."""
     del arguments
+    data, output = common.required(common.DATA), common.required(common.OUTPUT)
     model = pretrained.load_pretrained(common.WEIGHTS.value)
-    held = held_out.hold_out(pair_files.load_pairs(common.DATA.value, smallest=11), "lol")[1]
+    held = held_out.hold_out(pair_files.load_pairs(data, smallest=11), "lol")[1]
     rows = []
     for side in (None, *SIDES):
         tried = model if side is None else local(model, side)
@@ -74,14 +78,14 @@ def main(arguments: list[str]) -> None:
         rows.append({"window": side} | scores)
         print(side or "whole picture", f"{scores['psnr']:.3f} dB, SSIM {scores['ssim']:.4f}")
     report = {
-        "command": " ".join(["python -m experiments.local_pooling", *sys.argv[1:]]),
+        "command": command_line(__name__, "experiments.local_pooling", leave_out=()),
         "protocol": PROTOCOL,
         "pictures": len(held),
         "windows": rows,
         "environment": environment(),
     }
-    files.write_json(common.required(common.OUTPUT), report, indent=2)
+    files.write_json(output, report, indent=2)
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    run(main)

@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from experiments import HELD_OUT, run
+from experiments.record import command_line
 from neid_tf import export, models
 from neid_tf.benchmarks.costs import count_operations
 from neid_tf.commands import common
@@ -28,7 +29,10 @@ from neid_tf.models import pretrained
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("weights")
 flags.declare_key_flag("held_out")
+flags.declare_key_flag("output")
 _SCORED = flags.DEFINE_string(
     "scored", "", "The weights to score, if the packaged ones have seen the held-out scenes."
 )
@@ -43,7 +47,7 @@ HOME = Path(__file__).resolve().parent.parent
 
 
 def package(
-    data: str, weights: str, name: str, scored: str = "", held: str = "lol"
+    data: str, weights: str, name: str, command: str, scored: str = "", held: str = "lol"
 ) -> dict[str, Any]:
     """Save the weights under a name, score them or those of ``scored``, write card and report.
 
@@ -51,21 +55,22 @@ def package(
         data: folder of the pairs.
         weights: the file to package.
         name: that the package gives them.
+        command: that the report tells.
         scored: weights to score in their place; empty for those themselves.
         held: the pictures that are scored, ``lol`` or the file of a list.
     """
     target = _target(name)
     model = pretrained.load_pretrained(weights)
+    before = pretrained.card(scored) if scored else None
+    rows = held_out.hold_out(pair_files.load_pairs(data, smallest=11), held)[1]
     made_with = environment()  # before the new file is there: of the commit, not of a change to it
     training = model.card.get("training", model.card)
     pretrained.save(model, target, training)
-    rows = held_out.hold_out(pair_files.load_pairs(data, smallest=11), held)[1]
     report = reports.evaluate(rows, methods.load("neid", scored or str(target)))
     listed = "lol_validation.txt" if held == "lol" else Path(held).name
     validation = report["mean"] | {"pictures": len(rows), "list": listed}
     card = _card(model, training, validation)
     if scored:
-        before = pretrained.card(scored)
         card["validation"]["of"] = "the weights that training went on from, on all pairs"
         card["before"] = before.get("training", before)
     pretrained.save(model, target, card)
@@ -73,13 +78,8 @@ def package(
         "card": card,
         "controls": reports.controls(rows),
         "environment": made_with,
+        "command": command,
     }
-    report["command"] = (
-        f"python -m experiments.package_weights --data={data} --weights={weights}"
-        + (f" --scored={scored}" if scored else "")
-        + (f" --held_out={held}" if held != "lol" else "")
-        + f" --output={name}"
-    )
     _write_report(name, report)
     return report
 
@@ -147,9 +147,9 @@ def main(arguments: list[str]) -> None:
     if _KEEP_SCORES.value:
         report = package_further(common.WEIGHTS.value, name)
     else:
-        report = package(
-            common.DATA.value, common.WEIGHTS.value, name, _SCORED.value, HELD_OUT.value
-        )
+        data, weights = common.required(common.DATA), common.WEIGHTS.value
+        command = command_line(__name__, "experiments.package_weights", leave_out=())
+        report = package(data, weights, name, command, _SCORED.value, HELD_OUT.value)
     package_onnx(name)
     print(json.dumps(report["card"]["validation"], indent=2))
 

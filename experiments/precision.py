@@ -16,9 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from absl import flags
 
 from experiments import run
 from experiments.cross_data import BY_PICTURE
+from experiments.record import command_line
 from neid_tf.benchmarks.timing import interleaved, ratios, scene, spread
 from neid_tf.commands import common
 from neid_tf.data import held_out
@@ -31,6 +33,8 @@ from neid_tf.models import pretrained
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 
+flags.declare_key_flag("data")
+flags.declare_key_flag("output")
 CALIBRATION, TURNS = 12, 9
 REFERENCE = "tensorflow float32"
 
@@ -93,7 +97,7 @@ def main(arguments: list[str]) -> None:
     found = {name: measured(name, training, held) for name in pretrained.names()}
     record = {"protocol": PROTOCOL, "turns": TURNS, "weights": found}
     record |= {"environment": environment(), "load_average": os.getloadavg()}
-    record |= {"command": f"python -m experiments.precision --data={data} --output={output}"}
+    record["command"] = command_line(__name__, "experiments.precision", leave_out=())
     files.write_json(output, record)
     print(files.json_bytes(found, indent=1).decode())
 

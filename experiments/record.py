@@ -1,6 +1,7 @@
 """What the programs that measure write: a report in JSON, with the command that it is of."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from absl import flags
@@ -9,16 +10,17 @@ from neid_tf.commands import common
 from neid_tf.support import files
 
 
-def command_line(module: str, name: str) -> str:
-    """Return the command that a program was started with.
+def command_line(module: str, name: str, leave_out: Collection[str] = ("output",)) -> str:
+    """Return the command that a program was started with, quoted for a shell.
 
     Args:
         module: ``__name__`` of the program, whose flags are told.
         name: of its module, as it is called.
+        leave_out: flags that are not told.
     """
     own = flags.FLAGS.get_key_flags_for_module(module)
-    given = [f.serialize() for f in own if f.present and f.name != "output"]
-    return " ".join([f"python -m {name}", *given])
+    given = [f.serialize() for f in own if f.present and f.name not in leave_out]
+    return " ".join([f"python -m {name}", *map(shlex.quote, given)])
 
 
 def publish(report: dict[str, Any]) -> None:

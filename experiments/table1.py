@@ -12,6 +12,7 @@ that of the reference, which looks at the answer, as its authors did.
 """
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,7 +128,8 @@ def record_oracle(data: str, weights: str, target: Path, only: str = "lol") -> N
         "weights": weights,
         "ratio": "of the reference: this looks at the answer",
     }
-    command = f"python -m experiments.table1 --data={data} --rivals=kind --kind={weights}"
+    options = [f"--data={data}", "--rivals=kind", f"--kind={weights}"]
+    command = shlex.join(["python", "-m", "experiments.table1", *options])
     found |= {"data": data, "command": command, "environment": environment()}
     files.write_json(target, reports.finite(found), indent=2)
 

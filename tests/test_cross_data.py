@@ -1,6 +1,7 @@
 """The scores across data sets: on tiny sets of every kind."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,12 +77,16 @@ def test_what_is_sent_is_half_as_large_and_gets_smaller_with_quality():
 
 
 def test_the_program_writes_a_record_and_its_table(data, tmp_path):
+    (tmp_path / "my data").symlink_to(data)
+    data = tmp_path / "my data"
     options = ["--method=msr", f"--sheet={tmp_path / 'sheets'}", f"--output={tmp_path}/r/msr.json"]
     command = [sys.executable, "-m", "experiments.cross_data", f"--data={data}", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=HOME, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r" / "msr.json").read_text("utf-8"))
     assert report["method"] == "msr"
+    words = ["python", "-m", "experiments.cross_data", f"--data={data}", "--method=msr"]
+    assert shlex.split(report["command"]) == words
     assert set(report["sets"]) >= {"lol", "sice_fused", "fivek", "DICM"}
     assert "| `msr` |" in done.stdout
     assert pictures.read(tmp_path / "sheets" / "NPE.png").pixels.shape[0] == 240

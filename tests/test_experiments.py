@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_record_of_a_run(tmp_path, pairs_folder, monkeypatch, capsys):
     last = report["history"][-1]["validation_psnr"]
     assert report["mean"]["psnr"] == pytest.approx(last, abs=0.05)
     assert len(report["history"]) == 2
-    measured = gradients.measure(workdir, pairs_folder, 1, "report.json")
+    measured = gradients.measure(workdir, pairs_folder, 1)
     assert set(measured["norms"]) == {"huber", "colour", "detail, low", "detail, reference"}
     assert all(np.isfinite(norm) and norm > 0 for norm in measured["norms"].values())
     # The picture that is nearly black already asks for less than the bright one.
@@ -276,7 +277,7 @@ def test_weights_are_packaged_with_the_scores_of_a_list(
     (tmp_path / "neid_tf" / "models" / "weights").mkdir(parents=True)
     (tmp_path / "experiments" / "quality").mkdir(parents=True)
     monkeypatch.setattr(package_weights, "HOME", tmp_path)
-    weights, listed = tmp_path / "trained.npz", tmp_path / "some.txt"
+    weights, listed = tmp_path / "trained.npz", tmp_path / "some names.txt"
     pretrained.save(small_model, weights, {"command": "neid train"})
     listed.write_text("2 5\n")
     arguments = [f"--data={pairs_folder}", f"--weights={weights}", f"--held_out={listed}"]
@@ -286,13 +287,30 @@ def test_weights_are_packaged_with_the_scores_of_a_list(
     assert not ended.value.code
     report = json.loads((tmp_path / "experiments" / "quality" / "small.json").read_text("utf-8"))
     assert [image["name"] for image in report["images"]] == ["2", "5"]
-    assert f"--held_out={listed}" in report["command"]
+    words = ["python", "-m", "experiments.package_weights", *arguments, "--output=small"]
+    assert sorted(shlex.split(report["command"])) == sorted(words)
     packaged = tmp_path / "neid_tf" / "models" / "weights" / "small.npz"
     validation = pretrained.card(str(packaged))["validation"]
-    assert (validation["pictures"], validation["list"]) == (2, "some.txt")
+    assert (validation["pictures"], validation["list"]) == (2, "some names.txt")
     assert validation["psnr"] == report["mean"]["psnr"]
     assert json.loads(capsys.readouterr().out)["pictures"] == 2
     assert packaged.with_suffix(".onnx").is_file()
+    before = packaged.read_bytes()
+    for data in ([], ["--data=nowhere"]):
+        monkeypatch.setattr(sys, "argv", ["package_weights", *data, "--output=small"])
+        with flags_restored(), pytest.raises(SystemExit) as ended:
+            run(package_weights.main)
+        assert "--data is missing" in str(ended.value) or "nowhere" in str(ended.value)
+    assert packaged.read_bytes() == before
+
+
+def test_pooling_asks_for_its_output_before_it_scores(monkeypatch):
+    from experiments import local_pooling
+
+    monkeypatch.setattr(pretrained, "load_pretrained", None)
+    monkeypatch.setattr(sys, "argv", ["local_pooling", "--data=nowhere"])
+    with flags_restored(), pytest.raises(SystemExit, match="--output is missing"):
+        run(local_pooling.main)
 
 
 @pytest.mark.parametrize(("name", "count"), [("retinexnet", 444_613), ("glad", 931_523)])

@@ -40,9 +40,7 @@ class Int8(Network):
     ) -> None:
         self.scale, self.threads = model.config.scale, threads
         self.refines = bool(model.config.refinement)
-        parts = {"tone": export._tone_function, "network": export._network_function}
-        parts |= {"refiner": export._refiner_function} if self.refines else {}
-        floats = {name: export._converted(*make(model)) for name, make in parts.items()}
+        floats = export.parts(model)
         self._parts = {n: self._session(proto.SerializeToString()) for n, proto in floats.items()}
         feeds = [self._feeds(*pair) for pair in calibration]
         for name in floats.keys() - {"tone"}:

@@ -1,6 +1,7 @@
 """The ONNX graph of a model: one file for whole pictures and for the tiles of large ones."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -70,11 +71,13 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     Returns:
         The bytes of the file.
     """
-    graph, (proto, refiner, tone) = model.graph, _parts(model)
-    if refiner:
-        onnx_graph.refine_if_given(proto.graph, refiner.graph)
-    if tone:
-        onnx_graph.read_unless_given(proto.graph, tone.graph, list(graph.tone))
+    graph, converted = model.graph, parts(model)
+    proto = converted["network"]
+    onnx_graph.enlarge_at_once(proto.graph)
+    if "refiner" in converted:
+        onnx_graph.refine_if_given(proto.graph, converted["refiner"].graph)
+    if "tone" in converted:
+        onnx_graph.read_unless_given(proto.graph, converted["tone"].graph, list(graph.tone))
     _name_axes(proto.graph)
     if graph.context:
         onnx_graph.skip_unless_enhancing(proto.graph, list(graph.context))
@@ -88,13 +91,20 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     return proto.SerializeToString()
 
 
-def _parts(model):
-    """Convert the network, its refinement and the reading of its tone; None for what it has not."""
-    refiner = _converted(*_refiner_function(model)) if model.graph.refining else None
-    tone = _converted(*_tone_function(model)) if model.graph.tone else None
-    network = _converted(*_network_function(model))
-    onnx_graph.enlarge_at_once(network.graph)
-    return network, refiner, tone
+def parts(model: NEID) -> dict[str, Any]:
+    """Convert the parts of a model, each to an ONNX model of its own.
+
+    Args:
+        model: a :class:`neid_tf.models.NEID`, part ``inference``.
+
+    Returns:
+        What the model has of: ``tone``, the reading of the tone off a picture; ``network``, which
+        is given the tone; and ``refiner``, which is given what both made, and the picture.
+    """
+    functions = {"network": _network_function}
+    functions |= {"refiner": _refiner_function} if model.graph.refining else {}
+    functions |= {"tone": _tone_function} if model.graph.tone else {}
+    return {name: _converted(*function(model)) for name, function in functions.items()}
 
 
 def _converted(compute, shapes):

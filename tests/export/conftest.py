@@ -15,11 +15,11 @@ def parts_by_model():
 def converted_once(parts_by_model, monkeypatch):
     """Convert each model for ONNX once: its files differ in how the parts are put together."""
     onnx_files = pytest.importorskip("neid_tf.export.onnx")
-    convert = onnx_files._parts
+    convert = onnx_files.parts
 
     def remembered(model):
         if id(model) not in parts_by_model:
             parts_by_model[id(model)] = model, convert(model)
         return copy.deepcopy(parts_by_model[id(model)][1])
 
-    monkeypatch.setattr(onnx_files, "_parts", remembered)
+    monkeypatch.setattr(onnx_files, "parts", remembered)

@@ -34,8 +34,9 @@ from neid_tf.support.errors import NeidError
 _ONLY = common.define_path(
     "only",
     None,
-    "Which pictures to score: 'lol' for the scenes of our485 that the project holds out, or a text "
-    "file of names, one a line or with spaces between. (default: all)",
+    "Which pictures to score: 'lol' for 50 pictures of our485 in whole scenes, of which the "
+    "package's weights have seen 35 (experiments/quality/by_picture.txt has the other 15), or a "
+    "text file of names, one a line or with spaces between. (default: all)",
     kind="a name or a path",
 )
 _SAVE = common.define_path("save", None, "Folder to write the enhanced pictures to, as PNG.")

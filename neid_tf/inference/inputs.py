@@ -126,7 +126,7 @@ def _is_pillow(image):
 def _of_pillow(image):
     """Return what a file of a Pillow picture would be read as."""
     from neid_tf.pictures import pillow
-    from neid_tf.pictures.picture import from_raster
+    from neid_tf.pictures.reader import picture_of
 
     if image.mode not in pillow.TAKEN:
         known = ", ".join(pillow.TAKEN)
@@ -136,7 +136,7 @@ def _of_pillow(image):
         )
     if not (image.width and image.height):
         raise NeidError(f"a Pillow picture of {image.width}×{image.height} has no pixels")
-    return from_raster(pillow.raster_of(image), "PNG")
+    return picture_of(pillow.raster_of(image), "PNG")
 
 
 def _to_pillow(picture):

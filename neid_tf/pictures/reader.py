@@ -78,10 +78,7 @@ def decode(
         except Exception as error:
             raise _explained(error, name) from error
         _check_complaints(name)
-        picture = from_raster(raster, name)
-        if packed := picture.packing:
-            check_size(packed.width, packed.height, max_pixels)
-        return picture
+        return picture_of(raster, name, max_pixels)
 
 
 def decode_all(
@@ -113,8 +110,25 @@ def decode_all(
             raster = _next(rasters, name)
             if raster is None:
                 return
-            picture = from_raster(raster, name)
+            picture = picture_of(raster, name, max_pixels)
         yield picture
+
+
+def picture_of(raster: Raster, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+    """Make a picture of samples, unless it is packed and was larger than what is read.
+
+    Args:
+        raster: the samples, which were checked before they were decoded.
+        name: of the format.
+        max_pixels: as for :func:`read`.
+
+    Raises:
+        FormatError: if the size from before it was packed is over the limit.
+    """
+    picture = from_raster(raster, name)
+    if packed := picture.packing:
+        check_size(packed.width, packed.height, max_pixels)
+    return picture
 
 
 def _next(rasters: Iterator[Raster], name: str) -> Raster | None:

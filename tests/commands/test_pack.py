@@ -10,11 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import neid_tf
 from neid_tf import demo, pictures
 from neid_tf.pictures.codecs import CODECS
+from neid_tf.pictures.packing import Packing, packet
 from neid_tf.pixels.curve import Curve
 from neid_tf.pixels.resample import halve, pad_to_even
 from tests.conftest import darkened, picture, write
@@ -311,6 +313,19 @@ def test_the_size_from_before_is_bounded(neid, dark):
     _, err = enhanced(neid, "small.jpg", "--output=o.png", "--max_pixels=23000", QUICK, code=1)
     assert err == ["neid: small.jpg: 187x123 is 23001 pixels, over the limit of 23000"]
     enhanced(neid, "small.jpg", "--output=o.png", "--max_pixels=23001", QUICK)
+
+
+def test_the_size_from_before_is_bounded_on_each_page(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = darkened(picture(2, 3))
+    with tifffile.TiffWriter("a.tif") as file:
+        for tags in ([], [(700, 1, 0, packet(Packing(Curve(3.0, 1.5), 123, 187, 6)), True)]):
+            file.write(page, photometric="rgb", metadata=None, contiguous=False, extratags=tags)
+    _, err = enhanced(neid, "a.tif", "--output=o.tif", "--max_pixels=23000", QUICK, code=1)
+    assert err == ["neid: a.tif: 187x123 is 23001 pixels, over the limit of 23000"]
+    enhanced(neid, "a.tif", "--output=o.tif", "--max_pixels=23001", QUICK)
+    sizes = [page.pixels.shape for page in pictures.decode_all("o", Path("o.tif").read_bytes())]
+    assert sizes == [(2, 3, 3), (123, 187, 3)]
 
 
 def test_a_scale_that_is_asked_for_is_given(neid, dark):

@@ -101,6 +101,13 @@ def test_a_pillow_picture_gives_what_its_file_does(tmp_path, packed):
     assert made.info["icc_profile"] == SRGB
 
 
+def test_the_size_that_a_packed_pillow_picture_tells_of_is_bounded():
+    image = Image.new("RGB", (1000, 1000))
+    image.info["xmp"] = packet(Packing(Curve(3.0, 1.5), 64_000, 64_000, 6))
+    with pytest.raises(ValueError, match=r"64000x64000 is .* over the limit"):
+        enhance(image, double)
+
+
 @pytest.mark.parametrize("sound", [True, False])
 def test_a_pillow_picture_is_turned_as_imagemagick_says(tmp_path, sound):
     path, exif, text = tmp_path / "a.png", Image.Exif(), PngImagePlugin.PngInfo()

@@ -15,9 +15,11 @@ from neid_tf.service import wire, worker
 from neid_tf.service.configuration import Configuration
 from neid_tf.service.errors import Refused
 from neid_tf.service.log import log
-from neid_tf.support.errors import NeidError
+from neid_tf.support.errors import NeidError, reason_of
 
-_LONGEST_PAUSE = 10.0  # seconds before a worker that dies at once, again and again, is replaced
+# Seconds before a worker that dies at once, or can't be started, is replaced: twice as many each
+# time.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _LAST_WORDS = 5.0  # seconds that an idle worker has to end by itself
 _BUFFER = 2**20
 _WEIGHT = 0.1  # of the latest picture in the mean time of one
@@ -225,19 +227,31 @@ class Pool:
 
     async def _keep(self, number, first):
         """Keep one worker alive."""
-        barren = 0
+        pause = 0.0
         while True:
-            one = await Worker.start(self.configuration, number)
             try:
-                await self._attend(one, first)
-            finally:
-                self._leave(one)
-                if self.stopping:
-                    await one.end()
-            code, self.lost = await one.process.wait(), self.lost + 1
-            barren = 0 if one.done else barren + 1
-            log("worker lost", level="error", worker=number, pid=one.process.pid, code=code)
-            await asyncio.sleep(min(0.05 * 2**barren, _LONGEST_PAUSE) if barren else 0.0)
+                one = await Worker.start(self.configuration, number)
+            except OSError as error:  # Such as no memory for a process now.
+                done, reason = 0, reason_of(error)
+                log("worker not started", level="error", worker=number, reason=reason)
+                if not first.done():
+                    first.set_exception(NeidError(f"no worker could be started: {reason}"))
+            else:
+                done = await self._life_of(one, first)
+            pause = 0.0 if done else min(2 * pause or _SHORTEST_PAUSE, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def _life_of(self, one, first):
+        """Attend to a worker until it has ended; return how many pictures it has done."""
+        try:
+            await self._attend(one, first)
+        finally:
+            self._leave(one)
+            if self.stopping:
+                await one.end()
+        code, self.lost = await one.process.wait(), self.lost + 1
+        log("worker lost", level="error", worker=one.number, pid=one.process.pid, code=code)
+        return one.done
 
     async def _attend(self, one, first):
         """Take a worker's answers, until it ends."""

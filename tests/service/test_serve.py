@@ -1,5 +1,7 @@
 """``neid serve``, asked as its clients ask."""
 
+import asyncio
+import errno
 import json
 import os
 import shlex
@@ -14,6 +16,9 @@ import pytest
 from PIL import Image
 
 from neid_tf import pictures
+from neid_tf.service import worker
+from neid_tf.service.configuration import Configuration
+from neid_tf.support.errors import NeidError
 from tests.conftest import darkened, picture
 from tests.service.serving import Server, form, stopped
 
@@ -21,6 +26,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("onnxruntime")
+
+from neid_tf.service.pool import Pool
 
 TIMEOUT = 8.0
 LIMITS = ("--workers=1", "--max_queue=2", f"--timeout={TIMEOUT}", "--max_upload=1")
@@ -242,6 +249,37 @@ def test_a_second_server_on_its_port_says_so(server, neid):
     code, _, err = neid("serve", "--weights=neid_s", f"--port={server.port}")
     assert code == 1
     assert err.startswith(f"neid: serve: cannot listen on --host=127.0.0.1 --port={server.port}")
+
+
+def test_a_worker_that_can_not_be_started_is_told_and_tried_again(monkeypatch, capsys):
+    real, failures = asyncio.create_subprocess_exec, [True]
+    quick = "worker._Networks.load = lambda self: None; worker.main()"
+    monkeypatch.setattr(worker, "COMMAND", worker.COMMAND.replace("worker.main()", quick))
+
+    async def fork(*command, **options):
+        if failures:
+            failures.pop()
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return await real(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fork)
+
+    async def lives():
+        with pytest.raises(NeidError, match="could be started: resource temporarily unavailable"):
+            await Pool(Configuration()).start()
+        pool = Pool(Configuration())
+        await pool.start()
+        failures[:] = [True, True]
+        for one in list(pool.alive):
+            one.kill()
+            while one in pool.alive or not pool.alive:
+                await asyncio.sleep(0.01)
+        await pool.stop()
+
+    asyncio.run(asyncio.wait_for(lives(), 30))
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    again = ["worker lost", *["worker not started"] * 2, "worker ready"]
+    assert events == ["worker not started", "worker ready", *again]
 
 
 def test_what_has_begun_is_finished_when_it_ends():

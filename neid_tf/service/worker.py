@@ -97,8 +97,12 @@ class _Networks:
 
     def _network(self, name):
         from neid_tf.inference import methods, tiles
+        from neid_tf.inference.network import NetworkError
 
-        network = methods.load_network(self.weights[name], "auto", self.threads)
+        try:
+            network = methods.load_network(self.weights[name], "auto", self.threads)
+        except Exception as error:  # No fault of the picture, whatever kind it is.
+            raise NetworkError(str(error) or type(error).__name__) from error
         for note in network.notes:
             print(f"neid: {note}", file=sys.stderr)
         return tiles.in_tiles(network)

@@ -18,6 +18,7 @@ from PIL import Image
 from neid_tf import pictures
 from neid_tf.service import worker
 from neid_tf.service.configuration import Configuration
+from neid_tf.service.settings import Settings
 from neid_tf.support.errors import NeidError
 from tests.conftest import darkened, picture
 from tests.service.serving import Server, form, stopped
@@ -160,6 +161,20 @@ def test_pictures_with_too_many_pixels_are_refused(server):
     assert "100x101 is 10100 pixels, over the limit of 10000" in json.loads(told)["error"]
     assert server.ask("/v1/enhance?scale=2", content(60, 60))[0] == 413  # The result, too.
     assert server.ask(body=bomb(30_000, 30_000))[0] == 413
+
+
+def test_weights_that_can_not_be_loaded_are_no_fault_of_the_picture(tmp_path, monkeypatch):
+    for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):  # They are set.
+        monkeypatch.setenv(variable, "1")
+    (tmp_path / "mine.onnx").write_bytes(b"no model")
+    networks = worker._Networks({"mine": str(tmp_path / "mine.onnx")}, 1, 10_000)
+    given = Settings(scale=1, unpack=True, strength=1.0, weights="mine", suffix=".png")
+    answer, made = networks.answer(vars(given), PNG)
+    assert (answer["status"], made) == (500, b"")
+    assert "mine" not in answer["error"]
+    assert f"{tmp_path}/mine.onnx: cannot be run as onnx" in answer["traceback"]
+    with pytest.raises(NeidError, match=r"mine\.onnx: cannot be run as onnx"):  # Before it serves.
+        networks.load()
 
 
 def test_a_packed_picture_gets_its_size_back(server, neid, tmp_path):

@@ -79,7 +79,7 @@ def build(enhancer: Enhancer, samples: Sequence[str | os.PathLike] = ()) -> obje
 
 def _controls(gr, weights):
     info = "0: the original; 1: the full effect; above 1: more light"
-    sizes = [("As the original", 1), ("Twice as large", 2)]
+    sizes = [("As the original", 1), ("Twice as large as the file", 2)]
     formats = [("PNG", SUFFIXES[0]), ("JPEG", SUFFIXES[1])]
     return [
         gr.Slider(

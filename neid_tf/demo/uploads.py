@@ -62,7 +62,8 @@ class Settings:
 
     Attributes:
         strength: 0 to :data:`MAX_STRENGTH`; see :func:`neid_tf.enhance`.
-        scale: 1 or 2.
+        scale: 1 for the original's size, of a packed picture that from before it was packed; 2 for
+            twice the file's.
         weights: name of the weights; None for the enhancer's first ones.
         suffix: of the download: one of :data:`SUFFIXES`.
     """
@@ -140,7 +141,8 @@ class Enhancer:
             raise NeidError(f"no weights {name!r}; there are {', '.join(self.weights)}")
         picture = pictures.read(path, self.max_pixels)
         steps = Enhancement(self.network(name), settings.scale, settings.strength)
-        pixels = steps_for(steps, picture.packing)(picture.pixels)
+        whole = settings.scale == 1
+        pixels = steps_for(steps, picture.packing, whole)(picture.pixels)
         stem = f"{Path(path).stem}_neid{settings.suffix}"
         return self._write(Path(path).name, number, picture, picture.with_pixels(pixels), stem)
 

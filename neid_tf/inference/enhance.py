@@ -21,7 +21,7 @@ MAX_STRENGTH = 8.0
 """The largest strength: 7 stops more light than the model gives."""
 
 
-def enhance(image: Any, model: object, scale: int = 1, strength: float = 1.0) -> Any:
+def enhance(image: Any, model: object, scale: int | None = None, strength: float = 1.0) -> Any:
     """Brighten a picture and restore its details.
 
     Args:
@@ -32,7 +32,8 @@ def enhance(image: Any, model: object, scale: int = 1, strength: float = 1.0) ->
             :func:`neid_tf.inference.network.as_network` takes: a network of any runtime, or a
             callable from float32 N×h×w×3 in [0, 1] to N×2h×2w×3.
         scale: 1 gives a picture of the input's size (it is halved bicubically first, as in the
-            paper's evaluation); 2 gives twice its size.
+            paper's evaluation); 2 gives twice its size. None is 1, but for what ``neid pack``
+            made small: that gets the size from before.
         strength: 0 gives the input, 1 the model's result, values between a blend, and values
             from 1 to 8 more light. The mean brightness grows with it.
 
@@ -45,7 +46,8 @@ def enhance(image: Any, model: object, scale: int = 1, strength: float = 1.0) ->
             outside of 0 to 8.
         NetworkError: where the network fails, or gives another shape or values that are no numbers.
     """
-    return enhanced_alike(image, Enhancement(model, scale, strength))
+    function = Enhancement(model, 1 if scale is None else scale, strength)
+    return enhanced_alike(image, function, whole=scale is None)
 
 
 @dataclasses.dataclass(frozen=True)

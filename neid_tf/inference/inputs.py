@@ -18,19 +18,22 @@ TAKEN = (
 )
 
 
-def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> Any:
+def enhanced_alike(
+    image: Any, function: Callable[[np.ndarray], np.ndarray], whole: bool = True
+) -> Any:
     """Apply a function of RGB pixels to a picture of any kind.
 
     Args:
         image: what :data:`TAKEN` says.
         function: from H×W×3 RGB to pixels of the same type, of that size or a multiple.
+        whole: whether a packed picture gets the size from before it was packed, or what
+            ``function`` makes of its pixels.
 
     Returns:
         A picture of the kind that was given: gray stays gray, and alpha is kept, at the new
-        size. A path gives an array, H×W×3, or H×W×4 where the file has alpha; that of a packed
-        file the size from before it was packed. A Pillow picture gives what its file would: it is
-        turned as its EXIF orientation says, the result has its EXIF, ICC profile and XMP, and
-        palettes, CMYK and other colours become RGB or RGBA.
+        size. A path gives an array, H×W×3, or H×W×4 where the file has alpha. A Pillow picture
+        gives what its file would: it is turned as its EXIF orientation says, the result has its
+        EXIF, ICC profile and XMP, and palettes, CMYK and other colours become RGB or RGBA.
 
     Warns:
         UserWarning: of what is left out of a file or a Pillow picture, as further pages and bands.
@@ -45,13 +48,13 @@ def enhanced_alike(image: Any, function: Callable[[np.ndarray], np.ndarray]) -> 
 
         picture = pictures.read(image)
         _warn_of_losses(picture, os.fspath(image))
-        made = _joined(_enhanced(picture, function), picture.gray)
+        made = _joined(_enhanced(picture, function, whole), picture.gray)
         # Gray as its file would be, and in three channels: whoever reads a folder gets one shape.
         return np.repeat(made, [3, 1][: made.shape[2]], axis=2) if picture.gray else made
     if _is_pillow(image):
         picture = _of_pillow(image)
         _warn_of_losses(picture, "the picture")
-        return _to_pillow(_enhanced(picture, function))
+        return _to_pillow(_enhanced(picture, function, whole))
     if isinstance(image, (bytes, list, tuple)) or not hasattr(image, "__array__"):
         raise NeidError(f"a picture is {TAKEN}, not {_described(image)}")
     return _array_alike(np.asarray(image), function)
@@ -72,12 +75,12 @@ def _warn_of_losses(picture, name):
         warnings.warn(f"{name}: {line}", stacklevel=4)
 
 
-def _enhanced(picture, function):
+def _enhanced(picture, function, whole):
     """Apply a function of RGB pixels to a picture that was a file."""
     from neid_tf.inference.enhance import in_steps
     from neid_tf.inference.unpack import steps_for
 
-    steps = steps_for(in_steps(function), picture.packing)
+    steps = steps_for(in_steps(function), picture.packing, whole)
     return picture.with_pixels(steps.compute(picture.pixels, steps.prepare(picture.pixels)))
 
 

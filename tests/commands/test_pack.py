@@ -344,10 +344,16 @@ def test_from_python_and_in_the_demo(neid, dark, tmp_path):
     def network(batch):
         return np.clip(4 * batch, 0, 1).repeat(2, axis=1).repeat(2, axis=2)
 
-    bright = neid_tf.enhance("small.jpg", network)
-    assert (bright.shape, bright.dtype) == ((*SIZE, 3), np.uint8)
-    result = demo.Enhancer(lambda _: network, tmp_path / "page")("small.jpg")
-    np.testing.assert_array_equal(pictures.read(result.download).pixels, bright)
+    enhancer = demo.Enhancer(lambda _: network, tmp_path / "page")
+    shapes = {None: (*SIZE, 3), 1: (62, 94, 3), 2: (124, 188, 3)}
+    for scale, shape in shapes.items():
+        bright = neid_tf.enhance("small.jpg", network, scale=scale)
+        assert (bright.shape, bright.dtype) == (shape, np.uint8)
+        with Image.open("small.jpg") as image:
+            np.testing.assert_array_equal(neid_tf.enhance(image, network, scale=scale), bright)
+        if scale != 1:
+            result = enhancer("small.jpg", demo.Settings(scale=scale or 1))
+            np.testing.assert_array_equal(pictures.read(result.download).pixels, bright)
 
 
 def test_folders_and_what_can_not_be_packed(neid, dark):

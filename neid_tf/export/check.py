@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import typing
 from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from neid_tf import models
 from neid_tf.inference.network import Network
 from neid_tf.support.errors import NeidError
-
-if typing.TYPE_CHECKING:
-    from neid_tf.models import NEID
 
 TOLERANCE = 1.0 / 255.0
 """How far a float export may be from the Keras model: one level of an 8-bit picture."""
@@ -76,9 +73,12 @@ def trials(shapes: Iterable[tuple[int, int, int]] = SHAPES) -> list[np.ndarray]:
 
 
 def compare(
-    model: NEID, network: Network, batches: Iterable[np.ndarray], quantized: bool = False
+    model: models.NEID, network: Network, batches: Iterable[np.ndarray], quantized: bool = False
 ) -> Comparison:
     """Compare an export with its Keras model, and refuse one that is off.
+
+    They are compared in every way that the export is used: also with the full-size picture where
+    it refines, and under a context that is given where it reads one.
 
     Args:
         model: the Keras model.
@@ -91,8 +91,9 @@ def compare(
             :data:`LEAST_PSNR` where it is quantized.
     """
     errors = [
-        network(batch) - np.clip(np.asarray(model(batch, training=False)), 0.0, 1.0)
+        made - np.clip(np.asarray(expected), 0.0, 1.0)
         for batch in batches
+        for made, expected in _made(network, model, batch)
     ]
     difference = float(max(np.abs(error).max() for error in errors))
     mean = np.mean([np.square(error, dtype=np.float64).mean() for error in errors])
@@ -100,3 +101,29 @@ def compare(
     if not (comparison.psnr >= LEAST_PSNR if quantized else difference <= TOLERANCE):
         raise NeidError(f"the export is off from the Keras model and not kept: {comparison}")
     return comparison
+
+
+def _made(network, model, batch):
+    """Yield what an export and its model make of a batch, in each way that the export is used."""
+    number, height, width, _ = batch.shape
+    yield network(batch), model(batch, training=False)
+    given = {}
+    if network.refines:
+        [picture] = trials([(number, network.scale * height, network.scale * width)])
+        given = {"picture": picture}
+        refined = models.as_part(model, "refined")
+        yield network(batch, **given), refined({"image": batch} | given, training=False)
+    if network.context:
+        box = np.float32([[0.25, 0.0, 0.5, 1.0]]).repeat(number, axis=0)
+        read = network.read_context(batch)
+        expected = models.as_part(model, "context")(batch, training=False)
+        tile = models.as_part(model, "refined_tile" if given else "tile")
+        inputs = {"image": batch} | _turned(expected) | given
+        inputs |= {"box": box} if model.graph.place else {}
+        made = network.run_with_context(batch, _turned(read), box, **given)
+        yield made, tile(inputs, training=False)
+
+
+def _turned(context):
+    """Return the context of each picture as that of another, so that what is given counts."""
+    return {name: np.asarray(array)[::-1] for name, array in context.items()}

@@ -44,7 +44,7 @@ def to_saved_model(model: NEID, path: str | os.PathLike, overwrite: bool = False
         overwrite: replace a SavedModel that is there.
 
     Returns:
-        A :class:`Comparison` of ``serving_default``.
+        A :class:`Comparison` of ``serving_default`` and ``refined``.
 
     Raises:
         ValueError: for another model, or where the path is taken, or the export is wrong.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import neid_tf
-from neid_tf import models
+from neid_tf import export, models
 from neid_tf.inference import runtimes, tiles
 from neid_tf.models import pretrained
 from neid_tf.video import frames
@@ -134,6 +134,20 @@ def test_a_file_from_before_gives_the_same(name, fields, monkeypatch):
     np.testing.assert_array_equal(*made)
     tiled = [tiles.Tiled(run, tile=32)(batch) for run in (old, new)]
     np.testing.assert_array_equal(*tiled)
+
+
+@pytest.mark.parametrize("lost", ["context", "box", "picture"])
+def test_an_export_that_drops_what_it_is_given_is_not_kept(lost, tmp_path, monkeypatch):
+    model, run = lively("neid_grid", refinement=4), runtimes.Onnx._run
+    usual = {"context": {}, "box": None, "picture": None}
+
+    def forgetful(self, batch, *given):
+        return run(self, batch, **dict(zip(usual, given, strict=True)) | {lost: usual[lost]})
+
+    monkeypatch.setattr(runtimes.Onnx, "_run", forgetful)
+    with pytest.raises(ValueError, match="off from the Keras model"):
+        export.to_onnx(model, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_of_a_video_are_averaged_as_with_the_keras_model(runner, toned):

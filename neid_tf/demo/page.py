@@ -216,12 +216,14 @@ class _Events:
         return self._wishes.get(request.session_hash, wish) == wish
 
     def _enhanced(self, paths, controls):
-        """Return the results; a picture that can't be enhanced is told, and the others go on."""
-        results, failures = [], []
+        """Return the results; what is lost is told, as are pictures that can't be enhanced."""
+        results, failures, notes = [], [], []
         self.enhancer.begin()
         for number, path in enumerate(paths):
             try:
-                results.append(self.enhancer(path, Settings(*controls), number))
+                result = self.enhancer(path, Settings(*controls), number)
+                results.append(result)
+                notes += [html.escape(f"{result.name}: {note}") for note in result.notes]
             except (NeidError, MemoryError) as error:
                 reason = getattr(error, "reason", str(error) or "not enough memory")
                 failures.append(html.escape(f"{Path(path).name}: {reason}"))
@@ -230,6 +232,8 @@ class _Events:
             raise self.gr.Error("<br>".join(failures), print_exception=False)
         for failure in failures:
             self.gr.Warning(failure)
+        if notes:
+            self.gr.Warning("<br>".join(notes))
         return tuple(results)
 
     def show(self, results: Sequence[Result], number: int) -> tuple:

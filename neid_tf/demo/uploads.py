@@ -89,12 +89,14 @@ class Result:
         before: 8-bit PNG of the original, upright, of the size of ``after``.
         after: 8-bit PNG of the enhanced picture, no side above :data:`PREVIEW_SIDE`.
         download: the enhanced picture, of full size, and depth where its format holds that.
+        notes: what of the upload the download has not, a line each.
     """
 
     name: str
     before: Path
     after: Path
     download: Path
+    notes: tuple[str, ...] = ()
 
 
 class Enhancer:
@@ -157,7 +159,7 @@ class Enhancer:
         }
         for path, picture in files.items():
             pictures.write(path, picture)
-        return Result(name, *files)
+        return Result(name, *files, notes=_notes(before, download))
 
     def original(self, path: str | os.PathLike) -> np.ndarray:
         """Return an upload as the page shows it before it is enhanced, uint8 H×W×3.
@@ -177,6 +179,13 @@ class Enhancer:
                 archive.write(result.download, f"{number + 1}_{name}" if name in taken else name)
                 taken.add(name)
         return path
+
+
+def _notes(picture, download):
+    """Return what of an upload its download has not: also frames that its format could hold."""
+    alone = dataclasses.replace(picture, pages=1)
+    pages = pictures.pages_left_out(picture)
+    return (*picture.notes, *pages, *pictures.left_out(download, alone))
 
 
 def _preview_size(height, width):

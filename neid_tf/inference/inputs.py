@@ -62,13 +62,10 @@ def enhanced_alike(
 
 def _warn_of_losses(picture, name):
     """Warn whoever called :func:`neid_tf.enhance` of what the result won't have."""
-    from neid_tf.pictures.formats import FORMATS
+    from neid_tf.pictures import pages_left_out
 
-    lost = list(picture.notes)
-    if picture.pages > 1:
-        several = FORMATS[picture.format].several or "pages"
-        advice = "neid enhance does all, as does giving each as a Pillow picture"
-        lost.append(f"{picture.pages - 1} of its {several} are left out: {advice}")
+    advice = "neid enhance does all, as does giving each as a Pillow picture"
+    lost = [*picture.notes, *(f"{line}: {advice}" for line in pages_left_out(picture))]
     if picture.bands is not None:
         lost.append(f"{picture.bands.shape[-1]} further bands are left out")
     for line in lost:

@@ -1,6 +1,6 @@
 """Picture files: reading and writing them whole, with what belongs to them."""
 
-from neid_tf.pictures.loss import held_metadata, holds_all, left_out
+from neid_tf.pictures.loss import held_metadata, holds_all, left_out, pages_left_out
 from neid_tf.pictures.picture import Picture, PictureError
 from neid_tf.pictures.reader import (
     DEFAULT_MAX_PIXELS,
@@ -47,6 +47,7 @@ __all__ = [
     "holds_all",
     "left_out",
     "longest_side",
+    "pages_left_out",
     "read",
     "write",
     "write_content",

@@ -29,6 +29,20 @@ def holds_all(path: str | os.PathLike[str], picture: Picture) -> bool:
     return picture.pages == 1 or target.several == FORMATS[picture.format].several != ""
 
 
+def pages_left_out(picture: Picture) -> list[str]:
+    """Say which pages or frames of a file are lost with all of it but this picture.
+
+    Args:
+        picture: one of them.
+
+    Returns:
+        A line for a user, such as "2 of its frames are left out"; none where it is the only one.
+    """
+    several = FORMATS[picture.format].several or "pages"
+    further = picture.pages - 1
+    return [f"{further} of its {several} are left out"] if further else []
+
+
 def left_out(
     path: str | os.PathLike[str], picture: Picture, metadata: str = "keep"
 ) -> tuple[str, ...]:
@@ -49,8 +63,7 @@ def left_out(
         name = format_of_name(path, picture.format)
     lines, format = [], FORMATS[name]
     if not holds_all(path, picture):
-        several = FORMATS[picture.format].several
-        lines.append(f"{picture.pages - 1} of its {several} are left out: {name} holds none")
+        lines += [f"{line}: {name} holds none" for line in pages_left_out(picture)]
     if picture.alpha is not None and 4 not in format.channels:
         lines.append(f"its transparency is laid on white: {name} holds none")
     if picture.pixels.dtype.name not in format.types and not picture.packing:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from neid_tf import demo, pictures
 from neid_tf.commands import main as program
@@ -195,6 +196,30 @@ def test_several_pictures_come_in_one_file_and_a_bad_one_costs_itself(enhancer, 
         np.testing.assert_array_equal(pixels(tmp_path / "unpacked" / name), pixels(result.download))
     shown = events.show(results, 1)
     assert shown[0].value["path"] != original.value["path"]
+
+
+def test_what_the_download_has_not_is_told(enhancer, tmp_path):
+    events, session, gradio = events_of(enhancer)
+    told = []
+    gradio.Warning = told.append
+    frames = [Image.fromarray(darkened(picture(20, 24, n))) for n in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "<b>.tif", save_all=True, append_images=frames[1:2])
+    frames[0].convert("CMYK").save(tmp_path / "c.jpg")
+    clear = frames[0].copy()
+    clear.putalpha(128)
+    clear.save(tmp_path / "d.png")
+    paths = [str(path) for path in sorted(tmp_path.glob("*.*"))]
+    events.answer(session, paths, *CONTROLS[:-1], ".jpg")
+    assert told[0].split("<br>") == [
+        "&lt;b&gt;.tif: 1 of its pages are left out",
+        "a.gif: 2 of its frames are left out",
+        "c.jpg: its inks (CMYK) become sRGB",
+        "d.png: its transparency is laid on white: JPEG holds none",
+    ]
+    events.answer(session, paths[1:2], *CONTROLS)  # A PNG could hold frames.
+    events.answer(session, paths[3:], *CONTROLS)
+    assert told[1:] == ["a.gif: 2 of its frames are left out"]
 
 
 def test_a_download_is_what_the_controls_say_or_nothing(enhancer, source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Iterator
 
@@ -145,10 +146,11 @@ def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
 
     with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
         budget.check_effort(image.n_frames * image.width * image.height, max_pixels, "its frames")
+        first = raster_of(image, pages=image.n_frames)
         for number in range(image.n_frames):
             image.seek(number)
             budget.check_size(*image.size, max_pixels)
             samples = with_channels(np.asarray(image.convert("RGBA")))
             wait, loops = image.info.get("duration", 0) / 1000, image.info.get("loop", 1)
-            extras = Extras(duration=wait, loops=loops)
-            yield Raster(samples, extras=extras, pages=image.n_frames)
+            extras = dataclasses.replace(first.extras, duration=wait, loops=loops)
+            yield dataclasses.replace(first, samples=samples, extras=extras)

@@ -153,6 +153,13 @@ def test_gif_frames_become_an_animated_png(tmp_path):
     np.testing.assert_array_equal(found[0].pixels, expected)
 
 
+def test_the_comment_of_a_moving_gif_comes_with_its_frames():
+    data = animation("GIF", comment=b"hello")
+    assert pictures.decode("a", data).extras.comments == (b"hello",)
+    made = pictures.decode("a", encode_all("a.png", all_of(data)))
+    assert (made.pages, made.extras.comments) == (3, (b"hello",))
+
+
 def test_one_picture_is_all_there_is():
     data = saved(Image.fromarray(FRAMES[0]), "PNG")
     [picture] = all_of(data)

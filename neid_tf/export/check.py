@@ -105,16 +105,16 @@ def compare(
 
 def _made(network, model, batch):
     """Yield what an export and its model make of a batch, in each way that the export is used."""
-    number, height, width, _ = batch.shape
     yield network(batch), model(batch, training=False)
     given = {}
     if network.refines:
-        [picture] = trials([(number, network.scale * height, network.scale * width)])
-        given = {"picture": picture}
+        full = batch.repeat(network.scale, axis=1).repeat(network.scale, axis=2)
+        grain = np.random.default_rng(0).uniform(0.8, 1.2, full.shape).astype(np.float32)
+        given = {"picture": np.clip(full * grain, 0.0, 1.0)}
         refined = models.as_part(model, "refined")
         yield network(batch, **given), refined({"image": batch} | given, training=False)
     if network.context:
-        box = np.float32([[0.25, 0.0, 0.5, 1.0]]).repeat(number, axis=0)
+        box = np.float32([[0.25, 0.0, 0.5, 1.0]]).repeat(len(batch), axis=0)
         read = network.read_context(batch)
         expected = models.as_part(model, "context")(batch, training=False)
         tile = models.as_part(model, "refined_tile" if given else "tile")

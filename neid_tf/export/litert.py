@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import typing
 import warnings
@@ -37,9 +38,14 @@ def to_litert(
 ) -> Comparison:
     """Write a LiteRT file of built-in operators for pictures of one size, one at a time.
 
-    Input and output are float32, 1×h×w×3 and 1×2h×2w×3 in [0, 1], in the int8 variant as well.
-    There both streams are computed with 8-bit integers; the tone stays in float, since 8 bits are
-    too few for dark levels that are about to be brightened.
+    Its signature ``serving_default`` makes ``enhanced`` of ``image``: float32, 1×h×w×3 and
+    1×2h×2w×3 in [0, 1], in the int8 variant as well. That of a model with a refinement has
+    ``serving_refined`` too, which is also given ``picture``, 1×2h×2w×3, that ``image`` was made
+    of by halving, and puts its details back.
+
+    In the int8 variant both streams are computed with 8-bit integers. The tone stays in float,
+    since 8 bits are too few for dark levels that are about to be brightened, as does the
+    refinement.
 
     Args:
         model: a :class:`neid_tf.models.NEID`, part ``inference``.
@@ -60,35 +66,42 @@ def to_litert(
     path = checked_target(model, path, overwrite)
     if representative is not None and not len(representative):
         raise NeidError("int8 needs at least one representative picture")
-    batches = representative and [_at_size(picture, size) for picture in representative]
+    pictures = representative and [_at_size(picture, size) for picture in representative]
     with optional_import("exporting to litert"):
-        content = _litert_bytes(model, size, batches)
-        tried = batches[:8] if batches else trials([(1, *size)])
-        comparison = compare(model, runtimes.LiteRT(content), tried, quantized=bool(batches))
+        content = _litert_bytes(model, size, pictures)
+        tried = [_halved(picture) for picture in pictures[:8]] if pictures else trials([(1, *size)])
+        comparison = compare(model, runtimes.LiteRT(content), tried, quantized=bool(pictures))
     write_whole(path, content)
     return comparison
 
 
 def _at_size(picture, size):
-    """Return a picture as the network would see it, 1×h×w×3 float32 of a size."""
-    pixels = to_float(picture[None])
-    half = halve(pad_to_even(pixels)[0])
-    if half.shape[:2] != tuple(size):
-        half = cv2.resize(half, tuple(size)[::-1], interpolation=cv2.INTER_AREA)
-    return half[None]
+    """Return a picture of twice a size, 1×2h×2w×3 float32: halved, it is what the network sees."""
+    pixels = pad_to_even(to_float(picture[None]))[0]
+    height, width = (2 * side for side in size)
+    if pixels.shape[:2] != (height, width):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return pixels[None]
 
 
-def _litert_bytes(model, size, batches):
-    function = signature.float_function(model, (1, *size)).get_concrete_function()
+def _halved(picture):
+    return halve(picture[0])[None]
+
+
+def _litert_bytes(model, size, pictures):
+    functions = [signature.float_function(model, (1, *size))]
+    if model.config.refinement:
+        functions.append(signature.refined_function(model, (1, *size)))
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function], signature.variables_holder(model)
+        [function.get_concrete_function() for function in functions],
+        signature.variables_holder(model),
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     content = converter.convert()
-    return _quantized(content, batches) if batches else content
+    return _quantized(content, pictures, bool(model.config.refinement)) if pictures else content
 
 
-def _quantized(content, batches):
+def _quantized(content, pictures, refines):
     """Turn the layers of a float LiteRT model that can take it into 8-bit ones."""
     from ai_edge_quantizer import qtyping, quantizer
 
@@ -96,11 +109,30 @@ def _quantized(content, batches):
     tool.add_static_config(_INTEGER_LAYERS, qtyping.TFLOperationName.ALL_SUPPORTED, 8, 8)
     # One call a picture: within a call the tool averages the ranges, and bright parts are cut off.
     # Its progress bars and its warning that calibration takes memory help nobody.
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    silenced = contextlib.redirect_stderr(io.StringIO())
+    with warnings.catch_warnings(), silenced, _nothing_logged():
         warnings.simplefilter("ignore")
-        calls = [{"serving_default": [{runtimes.INPUT: batch}]} for batch in batches]
+        calls = [_calls(picture, refines) for picture in pictures]
         ranges = [tool.calibrate(call, num_threads=os.cpu_count()) for call in calls]
         return bytes(tool.quantize(_widest(ranges), enable_progress_report=False).quantized_model)
+
+
+@contextlib.contextmanager
+def _nothing_logged():
+    """Log no warnings, as that both signatures quantise the biases that they share: alike."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _calls(picture, refines):
+    """Return what each signature is given for a picture."""
+    plain = {runtimes.INPUT: _halved(picture)}
+    refined = {runtimes.SERVING_REFINED: [plain | {runtimes.PICTURE: picture}]} if refines else {}
+    return {runtimes.SERVING: [plain]} | refined
 
 
 def _widest(ranges):

@@ -39,24 +39,36 @@ def float_function(
     return serving_default
 
 
-def _refined_function(model):
-    """Return the function of ``refined``."""
-    refined = models.as_part(model, "refined")
-    names = (runtimes.INPUT, runtimes.PICTURE)
-    specs = [tf.TensorSpec((None, None, None, 3), tf.float32, name=name) for name in names]
+def refined_function(
+    model: models.NEID, shape: tuple[int | None, int | None, int | None] = (None, None, None)
+) -> Callable:
+    """Return the function of ``refined``, or ``serving_refined`` in LiteRT, which takes its name.
+
+    Args:
+        model: part ``inference``, with a refinement.
+        shape: as for :func:`float_function`.
+
+    Returns:
+        A ``tf.function`` from ``image`` and ``picture``, which it was made of by halving, both
+        float32 in [0, 1], to ``enhanced``, clipped to [0, 1].
+    """
+    network = models.as_part(model, "refined")
+    doubled = (shape[0], *(side and 2 * side for side in shape[1:]))
+    sizes = {runtimes.INPUT: shape, runtimes.PICTURE: doubled}
+    specs = [tf.TensorSpec((*size, 3), tf.float32, name=name) for name, size in sizes.items()]
 
     @tf.function(input_signature=specs)
-    def refine(image, picture):
-        enhanced = refined(dict(zip(names, (image, picture), strict=True)), training=False)
+    def serving_refined(image, picture):
+        enhanced = network(dict(zip(sizes, (image, picture), strict=True)), training=False)
         return {runtimes.OUTPUT: tf.clip_by_value(enhanced, 0.0, 1.0)}
 
-    return refine
+    return serving_refined
 
 
 def signatures(model: models.NEID) -> dict[str, Callable]:
     """Return the functions of a SavedModel by their names."""
     plain = float_function(model)
-    refined = {runtimes.REFINED: _refined_function(model)} if model.config.refinement else {}
+    refined = {runtimes.REFINED: refined_function(model)} if model.config.refinement else {}
     pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name=runtimes.INPUT)
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
 

@@ -27,8 +27,11 @@ GIVEN, STEP = "given_", "neid_tf_step"
 """In ONNX files, what the names of the inputs of the context begin with, and the name of the
 number of pixels that tiles are to begin at multiples of."""
 _PREFIXES = (GIVEN, "told_")  # The other is that of files from before.
-REFINED = "refined"
-"""The signature of a SavedModel that puts details back."""
+SERVING = "serving_default"
+"""The usual signature of a SavedModel or a LiteRT file."""
+REFINED, SERVING_REFINED = "refined", "serving_refined"
+"""The signatures that put details back, of a SavedModel and of a LiteRT file. LiteRT sorts them by
+name, and programs that ask for none take the first."""
 BOX, PICTURE = "box", "picture"
 """The names of further inputs, which may be left out: see :class:`Network`."""
 CONTEXT_ONLY = "context_only"
@@ -204,8 +207,8 @@ class LiteRT(_Exported):
     """A model in LiteRT. It takes pictures of the one size that it was exported for.
 
     A smaller picture is continued by its mirror image to that size, and the result cut. What the
-    network reads off the whole picture then sees the mirror image as well, so the result differs
-    a little from the Keras model's; at the exact size it is the same.
+    network reads off the whole picture then sees the mirror image as well, so the result may be
+    brighter or darker than the Keras model's; at the exact size it is the same.
 
     Args:
         content: the bytes of the file.
@@ -219,14 +222,13 @@ class LiteRT(_Exported):
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
-        interpreter.allocate_tensors()
-        self._interpreter, self._lock = interpreter, threading.Lock()
-        self._input, self._output = (
-            details[0]
-            for details in (interpreter.get_input_details(), interpreter.get_output_details())
-        )
-        self.size = tuple(int(side) for side in self._input["shape"][1:3])
-        self.scale = _scale_of(self._input["shape"], self._output["shape"])
+        self._lock = threading.Lock()
+        self._serve = interpreter.get_signature_runner(SERVING)
+        self.refines = SERVING_REFINED in interpreter.get_signature_list()
+        self._refine = interpreter.get_signature_runner(SERVING_REFINED) if self.refines else None
+        before = self._serve.get_input_details()[INPUT]["shape"]
+        self.size = tuple(int(side) for side in before[1:3])
+        self.scale = _scale_of(before, self._serve.get_output_details()[OUTPUT]["shape"])
 
     def _run(self, batch, context, box, picture):
         height, width = batch.shape[1:3]
@@ -236,16 +238,25 @@ class LiteRT(_Exported):
                 f"this LiteRT model takes {most} pixels (height×width) at most, not {given}: "
                 f"export one with --height={height} --width={width}"
             )
-        rest = [(0, self.size[0] - height), (0, self.size[1] - width)]
-        padded = np.pad(batch, [(0, 0), *rest, (0, 0)], mode="symmetric")
-        enhanced = np.concatenate([self._run_one(padded[n : n + 1]) for n in range(len(batch))])
+        given = {INPUT: self._continued(batch, 1)}
+        if picture is not None and self.refines:
+            given[PICTURE] = self._continued(to_float(picture), self.scale)
+        enhanced = np.concatenate(
+            [self._run_one({k: a[n : n + 1] for k, a in given.items()}) for n in range(len(batch))]
+        )
         return enhanced[:, : height * self.scale, : width * self.scale]
 
-    def _run_one(self, picture):
+    def _continued(self, batch, scale):
+        """Continue pictures by their mirror image to the one size, or a multiple of it."""
+        rest = [
+            (0, scale * most - side) for most, side in zip(self.size, batch.shape[1:3], strict=True)
+        ]
+        return np.pad(batch, [(0, 0), *rest, (0, 0)], mode="symmetric")
+
+    def _run_one(self, given):
+        run = self._refine if PICTURE in given else self._serve
         with self._lock:  # It does one picture at a time.
-            self._interpreter.set_tensor(self._input["index"], picture)
-            self._interpreter.invoke()
-            return self._interpreter.get_tensor(self._output["index"])
+            return run(**given)[OUTPUT]
 
 
 class SavedModel(_Exported):
@@ -260,7 +271,7 @@ class SavedModel(_Exported):
 
         # The loaded object owns the variables that its signature uses.
         self._loaded = tf.saved_model.load(str(path))
-        self._serve = self._loaded.signatures["serving_default"]
+        self._serve = self._loaded.signatures[SERVING]
         self.refines = REFINED in self._loaded.signatures
         self.scale = self._measured_scale()
 

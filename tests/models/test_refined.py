@@ -141,6 +141,50 @@ def test_a_saved_model_refines(model, tmp_path):
     assert apart(neid_tf.enhance(image, model), neid_tf.enhance(image, network)) <= 1
 
 
+@pytest.fixture(scope="module")
+def litert_file(model, tmp_path_factory):
+    pytest.importorskip("ai_edge_litert")
+    from neid_tf import export
+
+    path = tmp_path_factory.mktemp("litert") / "a.tflite"
+    export.to_litert(model, path, (24, 30))
+    return path
+
+
+def test_a_litert_file_refines(model, litert_file):
+    from neid_tf.inference import runtimes
+
+    network, image = runtimes.load(litert_file), dark(47, 60)
+    assert network.refines
+    assert apart(neid_tf.enhance(image, model), neid_tf.enhance(image, network)) <= 1
+    # A smaller picture is continued, as what it was made of is.
+    batch, full = (dark(2, *size) / np.float32(255) for size in ((19, 30), (38, 60)))
+    names, rest = ("image", "picture"), (5, 10)
+    inputs = {
+        name: np.concatenate([array, array[:, : -rows - 1 : -1]], axis=1)
+        for name, array, rows in zip(names, (batch, full), rest, strict=True)
+    }
+    whole = np.clip(models.as_part(model, "refined").predict_on_batch(inputs), 0.0, 1.0)
+    np.testing.assert_allclose(network(batch, full), whole[:, :38], atol=1e-4)
+
+
+def test_a_litert_file_of_8_bits_refines(model, litert_file):
+    pytest.importorskip("ai_edge_quantizer")
+    from ai_edge_litert.interpreter import Interpreter
+
+    from neid_tf.export import litert
+    from neid_tf.inference import runtimes
+
+    low = [dark(48, 60), dark(70, 90, seed=1)]
+    shown = [litert._at_size(pixels, (24, 30)) for pixels in low]
+    content = litert._quantized(litert_file.read_bytes(), shown, refines=True)
+    made = neid_tf.enhance(low[0], runtimes.LiteRT(content))
+    assert 0 < apart(made, neid_tf.enhance(low[0], model)) <= 8
+    # Programs that ask for no signature get the usual one.
+    [given] = Interpreter(model_content=content).get_input_details()
+    assert given["name"].startswith("serving_default_image")
+
+
 @pytest.mark.parametrize("name", pretrained.names())
 def test_black_stays_black_with_the_packaged_weights(name):
     packaged = pretrained.load_pretrained(name)

@@ -20,6 +20,7 @@ from experiments.table1 import KIND
 from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import held_out
+from neid_tf.data.pairs import is_picture
 from neid_tf.evaluation import crops, panels
 from neid_tf.inference import methods
 from neid_tf.models import pretrained
@@ -58,8 +59,7 @@ def sources(figure: str, root: str | Path) -> list[tuple[str, Path, Path | None]
 
 
 def _stems(folder):
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in pictures.SUFFIXES]
-    return {file.stem: file for file in files}
+    return {file.stem: file for file in sorted(folder.iterdir()) if is_picture(file)}
 
 
 def chosen(rows: list[tuple], names: Sequence[str]) -> list[tuple]:

@@ -332,12 +332,16 @@ def test_neighbours_are_no_test_pictures():
     [
         (["figures"], "--figure is missing"),
         (["figures", "--figure=6", "--data=nowhere", "--output=out"], "nowhere"),
+        (["figures", "--figure=6", "--data=hidden", "--output=out"], "hidden: no pictures"),
         (["table2", "--record=nowhere"], "--data is missing"),
         (["ablation", "--record=nowhere"], "--data is missing"),
         (["table2", "--record=nowhere", "--data=nowhere"], "nowhere: no runs"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
+    hidden = tmp_path / "hidden" / "._a.jpg"
+    hidden.parent.mkdir()
+    hidden.write_bytes(b"what macOS knows of a.jpg")
     program, *options = arguments
     command = [sys.executable, "-m", f"experiments.{program}", *options]
     environment = os.environ | {"PYTHONPATH": str(HOME)}
@@ -347,7 +351,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, message):
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    assert [*tmp_path.rglob("*")] == [hidden.parent, hidden]
 
 
 def test_large_tiffs_are_measured(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from neid_tf import pictures
+from neid_tf.data.pairs import is_picture
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.network import Network, as_network
 from neid_tf.inference.unpack import steps_for
@@ -211,5 +212,4 @@ def sample_pictures(folder: str | os.PathLike) -> list[Path]:
     Raises:
         OSError: if there is no such folder.
     """
-    found = (path.resolve() for path in Path(folder).iterdir())
-    return sorted(path for path in found if path.suffix.lower() in pictures.SUFFIXES)
+    return sorted(path.resolve() for path in Path(folder).iterdir() if is_picture(path))

@@ -324,7 +324,7 @@ def test_a_second_termination_does_not_keep_it_from_tidying_up(neid, tmp_path, m
 
 
 def test_samples_are_the_pictures_of_a_folder(tmp_path):
-    names = ["b.png", "a.JPG", "notes.txt"]
+    names = ["b.png", "a.JPG", "notes.txt", "._a.JPG"]
     for name in names:
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in demo.sample_pictures(tmp_path)] == ["a.JPG", "b.png"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf.inference import providers
-from neid_tf.inference.network import KerasNetwork, Network, as_network
+from neid_tf.inference.network import Network, as_network
 from neid_tf.models.config import RIVALS as LEARNED
 from neid_tf.pixels.samples import from_float, to_float
 from neid_tf.support import keras_start
@@ -45,7 +45,8 @@ def check(
     Raises:
         UsageError: for an unknown method, a scale, a runtime or a precision that it does not do,
             weights of another method, or weights for a method that has none.
-        WeightsError: where the weights can't be read.
+        WeightsError, ModelFileError: where the weights can't be read, or are no export for the
+            runtime.
     """
     if method not in METHODS:
         raise UsageError(f"--method is one of {', '.join(METHODS)}, not {method!r}")
@@ -58,8 +59,7 @@ def check(
     if method in LEARNED:
         _check_weights(_of_rival(method, weights), method)
     elif method == "neid":
-        if _chosen(weights, runtime, precision) == "tensorflow":
-            _check_weights(weights, "neid")
+        _chosen(weights, runtime, precision)
     else:
         if weights not in ("", DEFAULT):
             raise UsageError(f"--method={method} has no weights, but --weights={weights}")
@@ -111,7 +111,7 @@ def load(
         network = load_network(weights, runtime, threads, precision)
         return _neid(network, scale, strength, tile, shown)
     if method in LEARNED:
-        return _neid(_rival(_of_rival(method, weights)), scale, strength, tile)
+        return _neid(_keras_model(_of_rival(method, weights)), scale, strength, tile)
     return functools.partial(_enhanced_classically, _classical(method), strength=strength)
 
 
@@ -182,22 +182,28 @@ def load_network(
     from neid_tf.inference import runtimes
     from neid_tf.models import pretrained
 
-    if not _is_packaged(weights):
-        return runtimes.load(weights, runtime, threads)
-    if runtime not in ("onnx", runtimes.TENSORRT):
-        raise UsageError(
-            f"--runtime={runtime} needs --weights=FILE of neid export --format={runtime}"
-        )
-    return runtimes.load(pretrained.onnx_file(weights), runtime, threads)
+    path = pretrained.onnx_file(weights) if _is_packaged(weights) else weights
+    return runtimes.load(path, runtime, threads)
 
 
 def _chosen(weights, runtime, precision):
-    """Return the runtime, with ``auto`` resolved; refuse one that does not know the precision."""
+    """Return the runtime, with ``auto`` resolved; refuse what does not fit, or is missing."""
+    if not weights:
+        raise UsageError("--weights is empty: it is a name or a path")
     if runtime == "auto":
         in_any = precision != "float32" and _is_packaged(weights)
         runtime = "tensorflow" if in_any else choose_runtime(weights)
     if precision != "float32" and runtime != "tensorflow":
         raise UsageError(f"--precision={precision} needs --runtime=tensorflow, not {runtime}")
+    from neid_tf.inference import runtimes
+
+    if runtime == "tensorflow":
+        _check_weights(weights, "neid")
+    elif not _is_packaged(weights):
+        runtimes.check(weights, runtime)
+    elif runtime not in ("onnx", runtimes.TENSORRT):
+        export = f"--weights=FILE of neid export --format={runtime}"
+        raise UsageError(f"--runtime={runtime} needs {export}")
     return runtime
 
 
@@ -244,23 +250,14 @@ def _is_installed(runtime):
     return bool(importlib.util.find_spec(library))
 
 
-def _keras_model(weights, precision):
+def _keras_model(weights, precision="float32"):
     with optional_import("the network in TensorFlow"):
         keras_start.import_keras()
     from neid_tf.models.precision import computing_in
     from neid_tf.models.pretrained import load_pretrained
 
-    _check_weights(weights, "neid")
     with computing_in(precision):
-        return KerasNetwork(load_pretrained(weights))
-
-
-def _rival(weights):
-    with optional_import("the network in TensorFlow"):
-        keras_start.import_keras()
-    from neid_tf.models.pretrained import load_pretrained
-
-    return as_network(load_pretrained(weights))
+        return as_network(load_pretrained(weights))
 
 
 @functools.cache

@@ -104,6 +104,20 @@ def runtime_of(path: str | os.PathLike) -> str:
     return runtime
 
 
+def check(path: str | os.PathLike, runtime: str) -> None:
+    """Refuse a path that can be no export for a runtime, without loading it.
+
+    Raises:
+        ModelFileError: where there is none, or its suffix is that of another runtime.
+    """
+    file = Path(path, "saved_model.pb" if runtime == "saved_model" else "")
+    owner = {".npz": "tensorflow", ".onnx": "onnx", ".tflite": "litert"}.get(file.suffix)
+    if file.is_file() and owner in (None, runtime, {TENSORRT: "onnx"}.get(runtime)):
+        return
+    reason = f"it is for {owner}" if file.is_file() else f"no file {file.name}"
+    raise ModelFileError(f"{path}: cannot be run as {runtime}: {reason}")
+
+
 class _Exported(Network):
     """Checks batches; a runtime fills in ``_run``."""
 

@@ -12,9 +12,11 @@ from absl.testing import flagsaver
 import neid_tf
 from neid_tf import export
 from neid_tf.commands import main
-from neid_tf.inference import runtimes, tiles
+from neid_tf.inference import methods, runtimes, tiles
 from neid_tf.inference.enhance import enhance
 from neid_tf.inference.network import NetworkError
+from neid_tf.models import presets
+from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import MissingLibraryError, install_command
 from tests.conftest import darkened, picture, write
 from tests.export.test_export import EXACT, expected, lively
@@ -216,6 +218,48 @@ def test_damaged_and_missing_files_are_named(name, library, tmp_path):
         path.write_bytes(content)
         with pytest.raises(runtimes.ModelFileError, match=f"{name}: cannot be run"):
             runtimes.load(path)
+
+
+FITTING = {
+    "neid_s": ("tensorflow", "onnx", "tensorrt"),
+    "a.npz": ("tensorflow",),
+    "a.onnx": ("onnx", "tensorrt"),
+    "a.tflite": ("litert",),
+    "saved": ("saved_model",),
+    "renamed": ("onnx", "tensorrt", "litert"),
+    **dict.fromkeys(("", "missing", "empty", "b.npz", "b.onnx", "b.tflite"), ()),
+}
+"""The runtimes of weights; an export may have any name where its runtime is said."""
+
+
+@pytest.fixture
+def weights_of_each_kind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("saved", "empty"):
+        (tmp_path / folder).mkdir()
+    for name in ("a.onnx", "a.tflite", "saved/saved_model.pb", "renamed"):
+        (tmp_path / name).write_bytes(b"an export")
+    (tmp_path / "a.npz").write_bytes((presets.FOLDER / "neid_s.npz").read_bytes())
+    monkeypatch.setattr(methods.keras_start, "import_keras", lambda: pytest.fail("a long import"))
+
+
+@pytest.mark.parametrize("runtime", ["auto", *methods.RUNTIMES])
+@pytest.mark.parametrize("weights", FITTING)
+@pytest.mark.usefixtures("weights_of_each_kind")
+def test_what_is_refused_is_refused_before_it_is_loaded(weights, runtime):
+    of_auto = FITTING[weights] if weights != "renamed" else ()
+    if runtime in FITTING[weights] or (runtime == "auto" and of_auto):
+        methods.check("neid", weights, runtime=runtime)
+        return
+    refusals = []
+    for refuse in (
+        lambda: methods.check("neid", weights, runtime=runtime),
+        lambda: methods.load_network(weights, runtime),
+    ):
+        with pytest.raises(NeidError) as refused:
+            refuse()
+        refusals.append(str(refused.value))
+    assert refusals[0] == refusals[1]
 
 
 def test_other_paths_and_runtimes_are_named(tmp_path):

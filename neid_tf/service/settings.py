@@ -87,7 +87,7 @@ def parsed(pairs: Iterable[tuple[str, str]], weights: Collection[str]) -> Settin
         weights: the names that can be asked for, the default first.
 
     Raises:
-        Refused: for an unknown parameter, one that is there twice, or a bad value.
+        Refused: for an unknown parameter, two values of one, or a bad value.
     """
     given: dict[str, str] = {}
     for name, value in pairs:

@@ -22,7 +22,7 @@ import numpy as np
 
 from neid_tf.models.config import config_of
 from neid_tf.support import files
-from neid_tf.support.errors import FileError
+from neid_tf.support.errors import FileError, reason_of
 
 if typing.TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -216,6 +216,4 @@ def damage_named(path: str | os.PathLike) -> Iterator[None]:
     except WeightsError:
         raise
     except _DAMAGE as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:300]
-        reason = reason or type(error).__name__
-        raise WeightsError(path, f"not a readable weights file: {reason}") from error
+        raise WeightsError(path, f"not a readable weights file: {reason_of(error)}") from error

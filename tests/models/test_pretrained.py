@@ -174,6 +174,15 @@ def test_one_array_as_npy_is_no_weights_file(tmp_path):
             read(tmp_path / "weights.npz")
 
 
+def test_want_of_memory_is_told(weights_file, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np.lib.format, "read_array", full)
+    with pytest.raises(pretrained.WeightsError, match=r"\.npz: .*: not enough memory$"):
+        neid_tf.load_pretrained(weights_file)
+
+
 def test_a_large_claim_allocates_nothing(weights_file):
     DAMAGE["ten million filters"](weights_file)
     tracemalloc.start()

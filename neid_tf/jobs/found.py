@@ -16,6 +16,7 @@ SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
 TRANSPORT_STREAMS = frozenset({".ts", ".mts", ".m2ts"})
 """Suffixes of videos that other kinds of files have too, such as TypeScript's sources."""
 _TEMPORARY = ".neid-*.tmp"
+_NAMED_KINDS = 8
 _SYNC, _PACKETS = b"\x47", ((0, 188), (4, 196))  # Where packets of transport streams begin.
 
 
@@ -105,16 +106,15 @@ def _nothing_in(left_out: collections.Counter) -> str:
     return f"no pictures or videos in this folder{kinds}"
 
 
-def listing(kinds: collections.Counter, most: int = 8) -> str:
+def listing(kinds: collections.Counter) -> str:
     """Return counted kinds as a text, the most frequent first: ``6 .psd, 4 .xcf``.
 
     Args:
-        kinds: how often each kind is there.
-        most: kinds that are named; the others are counted together.
+        kinds: how often each kind is there; all but eight are counted together.
     """
     ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    rest = sum(count for _, count in ordered[most:])
-    texts = [f"{count} {kind}" for kind, count in ordered[:most]]
+    rest = sum(count for _, count in ordered[_NAMED_KINDS:])
+    texts = [f"{count} {kind}" for kind, count in ordered[:_NAMED_KINDS]]
     return ", ".join(texts + ([f"{rest} others"] if rest else []))
 
 

@@ -71,21 +71,18 @@ CODECS = {
 """The codecs by the names that ``neid pack`` knows them by."""
 
 
-def largest_within(
-    encode: Callable[[int], bytes], most: int, low: int = 1, high: int = 100
-) -> bytes | None:
-    """Return the file of the highest quality that has at most so many bytes.
+def largest_within(encode: Callable[[int], bytes], most: int, low: int = 1) -> bytes | None:
+    """Return the file of the highest quality, up to 100, that has at most so many bytes.
 
     Args:
         encode: from a quality to a file; the files grow with it, but for small steps.
         most: bytes.
         low: the lowest quality to try.
-        high: the highest.
 
     Returns:
         None where that of the lowest quality is larger.
     """
-    best = encode(low)
+    best, high = encode(low), 100
     if len(best) > most:
         return None
     while low < high:

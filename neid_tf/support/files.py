@@ -19,21 +19,20 @@ _NOT_ON_WINDOWS = re.compile(
 _OURS = re.compile(r"\.neid-(?:[0-9a-f]+-)?([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp")
 
 
-def write_whole(path: str | os.PathLike, content: bytes, label: str = "") -> None:
+def write_whole(path: str | os.PathLike, content: bytes) -> None:
     """Write bytes under a temporary name beside a path, then rename: it is never half there.
 
     Args:
         path: the file; its folder is made if need be. One that exists is replaced and keeps its
             permissions; a link is followed.
         content: what to write.
-        label: in the temporary name, see :func:`temporary_name`.
 
     Raises:
         OSError: if it can't be written; what was there before is then untouched.
     """
     place = Path(os.path.realpath(path))
     place.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(place, label) as temporary, open(temporary, "xb") as file:
+    with whole_file(place) as temporary, open(temporary, "xb") as file:
         file.write(content)
 
 

@@ -2,11 +2,11 @@
 
     python -m experiments.figures --figure=5 --data=data/lol/our485 --output=figures [--kind=FILE]
 
-5: LoL (low/ and high/; the held-out names), 6: LIME, 7: NPE, 8: DICM (folders of pictures), 9:
-MIT-Adobe FiveK (input/ and expertC/), samples: data/samples. Each row has the paper's panels: the
-input, LIME, MF, Retinex-Net, GLAD, KinD where --kind names its weights, which are not in the
-package, NEID, and the reference if there is one. OUTPUT gets figureN-1.png and so on, --rows
-pictures each.
+5: LoL (low/ and high/; the pictures of quality/by_picture.txt), 6: LIME, 7: NPE, 8: DICM (folders
+of pictures), 9: MIT-Adobe FiveK (input/ and expertC/), samples: data/samples. Each row has the
+paper's panels: the input, LIME, MF, Retinex-Net, GLAD, KinD where --kind names its weights, which
+are not in the package, NEID, and the reference if there is one. OUTPUT gets figureN-1.png and so
+on, --rows pictures each.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,6 @@ from experiments import run
 from experiments.table1 import KIND
 from neid_tf import pictures
 from neid_tf.commands import common
-from neid_tf.data import held_out
 from neid_tf.data.pairs import is_picture
 from neid_tf.evaluation import crops, panels
 from neid_tf.inference import methods
@@ -27,6 +26,8 @@ from neid_tf.models import pretrained
 from neid_tf.support import keras_start
 from neid_tf.support.errors import NeidError
 
+UNSEEN = Path(__file__).resolve().parent / "quality" / "by_picture.txt"
+"""LoL's pictures that no network of a row was trained on."""
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 FOLDERS = {"5": ("low", "high"), "9": ("input", "expertC"), "samples": ("low", "high")}
 
@@ -51,7 +52,8 @@ def sources(figure: str, root: str | Path) -> list[tuple[str, Path, Path | None]
     found = [_stems(Path(root) / side) for side in sides]
     names = sorted(found[0], key=lambda name: (len(name), name))
     if figure == "5":
-        names = [name for name in names if name in held_out.validation_names()]
+        unseen = UNSEEN.read_text("utf-8").split()
+        names = [name for name in names if name in unseen]
     missing = [name for name in names if name not in found[-1]]
     if missing or not names:
         raise NeidError(f"{root}: {'no reference of ' + missing[0] if missing else 'no pictures'}")

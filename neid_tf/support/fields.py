@@ -62,6 +62,17 @@ def check_fields(config: Any) -> None:
                 raise NeidError(f"{field.name}={value} has no effect with {now}")
 
 
+def ineffective(config_class: type, values: Mapping[str, Any]) -> set[str]:
+    """Return the names of the fields that have no effect beside the others' values.
+
+    Args:
+        config_class: a configuration.
+        values: of all its fields, those of its parts too, by name.
+    """
+    rules = {f.name: f.metadata["only"] for f in leaf_fields(config_class) if "only" in f.metadata}
+    return {name for name, (other, among) in rules.items() if values[other] not in among}
+
+
 def leaf_fields(config_class: type) -> Iterator[dataclasses.Field]:
     """Yield the fields of a configuration, those of its parts in the parts' place."""
     for field in dataclasses.fields(config_class):

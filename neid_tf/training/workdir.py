@@ -16,7 +16,7 @@ from neid_tf.models.neid import NEID
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError, reason_of
-from neid_tf.support.fields import flatten
+from neid_tf.support.fields import flatten, ineffective
 from neid_tf.training import checkpoints
 from neid_tf.training.config import TrainConfig
 from neid_tf.training.devices import is_chief
@@ -77,7 +77,7 @@ class Run:
         if not self.settings["init"]:  # It has started: the weights it started from may be gone.
             self.settings["init"] = old["init"]
         free = _FREE | ({"epochs"} if self.config.schedule == "piecewise" else set())
-        names = (set(old) | set(self.settings)) - free
+        names = (set(old) | set(self.settings)) - free - ineffective(TrainConfig, self.settings)
         changed = [name for name in sorted(names) if old.get(name) != self.settings.get(name)]
         if changed:
             pairs = ", ".join(f"{n} was {old.get(n)}, is {self.settings.get(n)}" for n in changed)

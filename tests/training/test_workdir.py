@@ -214,6 +214,16 @@ def test_flags_are_saved_as_a_flagfile_takes_them(workdir):
     )
 
 
+def test_a_setting_without_effect_may_have_been_another(workdir):
+    """Earlier versions took --warmup with the piecewise schedule too."""
+    path = workdir / "settings.json"
+    settings = json.loads(path.read_text("utf-8"))
+    assert (settings["schedule"], settings["warmup"]) == ("piecewise", 0.0)
+    path.write_text(json.dumps(settings | {"warmup": 2.0}), "utf-8")
+    run(workdir, epochs=3)
+    assert epochs(workdir) == [1, 2, 3]
+
+
 def test_another_run_in_the_same_folder_is_refused(workdir):
     with pytest.raises(NeidError, match=r"learning_rate was 0\.0001, is 0\.01"):
         run(workdir, epochs=3, learning_rate=1e-2)

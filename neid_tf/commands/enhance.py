@@ -229,6 +229,7 @@ def _enhance_clip(job, check=lambda: None):
     coding = _coding()
     options |= {"metadata": coding.metadata, "quality": coding.quality}
     options["max_pixels"] = _max_pixels()
+    options["overwrite"] = common.existing() == "overwrite"
     name = terminal.printable(os.path.basename(job.source))
     from tqdm import tqdm
 

@@ -107,8 +107,9 @@ def enhance(
         total, started = count_pieces(source, enhancement), False
         for done, (rows, columns, piece) in enumerate(enhanced_pieces(source, enhancement), 1):
             if not started:  # What is refused by its values is refused before anything is written.
-                where = (source, job.target, enhancement.scale, *coding.of_files, transfer.label)
-                target, started = stack.enter_context(target_of(*where)), True
+                how = (enhancement.scale, *coding.of_files, transfer.label, transfer.overwrites)
+                target = stack.enter_context(target_of(source, job.target, *how))
+                started = True
             target.write(rows, columns, piece)
             if progress:
                 progress(job, done, total)

@@ -77,7 +77,8 @@ def _large_done(job: Job, how: tuple, progress: large.Progress | None) -> Iterat
     try:
         transfer.check(job)
         if source := large.opened(job, steps, max_pixels):
-            notes = large.enhance(job, source, transfer, steps, coding, progress)
+            with transfer.placing(job):
+                notes = large.enhance(job, source, transfer, steps, coding, progress)
             yield Outcome(job, notes=notes)
             return
     except Exception as error:
@@ -92,6 +93,7 @@ def _clip_done(
     try:
         transfer.check(job)
         transfer.target.make_folder(job.target)
-        return Outcome(job, notes=enhance_clip(job).notes)
+        with transfer.placing(job):
+            return Outcome(job, notes=enhance_clip(job).notes)
     except Exception as error:
         return Outcome(job, named(job, error))

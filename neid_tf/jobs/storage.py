@@ -43,13 +43,15 @@ class Storage(Protocol):
     def identity(self, path: str) -> Hashable:
         """Return what two names of one file have in common."""
 
-    def write(self, path: str, data: bytes, label: str = "") -> None:
+    def write(self, path: str, data: bytes, label: str = "", overwrite: bool = True) -> None:
         """Write a file whole or not at all; its folder is made.
 
         Args:
-            path: the file; one that exists is replaced.
+            path: the file.
             data: its content.
             label: in its temporary name, see :func:`neid_tf.support.files.temporary_name`.
+            overwrite: whether a file that exists is replaced; else it is an error, whose cause is
+                :class:`neid_tf.support.files.NameTaken`.
         """
 
     def remove(self, path: str) -> None:
@@ -136,10 +138,10 @@ class LocalStorage:
                 return status.st_dev, status.st_ino
         return os.path.realpath(path)
 
-    def write(self, path: str, data: bytes, label: str = "") -> None:
+    def write(self, path: str, data: bytes, label: str = "", overwrite: bool = True) -> None:
         """As :meth:`Storage.write`."""
         self.make_folder(path)
-        pictures.write_content(path, data, label)
+        pictures.write_content(path, data, label, overwrite)
 
     def make_folder(self, path: str) -> None:
         """Make the folder of a file, where there is none."""
@@ -249,14 +251,16 @@ class ArrowStorage:
         """Return the address without its options."""
         return without_options(address)
 
-    def write(self, address: str, data: bytes, label: str = "") -> None:
-        """As :meth:`Storage.write`."""
+    def write(self, address: str, data: bytes, label: str = "", overwrite: bool = True) -> None:
+        """As :meth:`Storage.write`; these file systems can't look and write in one step."""
         path = self._path(address)
         name = files.temporary_name(label, os.urandom(8).hex())
         temporary = posixpath.join(posixpath.dirname(path), name)
         with errors_named(address, PictureError):
             try:
                 self._put(temporary, data)
+                if not overwrite and self.exists(address):
+                    raise files.NameTaken(address)
                 self.system.move(temporary, path)
             except BaseException:
                 with contextlib.suppress(OSError):

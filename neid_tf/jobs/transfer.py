@@ -1,10 +1,14 @@
 """Where the files of jobs are read and written, and what may be written there."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.storage import LocalStorage, Storage
 from neid_tf.pictures import PictureError
+from neid_tf.support.errors import FileError
+from neid_tf.support.files import NameTaken
 
 EXISTING = ("fail", "skip", "overwrite")
 """What becomes of an output that exists already: an error, left as it is, or replaced."""
@@ -47,12 +51,36 @@ class Transfer:
         source = self.sources[job.storage]
         if source.identity(job.source) == self.target.identity(job.target):
             raise PictureError(job.target, "the output is the input itself")
+        if not self.overwrites:
+            raise self._left_alone(job)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether an output that exists is replaced."""
+        return self.existing == "overwrite"
+
+    def _left_alone(self, job):
         if self.existing == "skip":
-            raise Skipped(job.target, "is there already")
-        if self.existing == "fail":
-            raise AlreadyThere(
-                job.target, "is there already; --overwrite replaces it, --existing=skip leaves it"
-            )
+            return Skipped(job.target, "is there already")
+        reason = "is there already; --overwrite replaces it, --existing=skip leaves it"
+        return AlreadyThere(job.target, reason)
+
+    @contextlib.contextmanager
+    def placing(self, job: Job) -> Iterator[None]:
+        """Say of an output that has appeared since :meth:`check` what that says.
+
+        Args:
+            job: whose target is written inside.
+
+        Raises:
+            Skipped, AlreadyThere: as :meth:`check`.
+        """
+        try:
+            yield
+        except FileError as error:
+            if not isinstance(error.__cause__, NameTaken):
+                raise
+            raise self._left_alone(job) from error
 
     def read(self, job: Job) -> bytes:
         """Return the content of the source."""
@@ -65,4 +93,5 @@ class Transfer:
             job: names it.
             data: its content.
         """
-        self.target.write(job.target, data, self.label)
+        with self.placing(job):
+            self.target.write(job.target, data, self.label, self.overwrites)

@@ -190,16 +190,17 @@ def target_of(
     metadata: str = "keep",
     quality: int | None = None,
     label: str = "",
+    overwrite: bool = True,
 ) -> Iterator[Target]:
     """Give the file to write to, which is there whole or not at all.
 
     Args:
         source, scale, metadata, quality: as for :class:`Target`.
         path: what it is called at the end.
-        label: as for :func:`neid_tf.pictures.write_content`.
+        label, overwrite: as for :func:`neid_tf.pictures.write_content`.
     """
     with (
-        whole_target(path, label) as temporary,
+        whole_target(path, label, overwrite) as temporary,
         Target(source, temporary, scale, metadata, quality).opened() as target,
     ):
         yield target

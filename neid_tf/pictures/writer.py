@@ -146,30 +146,35 @@ def _encoded(name: str, encode: object, what: object) -> bytes:
         raise FormatError(f"cannot be encoded as {name}: {detail}") from error
 
 
-def write_content(path: str | os.PathLike[str], data: bytes, label: str = "") -> None:
+def write_content(
+    path: str | os.PathLike[str], data: bytes, label: str = "", overwrite: bool = True
+) -> None:
     """Write a file's content completely or not at all; :func:`write` says what is raised.
 
     Args:
         path: the file.
         data: its content.
         label: text in the name that the file has until it is complete.
+        overwrite: whether what is there is replaced, or an error.
     """
-    with whole_target(path, label) as temporary, open(temporary, "xb") as file:
+    with whole_target(path, label, overwrite) as temporary, open(temporary, "xb") as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def whole_target(path: str | os.PathLike[str], label: str = "") -> Iterator[pathlib.Path]:
+def whole_target(
+    path: str | os.PathLike[str], label: str = "", overwrite: bool = True
+) -> Iterator[pathlib.Path]:
     """Give a name to write to, which gets the path's name once all went well.
 
     Args:
-        path, label: as for :func:`write_content`.
+        path, label, overwrite: as for :func:`write_content`.
     """
     with errors_named(path, PictureError):
         target = pathlib.Path(os.path.realpath(path))
         if target.exists() and not target.is_file():
             raise FormatError("is there already and not a regular file")
-        with files.whole_file(target, label) as temporary:
+        with files.whole_file(target, label, overwrite) as temporary:
             yield temporary
 
 

@@ -12,11 +12,20 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from neid_tf.support.errors import FileError
+
 _DAY = 24 * 3600  # seconds after which a temporary file of unknown origin is a leftover
 _NOT_ON_WINDOWS = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)', re.IGNORECASE
 )
 _OURS = re.compile(r"\.neid-(?:[0-9a-f]+-)?([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp")
+
+
+class NameTaken(FileError):
+    """What is not to be replaced has come to be there; it is left as it is."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__(path, "is there already")
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:
@@ -87,22 +96,26 @@ def _machine() -> int:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike, label: str = "") -> Iterator[Path]:
+def whole_file(path: str | os.PathLike, label: str = "", overwrite: bool = True) -> Iterator[Path]:
     """Give a name beside a path to write to, which gets the path's name once all went well.
 
     Args:
         path: the file; its folder exists. A link is followed.
         label: see :func:`temporary_name`.
+        overwrite: whether what is there at the end is replaced.
 
     Yields:
         The temporary path, where nothing is yet.
+
+    Raises:
+        NameTaken: where something is there at the end, and is not replaced.
     """
     place = Path(os.path.realpath(path))
     _sweep_once(str(place.parent))
     temporary = place.with_name(temporary_name(label))
     try:
         yield temporary
-        replace_file(temporary, place)
+        place_file(temporary, place, overwrite)
     except BaseException:
         with contextlib.suppress(OSError):
             os.chmod(temporary, 0o600)  # Windows removes nothing that is read-only.
@@ -121,19 +134,41 @@ def windows_takes(path: PurePath) -> bool:
     return not any(_NOT_ON_WINDOWS.search(part) for part in path.parts)
 
 
-def replace_file(temporary: Path, place: Path) -> None:
+def place_file(temporary: Path, place: Path, overwrite: bool = True) -> None:
     """Give a finished file its name.
 
     Args:
         temporary: the finished file.
-        place: its name; what is there is replaced, and its permissions are kept.
+        place: its name.
+        overwrite: whether what is there is replaced; its permissions are kept.
+
+    Raises:
+        NameTaken: where something is there, and is not replaced.
     """
     with open(temporary, "rb+") as file:
         # A full disk may show itself only here.
         os.fsync(file.fileno())
+    if not overwrite:
+        _name(temporary, place)
+        return
     if place.exists():
         shutil.copymode(place, temporary)
     os.replace(temporary, place)
+
+
+def _name(temporary, place):
+    """Give a file its name where nothing is, in one step where the file system can."""
+    try:
+        os.link(temporary, place)
+    except FileExistsError as error:
+        raise NameTaken(place) from error
+    except OSError:
+        # Such as FAT, which has no links.
+        if os.path.lexists(place):
+            raise NameTaken(place) from None
+        os.rename(temporary, place)
+    else:
+        temporary.unlink()
 
 
 @functools.cache

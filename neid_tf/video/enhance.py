@@ -47,6 +47,7 @@ def enhance_video(
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     metadata: str = "keep",
     quality: int | None = None,
+    overwrite: bool = True,
 ) -> Summary:
     """Enhance a video file, wholly or not at all.
 
@@ -59,7 +60,7 @@ def enhance_video(
     Args:
         source: the video file.
         target: the file to write, its suffix one of :data:`neid_tf.video.WRITABLE`. What is there
-            is replaced when all is done, and untouched until then.
+            is untouched until all is done.
         model: as in :func:`neid_tf.enhance`. What a :class:`neid_tf.models.NEID` reads off whole
             frames is averaged over time; another callable gets batches of up to 4 frames.
         scale: 1 or 2, as in :func:`neid_tf.enhance`.
@@ -71,6 +72,7 @@ def enhance_video(
         metadata: ``keep``, or ``none`` to leave out title, place, dates, chapters and all other
             text about the video but the languages of its streams.
         quality: 1 to 100, less makes smaller files; None for 95, which is visually lossless.
+        overwrite: whether what is there when all is done is replaced, or an error.
 
     Returns:
         :class:`Summary`.
@@ -80,22 +82,21 @@ def enhance_video(
             PyAV is missing.
         ValueError: for a bad scale, strength or smoothing, or a model that does not fit.
     """
-    settings, written = (model, scale, strength, smoothing), (metadata, quality)
+    how = (source, target, (model, scale, strength, smoothing), progress, max_pixels, overwrite)
     try:
-        return _enhance_once(source, target, settings, progress, max_pixels, written)
+        return _enhance_once(*how, (metadata, quality))
     except OthersRefused as refused:
         # The picture is what counts: once more, without what the file does not take.
-        written = (*written, refused.reason)
-        return _enhance_once(source, target, settings, progress, max_pixels, written)
+        return _enhance_once(*how, (metadata, quality, refused.reason))
 
 
-def _enhance_once(source, target, settings, progress, max_pixels, written):
+def _enhance_once(source, target, settings, progress, max_pixels, overwrite, written):
     """Enhance a video; ``written`` is how, as :class:`Writer` takes it."""
     kind, scale = container_for(target), settings[1]
     with contextlib.closing(Reader(source, max_pixels)) as reader:
         enhancer = Enhancer(*settings, upright=upright(reader.first))
         with (
-            whole_file(target) as temporary,
+            whole_file(target, overwrite) as temporary,
             contextlib.closing(Writer(temporary, target, kind, reader, scale, *written)) as writer,
         ):
             _enhance_all(reader, enhancer, writer, progress)

@@ -275,10 +275,10 @@ class Writer:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike, overwrite: bool = True) -> Iterator[Path]:
     """As :func:`neid_tf.support.files.whole_file`; errors of writing are VideoErrors."""
     try:
-        with files.whole_file(path) as temporary:
+        with files.whole_file(path, overwrite=overwrite) as temporary:
             yield temporary
-    except OSError as error:
+    except (OSError, files.NameTaken) as error:
         raise VideoError(path, reason_of(error)) from error

@@ -16,6 +16,9 @@ import pytest
 
 from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
+from neid_tf.inference.enhance import Enhancement
+from neid_tf.inference.network import FunctionNetwork
+from neid_tf.inference.tiles import Tiled
 from neid_tf.pictures.raster import Extras
 from tests.conftest import darkened, picture, write
 
@@ -167,6 +170,61 @@ def test_existing_outputs(neid, folder):
     assert pictures.read(made).pixels.shape == (16, 20, 3)
     assert neid("enhance", "in", "--output=out", "--overwrite", "--existing=skip")[0] == 2
     assert neid("enhance", "in", "--output=out", "--existing=ask")[0] == 2
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """The command enhances so slowly that others write to ``out`` meanwhile."""
+
+    def of_pixels(pixels):
+        for name in ("a.png", "v.mp4", "t.tif"):
+            Path("out", name).write_bytes(b"precious")
+        return pixels
+
+    def of_frames(batch):
+        return of_pixels(batch.repeat(2, axis=1).repeat(2, axis=2))
+
+    os.mkdir("out")
+    by_windows = Enhancement(Tiled(FunctionNetwork(of_frames), 64), 2)
+    monkeypatch.setattr(command, "_function", lambda: by_windows)
+    monkeypatch.setattr(command, "for_frames", lambda: (of_frames, {}))
+    return of_pixels
+
+
+def test_what_appears_while_a_picture_is_computed_is_left_alone(
+    neid, folder, meanwhile, monkeypatch
+):
+    monkeypatch.setattr(command, "_function", lambda: meanwhile)
+    _check_left_alone(neid, "in/a.png", "out/a.png")
+    out, _ = enhanced(neid, "in", "--output=out", "--overwrite")
+    assert (out, files(Path("out"))) == (["1 written to out"], ["a.png", "t.tif", "v.mp4"])
+    assert pictures.read("out/a.png").pixels.shape == (16, 20, 3)
+
+
+def test_what_appears_while_a_video_is_computed_is_left_alone(neid, folder, meanwhile):
+    make_clip = pytest.importorskip("tests.video.test_enhance").make_clip
+    make_clip(folder / "v.mp4", [darkened(picture(32, 48))] * 2)
+    _check_left_alone(neid, "in/v.mp4", "out/v.mp4")
+
+
+def test_what_appears_while_a_large_tiff_is_computed_is_left_alone(neid, folder, meanwhile):
+    pytest.importorskip("rasterio")
+    write(folder / "t.tif", darkened(picture(64, 96)))
+    _check_left_alone(neid, "in/t.tif", "out/t.tif", "--max_pixels=999")
+
+
+def _check_left_alone(neid, source, target, *flags):
+    for existing in ("fail", "skip"):
+        Path(target).unlink(missing_ok=True)
+        options = ["--output=out", f"--existing={existing}", *flags]
+        out, err = enhanced(neid, source, *options, code=int(existing == "fail"))
+        sums = {"fail": "1 failed", "skip": "1 skipped"}[existing]
+        assert out == [f"0 written to out, {sums}"]
+        assert [line.partition(";")[0] for line in err] == (
+            [f"neid: {target}: is there already"] * (existing == "fail")
+        )
+        assert Path(target).read_bytes() == b"precious"
+        assert not [name for name in os.listdir("out") if name.startswith(".neid-")]
 
 
 @pytest.mark.parametrize(
@@ -436,12 +494,12 @@ SLOW = """
 import sys, time
 from neid_tf.commands import enhance, main
 from neid_tf.support import files
-real = files.replace_file
+real = files.place_file
 def slow(*paths):
     print("writing", flush=True)
     time.sleep(0.3)
     real(*paths)
-files.replace_file = slow
+files.place_file = slow
 enhance._function = lambda: lambda pixels: 255 - pixels
 sys.exit(main.main(["neid", "enhance", "in", "--output=out"]))
 """

@@ -335,6 +335,9 @@ def test_a_storage_writes_whole_files(tmp_path):
     place.write(address, b"one", "label-")
     place.write(address, b"two", "label-")
     assert files(tmp_path) == {"new/a b.png": b"two"}
+    with pytest.raises(pictures.PictureError, match="is there already"):
+        place.write(address, b"three", "label-", overwrite=False)
+    assert files(tmp_path) == {"new/a b.png": b"two"}
     assert place.exists(address)
     (tmp_path / "new" / ".neid-label-0.tmp").write_bytes(b"")
     (tmp_path / "new" / ".neid-other-0.tmp").write_bytes(b"")

@@ -1,5 +1,6 @@
 """Files that are written whole, what killed processes leave of them, and names of any bytes."""
 
+import errno
 import json
 import os
 import subprocess
@@ -72,6 +73,30 @@ def test_a_read_only_file_that_can_not_be_replaced_leaves_nothing(tmp_path, monk
         files.write_whole(tmp_path / "a.bin", b"new")
     assert os.listdir(tmp_path) == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_is_taken_is_left_alone(links, tmp_path, monkeypatch):
+    """Also where the file system, such as FAT, has no links."""
+
+    def link(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", link)
+    place = tmp_path / "a.bin"
+    with files.whole_file(place, overwrite=False) as temporary:
+        temporary.write_bytes(b"first")
+    with (
+        pytest.raises(files.NameTaken, match=r"a\.bin"),
+        files.whole_file(place, overwrite=False) as temporary,
+    ):
+        temporary.write_bytes(b"second")
+    assert place.read_bytes() == b"first"
+    with files.whole_file(place) as temporary:
+        temporary.write_bytes(b"third")
+    assert place.read_bytes() == b"third"
+    assert os.listdir(tmp_path) == ["a.bin"]
 
 
 def test_json_of_names_that_are_no_utf_8():

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from neid_tf import pictures, video
-from neid_tf.support.errors import reason_of
+from neid_tf.support import files
+from neid_tf.support.errors import NeidError, reason_of
 
 SUFFIXES = pictures.SUFFIXES | video.SUFFIXES
 """The suffixes, lower case, of the files that are looked for in folders."""
@@ -128,9 +129,9 @@ def is_known(path: str) -> bool:
 
 def _is_transport_stream(path: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with files.open_regular(path) as file:
             start = file.read(200)
-    except OSError:
+    except (OSError, NeidError):
         return True  # Reading it in earnest tells what is wrong.
     return any(all(start[at : at + 1] == _SYNC for at in places) for places in _PACKETS)
 

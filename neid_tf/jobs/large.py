@@ -15,6 +15,7 @@ from neid_tf.jobs.transfer import Transfer
 from neid_tf.pictures import PictureError
 from neid_tf.pictures.formats import FORMATS
 from neid_tf.pictures.raster import FormatError
+from neid_tf.support import files
 from neid_tf.support.errors import NeidError, errors_named, reason_of
 
 if typing.TYPE_CHECKING:
@@ -38,7 +39,7 @@ def is_large(job: Job, max_pixels: int) -> bool:
 
 def _pixels_of(source):
     """Return width × height of a TIFF, without loading what reads them for other files."""
-    with contextlib.suppress(OSError), open(source, "rb") as file:
+    with contextlib.suppress(OSError, NeidError), files.open_regular(source) as file:
         if FORMATS["TIFF"].matches(file.read(4)):
             from neid_tf.pictures.windows import pixels_of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 
 from neid_tf.pictures import packing
@@ -12,6 +11,7 @@ from neid_tf.pictures.formats import FORMATS, format_of_content, is_available
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import FormatError, Raster
+from neid_tf.support import files
 from neid_tf.support.errors import errors_named
 from neid_tf.support.libraries import MissingLibraryError
 
@@ -47,15 +47,11 @@ def read(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> 
 
 def content(path: str | os.PathLike[str]) -> bytes:
     """Return what is in a picture file; :func:`read` says what is raised."""
-    with errors_named(path, PictureError):
-        # Opening a pipe would wait for ever.
-        if stat.S_ISFIFO(os.stat(path).st_mode) or stat.S_ISCHR(os.stat(path).st_mode):
-            raise FormatError("not a regular file")
-        with open(path, "rb") as file:
-            start = file.read(64)
-            format_of_content(start)
-            file.seek(0)
-            return file.read()
+    with errors_named(path, PictureError), files.open_regular(path) as file:
+        start = file.read(64)
+        format_of_content(start)
+        file.seek(0)
+        return file.read()
 
 
 def decode(

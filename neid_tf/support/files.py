@@ -7,18 +7,36 @@ import os
 import platform
 import re
 import shutil
+import stat
 import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
+from typing import BinaryIO
 
-from neid_tf.support.errors import FileError
+from neid_tf.support.errors import FileError, NeidError
 
 _DAY = 24 * 3600  # seconds after which a temporary file of unknown origin is a leftover
 _NOT_ON_WINDOWS = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)', re.IGNORECASE
 )
 _OURS = re.compile(r"\.neid-(?:[0-9a-f]+-)?([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp")
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file to read it; what may give nothing for ever, such as a pipe, is refused.
+
+    Args:
+        path: the file.
+
+    Raises:
+        NeidError: for a pipe or a device.
+        OSError: if it can't be opened.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        raise NeidError("not a regular file")
+    return open(path, "rb")
 
 
 class NameTaken(FileError):

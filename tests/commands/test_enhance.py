@@ -154,6 +154,18 @@ def test_outputs_are_no_inputs(neid, folder):
     assert files(folder) == ["a.png", "a_b.png", "c_b.png", "c_b_b.png"]
 
 
+def test_pipes_are_refused(folder):
+    for name in ("p.png", "p.tif", "q.ts"):
+        os.mkfifo(folder / name)
+    program = [sys.executable, "-m", "neid_tf.commands.main", "enhance", "in", QUICK]
+    # Opened for reading, they would wait for ever.
+    done = subprocess.run([*program, "--output=out"], capture_output=True, text=True, timeout=60)
+    lines, reason = done.stderr.splitlines(), "not a regular file"
+    assert lines[:2] == [f"neid: in/p.png: {reason}", f"neid: in/p.tif: {reason}"]
+    assert lines[2].startswith("neid: in/q.ts: ")
+    assert (done.returncode, done.stdout) == (1, "1 written to out, 3 failed\n")
+
+
 def test_existing_outputs(neid, folder):
     write(folder / "b.png", picture(8, 9))
     enhanced(neid, "in/a.png", "--output=out")

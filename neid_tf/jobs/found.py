@@ -88,7 +88,7 @@ def find(item: str) -> Found:
 def _named(path: str) -> Found:
     try:
         os.stat(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Found(problems=[(path, reason_of(error))])
     return Found([(path, PurePath(PurePath(path).name))])
 

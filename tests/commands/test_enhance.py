@@ -154,6 +154,15 @@ def test_outputs_are_no_inputs(neid, folder):
     assert files(folder) == ["a.png", "a_b.png", "c_b.png", "c_b_b.png"]
 
 
+@pytest.mark.parametrize("existing", ["fail", "skip", "overwrite"])
+def test_a_missing_input_is_named_before_an_output_that_is_there(neid, folder, existing):
+    Path("b.jpg").write_bytes(b"mine")
+    for name, *how in (("enhance", QUICK), ("pack",)):
+        done = neid(name, "none.png", "--output=b.jpg", f"--existing={existing}", *how)
+        error = "neid: none.png: no such file or directory\n"
+        assert done == (1, "0 written to b.jpg, 1 failed\n", error)
+
+
 def test_pipes_are_refused(folder):
     for name in ("p.png", "p.tif", "q.ts"):
         os.mkfifo(folder / name)

@@ -53,6 +53,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``neid`` with these arguments (``sys.argv`` if None); return the exit code."""
     argv = list(sys.argv if argv is None else argv)
     terminal.prepare_streams()
+    try:
+        code = _run_named(argv)
+        terminal.flush()
+        return code
+    except NeidError as error:
+        return _complain(str(error), FAILED)
+
+
+def _run_named(argv: list[str]) -> int:
     if len(argv) < 2 or argv[1] in (*HELP, "help"):
         terminal.show(usage())
         return OK if len(argv) > 1 else USAGE
@@ -158,9 +167,7 @@ def script() -> None:
     """Run ``neid`` and leave with its exit code."""
     if set(sys.argv[1:2]) <= QUIET_COMMANDS and not DEBUG & set(sys.argv):
         terminal.drop_native_output()
-    code = main()
-    terminal.flush()
-    sys.exit(code)
+    sys.exit(main())
 
 
 if __name__ == "__main__":

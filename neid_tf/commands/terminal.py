@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from neid_tf.commands import start
+from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.machine import WINDOWS
 
 _ASCII = {"×": "x", "÷": "/", "…": "...", "–": "-", "—": "-", "→": "->", "²": "2", "’": "'"}
@@ -61,10 +62,12 @@ codecs.register_error("neid", _replaced)
 
 
 def prepare_streams() -> None:
-    """Let stdout and stderr take any text, whatever their encoding."""
-    for stream in (sys.stdout, sys.stderr):
+    """Let stdout and stderr take any text: in any encoding, and where they are closed."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="neid")
+            getattr(sys, name).reconfigure(errors="neid")
 
 
 def drop_native_output() -> None:
@@ -89,13 +92,13 @@ def nobody_reads(error: BaseException) -> bool:
 
 
 def show(text: str) -> None:
-    """Print on stdout; that nobody reads on (``… | head``) is no error."""
-    try:
+    """Print on stdout; that nobody reads on (``… | head``) is no error.
+
+    Raises:
+        NeidError: where it can't be written, such as to a full disk.
+    """
+    with _printing():
         print(printable(text), flush=True)
-    except OSError as error:
-        if not nobody_reads(error):
-            raise
-        _silence_stdout()
 
 
 def report(message: str) -> None:
@@ -154,18 +157,20 @@ def report_passed_over(root: str, files: Collection[Path]) -> None:
 
 
 def flush() -> None:
-    """Write what is still to be written; that nobody reads it is no error."""
-    try:
+    """Write what is still to be written; as :func:`show`."""
+    with _printing():
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _printing():
+    try:
+        yield
     except OSError as error:
+        # Python writes what is left once more when it ends.
+        _point_to_nowhere(sys.stdout.fileno())
         if not nobody_reads(error):
-            raise
-        _silence_stdout()
-
-
-def _silence_stdout() -> None:
-    # Python writes what is left once more when it ends.
-    _point_to_nowhere(sys.stdout.fileno())
+            raise NeidError(f"standard output: {reason_of(error)}") from error
 
 
 def _point_to_nowhere(descriptor: int) -> None:

@@ -159,6 +159,22 @@ def test_help_that_nobody_reads_to_its_end():
     assert (result.returncode, result.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    ["--version", "--help", "pack --help", "pack dark.png --output=small.jpg"],
+)
+@pytest.mark.parametrize(("place", "code"), [(">&-", 0), (">/dev/full", 1)])
+def test_output_that_has_no_place(arguments, place, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "dark.png", darkened(picture(24, 36)))
+    command = f"'{sys.executable}' -m neid_tf.commands.main {arguments} {place}"
+    done = subprocess.run(command, shell=True, capture_output=True)
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, len(lines)) == (code, code)
+    assert all(line.endswith("standard output: no space left on device") for line in lines)
+    assert ("dark.png" in arguments) == (tmp_path / "small.jpg").exists()
+
+
 def test_output_that_nobody_reads_on_windows(monkeypatch, capsys):
     """Its pipes have another error, which elsewhere is a fault."""
     error = OSError(22, "Invalid argument")

@@ -57,9 +57,8 @@ def write_whole(path: str | os.PathLike, content: bytes) -> None:
     Raises:
         OSError: if it can't be written; what was there before is then untouched.
     """
-    place = Path(os.path.realpath(path))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(place) as temporary, open(temporary, "xb") as file:
+    Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as temporary, open(temporary, "xb") as file:
         file.write(content)
 
 
@@ -127,6 +126,7 @@ def whole_file(path: str | os.PathLike, label: str = "", overwrite: bool = True)
 
     Raises:
         NameTaken: where something is there at the end, and is not replaced.
+        OSError: if it can't be written; it names the path.
     """
     place = Path(os.path.realpath(path))
     _sweep_once(str(place.parent))
@@ -134,10 +134,14 @@ def whole_file(path: str | os.PathLike, label: str = "", overwrite: bool = True)
     try:
         yield temporary
         place_file(temporary, place, overwrite)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.chmod(temporary, 0o600)  # Windows removes nothing that is read-only.
             temporary.unlink()
+        is_of_system = isinstance(error, OSError) and error.errno is not None
+        if is_of_system and error.filename in (None, temporary, str(temporary)):
+            # A write, such as to a full disk, names no file; all else the temporary one.
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 

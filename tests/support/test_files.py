@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -73,6 +74,22 @@ def test_a_read_only_file_that_can_not_be_replaced_leaves_nothing(tmp_path, monk
         files.write_whole(tmp_path / "a.bin", b"new")
     assert os.listdir(tmp_path) == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"old"
+
+
+def test_what_can_not_be_written_is_named(tmp_path):
+    path = tmp_path / "new" / "r.json"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+        with pytest.raises(OSError, match="File too large") as raised:
+            files.write_json(path, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert raised.value.filename == str(path)
+    assert os.listdir(path.parent) == []
+    with pytest.raises(IsADirectoryError) as raised:
+        files.write_whole(path.parent, b"")
+    assert (raised.value.filename, raised.value.filename2) == (str(path.parent), None)
 
 
 @pytest.mark.parametrize("links", [True, False])

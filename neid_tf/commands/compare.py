@@ -54,8 +54,9 @@ def main(arguments: list[str]) -> None:
         raise flags.ValidationError("--weights is for neid, which is not one of --methods")
     _check_suffix(output)
     common.check_outputs([output], [source, *filter(None, [_REFERENCE.value])])
-    low = panels.read(source)
-    reference = panels.read_reference(_REFERENCE.value, source, low) if _REFERENCE.value else None
+    low, reference = panels.read(source, terminal.report), None
+    if _REFERENCE.value:
+        reference = panels.read_reference(_REFERENCE.value, source, low, terminal.report)
     guide = low if reference is None else reference
     for crop in crops:
         crop.of(guide)

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
     rows = _rows(paths)
     scored = _made_elsewhere(rows, _OUTPUTS.value) if _OUTPUTS.value else rows
     if not _is_folder_of_pictures(root):
-        pair_files.check_pairs(root, smallest=11)
+        pair_files.check_pairs(root, 11, terminal.report)
     terminal.report_passed_over(root, pair_files.passed_over(root))
     function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**_asked()))
     found = report.evaluate(scored, function, save=_SAVE.value)
@@ -134,10 +134,15 @@ def _rows(paths):
     def read(name):
         sides = paths[name]
         if len(sides) == 1:
-            return pictures.read(*sides).pixels, None
+            return _read(*sides), None
         return pair_files.load_pair(*sides)
 
     return Rows(tuple(paths), read)
+
+
+def _read(path):
+    """Return the pixels of a picture, which may be read several times."""
+    return pictures.read_pixels(path, terminal.report_once)
 
 
 def _made_elsewhere(rows, folder):
@@ -150,7 +155,7 @@ def _made_elsewhere(rows, folder):
         raise pair_files.DataError(folder, missing)
 
     def read(name):
-        (picture, reference), output = rows.read(name), pictures.read(found[name]).pixels
+        (picture, reference), output = rows.read(name), _read(found[name])
         if output.shape != picture.shape:
             sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (output, picture)]
             raise NeidError(f"{found[name]}: {sizes[0]}, but the picture {name} is {sizes[1]}")

@@ -122,7 +122,7 @@ def _representative():
     if not found:
         raise NeidError(f"{folder}: no pictures there")
     step = -(-len(found) // _REPRESENTATIVE_PICTURES)
-    return [pictures.read(path).pixels for path in found[::step]]
+    return [pictures.read_pixels(path, terminal.report) for path in found[::step]]
 
 
 def _report(output, comparison):

@@ -118,11 +118,12 @@ def report(message: str) -> None:
 def with_notes_shown(function: Any) -> Any:
     """Return a network, or what enhances with one, when the notes on how it runs are reported."""
     for note in getattr(getattr(function, "model", function), "notes", ()):
-        _report_once(note)
+        report_once(note)
     return function
 
 
-_report_once = functools.cache(report)
+report_once = functools.cache(report)
+"""As :func:`report`, but each message only once."""
 
 
 def progress(

@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
     config = config_from_flags()
     name, fields = model_from_flags(config)
-    decoded = pairs.load_pairs(root, smallest=config.sampling.crop)
+    decoded = pairs.load_pairs(root, config.sampling.crop, terminal.report)
     terminal.report_passed_over(root, pairs.passed_over(root))
     training, validation = held_out.hold_out(decoded, _VALIDATION.value)
     terminal.show(_data_summary(training, validation))

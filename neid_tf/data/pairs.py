@@ -14,6 +14,8 @@ from neid_tf import pictures
 from neid_tf.pixels.samples import to_type
 from neid_tf.support.errors import NeidError
 
+Report = Callable[[str], object]
+"""What is told of something, in a line."""
 PairPaths = tuple[str, Path, Path]
 """A pair's name, and the paths of its low-light picture and of its reference."""
 
@@ -137,12 +139,13 @@ def _natural(stem: str) -> tuple[int, int, str]:
     return (0, int(stem), stem) if stem.isdecimal() else (1, 0, stem)
 
 
-def load_pairs(root: Path | str, smallest: int = 1) -> Pairs:
+def load_pairs(root: Path | str, smallest: int = 1, report: Report | None = None) -> Pairs:
     """Decode a data set into memory, pictures beside each other.
 
     Args:
         root: the folder with ``low`` and ``high``.
         smallest: the least height and width a picture may have, such as the crop's.
+        report: is told of each file that has further pages or frames, which are left out.
 
     Raises:
         DataError: naming, all at once, every file that has no partner or can't be read, every
@@ -150,7 +153,7 @@ def load_pairs(root: Path | str, smallest: int = 1) -> Pairs:
     """
     found, problems = _matched(Path(root))
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        loaded = list(pool.map(lambda row: _attempt(row, smallest), found))
+        loaded = list(pool.map(lambda row: _attempt(row, smallest, report), found))
     problems += [problem for _, trouble in loaded for problem in trouble]
     if problems:
         raise DataError(root, problems)
@@ -158,12 +161,15 @@ def load_pairs(root: Path | str, smallest: int = 1) -> Pairs:
     return Pairs(tuple(name for name, *_ in found), low, high)
 
 
-def check_pairs(root: Path | str, smallest: int = 1) -> list[PairPaths]:
+def check_pairs(
+    root: Path | str, smallest: int = 1, report: Report | None = None
+) -> list[PairPaths]:
     """Decode each pair of a data set once, and keep none.
 
     Args:
         root: the folder with ``low`` and ``high``.
         smallest: the least height and width a picture may have.
+        report: as for :func:`load_pairs`.
 
     Returns:
         The pairs, numbers in the order of their values; :func:`load_pair` decodes one.
@@ -173,7 +179,7 @@ def check_pairs(root: Path | str, smallest: int = 1) -> list[PairPaths]:
     """
     found, problems = _matched(Path(root))
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for trouble in pool.map(lambda row: _attempt(row, smallest)[1], found):
+        for trouble in pool.map(lambda row: _attempt(row, smallest, report)[1], found):
             problems += trouble
     if problems:
         raise DataError(root, problems)
@@ -196,20 +202,20 @@ def load_pair(low_path: Path, high_path: Path) -> tuple[np.ndarray, np.ndarray]:
     return _pixels(low_path), _pixels(high_path)
 
 
-def _pixels(path: Path) -> np.ndarray:
+def _pixels(path: Path, report: Report | None = None) -> np.ndarray:
     """Return the samples of a picture; those of floats as 16 bits, which training counts in."""
-    pixels = pictures.read(path).pixels
+    pixels = pictures.read_pixels(path, report)
     return to_type(pixels, np.uint16) if pixels.dtype.kind == "f" else pixels
 
 
 def _attempt(
-    row: PairPaths, smallest: int
+    row: PairPaths, smallest: int, report: Report | None
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[str]]:
     """Return a decoded pair, or what is wrong with it."""
     sides, problems = [], []
     for path in row[1:]:
         try:
-            sides.append(_pixels(path))
+            sides.append(_pixels(path, report))
         except pictures.PictureError as error:
             problems.append(str(error))
     if problems:

@@ -50,28 +50,38 @@ class Panel:
             raise NeidError(f"a panel's pixels are uint8 H×W×3, not {dtype} {shape}")
 
 
-def read(path: Path | str) -> np.ndarray:
+def read(path: Path | str, report: Callable[[str], object] | None = None) -> np.ndarray:
     """Return a picture file's pixels as uint8 RGB, H×W×3, as figures show and score them.
+
+    Args:
+        path: the file.
+        report: as for :func:`neid_tf.pictures.read_pixels`.
 
     Raises:
         PictureError: where the file can't be read.
     """
-    return to_8_bit(pictures.read(path).pixels)
+    return to_8_bit(pictures.read_pixels(path, report))
 
 
-def read_reference(path: Path | str, source: Path | str, low: np.ndarray) -> np.ndarray:
+def read_reference(
+    path: Path | str,
+    source: Path | str,
+    low: np.ndarray,
+    report: Callable[[str], object] | None = None,
+) -> np.ndarray:
     """Return the pixels of a reference, uint8 RGB.
 
     Args:
         path: the reference's file.
         source: the picture's file, for the message.
         low: the picture, H×W×3.
+        report: as for :func:`neid_tf.pictures.read_pixels`.
 
     Raises:
         NeidError: where the reference has another size than the picture.
         PictureError: where the file can't be read.
     """
-    reference = read(path)
+    reference = read(path, report)
     if reference.shape != low.shape:
         sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (reference, low)]
         raise NeidError(f"{path}: {sizes[0]}, but {source} is {sizes[1]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Callable
@@ -64,7 +65,7 @@ def _warn_of_losses(picture, name):
     """Warn whoever called :func:`neid_tf.enhance` of what the result won't have."""
     from neid_tf.pictures import pages_left_out
 
-    advice = "neid enhance does all, as does giving each as a Pillow picture"
+    advice = "neid enhance does all, as does giving a copy of each as a Pillow picture"
     lost = [*picture.notes, *(f"{line}: {advice}" for line in pages_left_out(picture))]
     if picture.bands is not None:
         lost.append(f"{picture.bands.shape[-1]} further bands are left out")
@@ -136,7 +137,19 @@ def _of_pillow(image):
         )
     if not (image.width and image.height):
         raise NeidError(f"a Pillow picture of {image.width}×{image.height} has no pixels")
-    return picture_of(pillow.raster_of(image), "PNG")
+    return picture_of(pillow.raster_of(image, pages=_frames_of(image)), "PNG")
+
+
+def _frames_of(image):
+    """Return how many frames a Pillow picture has; 1 where it is at one that was asked for."""
+    from neid_tf.pictures.formats import FORMATS
+
+    several = {name.upper() for name, format in FORMATS.items() if format.several}
+    # One whose file is closed can't tell.
+    with contextlib.suppress(Exception):
+        if (image.format or "").upper() in several and image.tell() == 0:
+            return image.n_frames
+    return 1
 
 
 def _to_pillow(picture):

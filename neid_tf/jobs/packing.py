@@ -162,10 +162,10 @@ def _left_out(picture: pictures.Picture, settings: Settings) -> tuple[str, ...]:
     lost = [kind for kind in pictures.held_metadata(picture) if kind not in sent]
     dtype = picture.pixels.dtype
     lines = {
-        f"{picture.pages - 1} of its pages or frames left out": picture.pages > 1,
         "its transparency is laid on white": picture.alpha is not None,
         "further bands left out": picture.bands is not None,
         f"its {dtype} samples become uint8, behind a curve": dtype != np.uint8,
         f"{', '.join(lost)} left out": lost,
     }
-    return tuple(line for line, holds in lines.items() if holds)
+    found = tuple(line for line, holds in lines.items() if holds)
+    return (*pictures.pages_left_out(picture), *found)

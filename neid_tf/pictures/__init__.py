@@ -11,6 +11,7 @@ from neid_tf.pictures.reader import (
     decode,
     decode_all,
     read,
+    read_pixels,
 )
 from neid_tf.pictures.writer import (
     METADATA,
@@ -49,6 +50,7 @@ __all__ = [
     "longest_side",
     "pages_left_out",
     "read",
+    "read_pixels",
     "write",
     "write_content",
     "written_suffix",

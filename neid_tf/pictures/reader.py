@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from neid_tf.pictures import packing
 from neid_tf.pictures.budget import TooLargeError, check_size
 from neid_tf.pictures.formats import FORMATS, format_of_content, is_available
+from neid_tf.pictures.loss import pages_left_out
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import FormatError, Raster
@@ -43,6 +46,27 @@ def read(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> 
             cannot be noticed unless the file is also too short: these formats have no checksums.
     """
     return decode(path, content(path), max_pixels)
+
+
+def read_pixels(
+    path: str | os.PathLike[str], report: Callable[[str], object] | None = None
+) -> np.ndarray:
+    """Return the pixels of a picture file, where nothing else of it counts.
+
+    Args:
+        path: the file.
+        report: is told, in a line that names the file, which pages or frames are left out.
+
+    Returns:
+        H×W×3 RGB, as :attr:`Picture.pixels`.
+
+    Raises:
+        PictureError: as :func:`read`.
+    """
+    picture = read(path)
+    for line in pages_left_out(picture) if report else ():
+        report(f"{os.fspath(path)}: {line}")
+    return picture.pixels
 
 
 def content(path: str | os.PathLike[str]) -> bytes:

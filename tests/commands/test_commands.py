@@ -9,12 +9,14 @@ import weakref
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from neid_tf import pictures
 from neid_tf.commands import main as program
 from neid_tf.data.sampling import Sampling
 from neid_tf.evaluation import scores
 from neid_tf.inference import methods
+from neid_tf.pictures import reader
 from neid_tf.pixels.samples import luminance
 from neid_tf.support.fields import leaf_fields
 from neid_tf.training import losses, objective
@@ -150,7 +152,7 @@ def test_evaluate_decodes_pictures_when_their_turn_comes(neid, tmp_path, monkeyp
         deep = picture(16, 20, number).astype(np.uint16) * 257
         for side in ("low", "high"):
             write(tmp_path / "set" / side / f"{number}.png", deep)
-    alive, most, read = set(), [], pictures.read
+    alive, most, read = set(), [], reader.read
 
     def counted(path):
         found = read(path)
@@ -159,7 +161,7 @@ def test_evaluate_decodes_pictures_when_their_turn_comes(neid, tmp_path, monkeyp
         most.append(len(alive))
         return found
 
-    monkeypatch.setattr(pictures, "read", counted)
+    monkeypatch.setattr(reader, "read", counted)
     report, _ = evaluated(neid, tmp_path, f"--data={tmp_path / 'set'}", "--method=bimef")
     assert len(report["images"]) == 30
     assert len(most) == 3 * 60
@@ -175,6 +177,22 @@ def test_evaluate_counts_what_is_no_picture(neid, tmp_path, pairs_folder):
     assert code == 0
     assert len(err.splitlines()) == 1, err
     assert f"{pairs_folder}: 4 files left out: 2 .txt, 1 .db, 1 hidden" in err
+
+
+def test_pages_that_are_left_out_are_named_once(neid, tmp_path, pairs_folder):
+    paged = pairs_folder / "low" / "1.tif"
+    with Image.open(pairs_folder / "low" / "1.png") as image:
+        image.save(paged, save_all=True, append_images=[image, image])
+    (pairs_folder / "low" / "1.png").unlink()
+    said = f"neid: {paged}: 2 of its pages or frames left out\n"
+    options = [f"--output={tmp_path / 'r.json'}", "--method=bimef"]
+    for folder in (pairs_folder, pairs_folder / "low"):
+        code, _, err = neid("evaluate", f"--data={folder}", *options)
+        assert (code, err) == (0, said)
+    options = [f"--output={tmp_path / 'figure.png'}", "--methods=bimef"]
+    for arguments in ((paged,), (pairs_folder / "high" / "1.png", f"--reference={paged}")):
+        code, _, err = neid("compare", *arguments, *options, "--overwrite")
+        assert (code, err) == (0, said)
 
 
 def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):

@@ -198,7 +198,7 @@ def test_what_is_not_sent_is_said(neid, tmp_path, monkeypatch):
     assert [line for line in err if "density" not in line] == [
         "neid: clear.png: its transparency is laid on white",
         "neid: deep.png: its uint16 samples become uint8, behind a curve",
-        "neid: pages.tif: 1 of its pages or frames left out",
+        "neid: pages.tif: 1 of its pages are left out",
         "neid: told.jpg: comments left out",
     ]
     assert pictures.read("small/clear.jpg").pixels[:, :8].min() > 60000

@@ -150,6 +150,9 @@ def test_what_is_left_out_of_a_file_is_warned_of(tmp_path):
     assert told[0].filename == __file__
     np.testing.assert_array_equal(made, enhance(rgb(), double))
     with Image.open(path) as image:
+        with pytest.warns(UserWarning, match=r"the picture: 1 of its frames are left out"):
+            enhance(image, double)
+        enhance(image.copy(), double)
         image.seek(1)
         np.testing.assert_array_equal(enhance(image, double), enhance(255 - rgb(), double))
     bands = np.concatenate([rgb(), rgb()[..., :2]], -1)

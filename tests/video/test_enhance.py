@@ -306,6 +306,21 @@ def test_a_damaged_file_gives_what_is_sound_and_says_so(tmp_path):
     assert any(note.startswith(("damaged: ", "ends early: ")) for note in summary.notes)
 
 
+@pytest.mark.parametrize("sound", [None, "aac"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".avi"])
+def test_a_file_that_ends_early_is_told_from_one_that_is_whole(suffix, sound, tmp_path):
+    source = make_clip(tmp_path / "in.mkv", noisy(30, 60), sound=sound)
+    if suffix == ".avi":
+        make_clip(tmp_path / "whole.avi", noisy(30, 60), sound=sound and "mp3")
+    else:  # Written so that what tells of the frames lies before them.
+        enhance_video(source, tmp_path / f"whole{suffix}", double)
+    content = (tmp_path / f"whole{suffix}").read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(content[: int(len(content) * 0.8)])
+    for name, told in (("whole", 0), ("cut", 1)):
+        notes = enhance_video(tmp_path / f"{name}{suffix}", tmp_path / "out.mp4", double).notes
+        assert sum(note.startswith("ends early: there are 0.") for note in notes) == told, notes
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken"), "disk full"])
 def test_an_interruption_leaves_nothing_behind(error, tmp_path):
     source = make_clip(tmp_path / "in.mp4", noisy(40, 60), sound="aac")

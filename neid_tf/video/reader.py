@@ -262,15 +262,25 @@ def _open(path, limit):
         if not Path(path).is_file():
             raise VideoError(path, "not a regular file" if Path(path).exists() else "no such file")
         try:
-            # A playlist that calls itself a video must not reach out to the network.
-            return av.open(
-                os.path.abspath(path),
-                container_options={"protocol_whitelist": "file"},
-                stream_options=[limit.options] * _MOST_STREAMS if limit.options else [],
-            )
+            return _opened(path, [limit.options] * _MOST_STREAMS if limit.options else [])
         except av.InvalidDataError as error:
             reason = "not a video, or a damaged one" if os.path.getsize(path) else "empty file"
             raise VideoError(path, reason) from error
+
+
+def _opened(path, options):
+    import av
+
+    # A playlist that calls itself a video must not reach out to the network.
+    only_files = {"protocol_whitelist": "file"}
+    place = os.path.abspath(path)
+    try:
+        return av.open(place, container_options=only_files, stream_options=options)
+    except ValueError as error:
+        if isinstance(error, av.FFmpegError):
+            raise
+        # The streams of FLV and MPEG-PS come to light later; their size is looked at then.
+        return av.open(place, container_options=only_files)
 
 
 def pyav(path: str | os.PathLike) -> ModuleType:

@@ -52,7 +52,10 @@ def test_what_the_written_file_can_not_hold_is_told(name, codec, layout, notes, 
 
 @pytest.mark.parametrize(
     ("name", "codec", "layout"),
-    [("a.mov", "png", "rgb24"), ("a.mp4", "libx264", "yuv420p"), ("a.mkv", "ffv1", "yuv420p")],
+    [
+        *(("a.mov", "png", "rgb24"), ("a.mp4", "libx264", "yuv420p"), ("a.mkv", "ffv1", "yuv420p")),
+        *(("a.flv", "libx264", "yuv420p"), ("a.mpg", "libx264", "yuv420p")),
+    ],
 )
 def test_frames_larger_than_allowed_are_refused_before_they_are_decoded(
     name, codec, layout, tmp_path

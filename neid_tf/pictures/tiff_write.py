@@ -11,9 +11,11 @@ import numpy as np
 import tifffile
 from PIL import Image, TiffImagePlugin
 
+from neid_tf.pictures import ome
 from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
 from neid_tf.pictures.tiff import IPTC, SUB_DIRECTORIES, TEXT_TAGS, XMP, sub_directory
 
+_DESCRIPTION = 270
 _DEFLATE = {"compression": "zlib", "compressionargs": {"level": 4}, "predictor": True}
 _COMPRESSIONS = {
     "none": {},
@@ -54,6 +56,8 @@ def _exif_tags(raster: Raster) -> tuple[list[tuple], dict[int, dict]]:
         exif.load(raster.exif or b"")
         # Pillow reads text as Latin-1, whatever it is: so its bytes stay as they were.
         texts = {tag: str(exif[tag]) for tag in TEXT_TAGS if tag in exif}
+        if _DESCRIPTION in texts:
+            texts[_DESCRIPTION] = ome.refreshed(texts[_DESCRIPTION], *raster.samples.shape[:2])
         tags = [(tag, "s", 0, t.encode("latin-1", "replace"), True) for tag, t in texts.items()]
         found = {tag: sub_directory(exif, tag) for tag in SUB_DIRECTORIES}
         present = {tag: entries for tag, entries in found.items() if entries}

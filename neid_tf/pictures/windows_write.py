@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from neid_tf.pictures import ome
 from neid_tf.pictures.formats import FORMATS
 from neid_tf.pictures.picture import Picture, to_raster
 from neid_tf.pictures.raster import QUALITY
@@ -19,6 +20,7 @@ from neid_tf.support.files import temporary_name
 _BLOCK = 512
 _STEP = 1024  # Windows begin at multiples of it: tiles that divide it are written once.
 _FORESEEN = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "COLOR_PROFILE", "RPC", "EXIF", "xml:XMP")
+_DESCRIPTION = "TIFFTAG_IMAGEDESCRIPTION"
 _COMPRESSIONS = {"lerc_deflate": "deflate", "lerc_zstd": "zstd"}
 
 
@@ -141,7 +143,10 @@ class Target:
             new.gcps = points, crs
         if old.rpcs:
             new.rpcs = _scaled_model(old.rpcs, self.scale)
-        new.update_tags(**old.tags())
+        tags = old.tags()
+        if _DESCRIPTION in tags:
+            tags[_DESCRIPTION] = ome.refreshed(tags[_DESCRIPTION], new.height, new.width)
+        new.update_tags(**tags)
         for space in set(old.tag_namespaces()) - {*_FORESEEN}:
             new.update_tags(ns=space, **old.tags(ns=space))
         for band in range(1, old.count + 1):

@@ -459,3 +459,21 @@ def test_memory_does_not_grow_with_the_picture():
     peaks = list(map(int, done.stdout.split()))
     in_picture = 8 * 2 * (sizes[1] ** 2 - sizes[0] ** 2)
     assert peaks[1] - peaks[0] < 0.2 * in_picture
+
+
+@pytest.mark.parametrize("limit", [999, 9999])
+def test_the_sizes_of_a_microscopes_description_follow(neid, quick, limit):
+    """By windows and in memory."""
+    flags = ("--overwrite", f"--max_pixels={limit}")
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.25}
+    samples = darkened(picture(40, 60))
+    tifffile.imwrite("a.ome.tif", samples, photometric="rgb", metadata={"axes": "YXS", **sizes})
+    with tifffile.TiffFile("a.ome.tif") as file:
+        said = file.ome_metadata
+    larger = said.replace('"60" SizeY="40"', '"120" SizeY="80"').replace('"0.25"', '"0.125"')
+    for scale, expected in ((1, said), (2, larger.replace('"0.5"', '"0.25"'))):
+        code, _, err = neid("enhance", "a.ome.tif", "--output=out", f"--scale={scale}", *flags)
+        assert code == 0, err
+        with tifffile.TiffFile("out/a.ome.tif") as file:
+            assert file.ome_metadata == expected
+            assert file.series[0].shape == (40 * scale, 60 * scale, 3)

@@ -14,6 +14,7 @@ from types import ModuleType
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
 from neid_tf.video.coding import Color, lost_properties, reformatter, to_rgb
+from neid_tf.video.ending import NO_ZERO, Ending
 from neid_tf.video.frames import Frame
 
 if typing.TYPE_CHECKING:
@@ -21,8 +22,7 @@ if typing.TYPE_CHECKING:
 
 _SLACK = 2**20  # pixels
 _MOST_STREAMS = 64  # whose headers are decoded under the limit when a file is opened
-_COVER, _NO_ZERO = 0x400, 0x200  # AV_DISPOSITION_ATTACHED_PIC, AVFMT_TS_DISCONT
-_LEAST_MISSING = 0.1  # seconds; how sound of other block lengths differs from what is announced
+_COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 
 class VideoError(FileError):
@@ -67,7 +67,6 @@ class Reader:
 
     def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
         self.path, self.notes, self._damaged, self._last = path, [], 0, None
-        self._ends, self._is_cut = {}, False
         self._lock, self._closed = threading.Lock(), False
         self._limit = Limit(path, max_pixels)
         self.first = _first_frame(path, self._limit)
@@ -107,10 +106,10 @@ class Reader:
             yield item
 
     def _items(self):
-        held = None
+        held, ending = None, Ending(self.container, self.stream, self.rate)
         with errors_of(self.path, "decoding fails"):
             for packet in self.container.demux():
-                self._note_end(packet)
+                ending.see(packet)
                 if packet.stream.index != self.stream.index:
                     yield self._from_zero(packet)
                     continue
@@ -122,39 +121,9 @@ class Reader:
                         yield done
         if held:
             yield held
-            self._note_damage()
-
-    def _note_end(self, packet):
-        """Take note of how far each stream goes."""
-        if packet.size and packet.pts is not None:
-            end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            index = packet.stream.index
-            self._ends[index] = max(end, self._ends.get(index, end))
-            self._is_cut = packet.is_corrupt
-
-    def _note_damage(self):
-        if self._damaged:
-            self.notes.append(f"damaged: {self._damaged} packets could not be decoded")
-        announced, length = self._lengths()
-        if length < announced - max(2 / self.rate, _LEAST_MISSING):
-            there = f"{length:.1f} s of the {announced:.1f} s that the file announces"
-            self.notes.append(f"ends early: there are {there}")
-        elif self._is_cut:
-            self.notes.append("ends early: its last packet is cut off")
-
-    def _lengths(self):
-        """Return how many seconds the file announces, and how many there are of that."""
-        stream, container = self.stream, self.container
-        if container.format.flags & _NO_ZERO:
-            return 0.0, 0.0  # What FFmpeg tells of these it has seen at their end.
-        start = float((stream.start_time or 0) * stream.time_base)
-        if container.format.name == "avi":
-            # FFmpeg's duration is of what is there.
-            return float(stream.frames / self.rate), self._ends.get(stream.index, 0.0)
-        if stream.duration:
-            return float(self.seconds), self._ends.get(stream.index, 0.0) - start
-        # That of its longest stream, from zero.
-        return float(self.seconds or 0), max(self._ends.values(), default=0.0)
+            if self._damaged:
+                self.notes.append(f"damaged: {self._damaged} packets could not be decoded")
+            self.notes += ending.notes()
 
     def _decoded(self, packet):
         """Return the frames of a packet; like a player, go on behind a damaged one."""
@@ -182,7 +151,7 @@ class Reader:
     def _from_zero(self, timed):
         """Let a broadcast, whose clock starts anywhere, start at zero."""
         start = self.container.start_time
-        if start and timed.pts is not None and self.container.format.flags & _NO_ZERO:
+        if start and timed.pts is not None and self.container.format.flags & NO_ZERO:
             start = round(Fraction(start, 10**6) / timed.time_base)
             timed.pts -= start
             if hasattr(timed, "stream"):

@@ -48,7 +48,7 @@ def machine(monkeypatch):
         return asked
 
     play.loaded = 0
-    terminal._report_once.cache_clear()
+    terminal.report_once.cache_clear()
     return play
 
 

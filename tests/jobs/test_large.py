@@ -446,7 +446,7 @@ for size in map(int, sys.argv[1:]):
             rows = min(256, size - top)
             file.write(np.full((8, rows, size), 99, "u2"), window=((top, top + rows), (0, size)))
     job = Job("a.tif", "b.tif")
-    large.enhance(job, large.opened(job, steps, 9999), Transfer(), steps)
+    large.enhance(job, large.opened(job, steps, 9999), Transfer(existing="overwrite"), steps)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -184,7 +184,7 @@ def test_pages_that_are_left_out_are_named_once(neid, tmp_path, pairs_folder):
     with Image.open(pairs_folder / "low" / "1.png") as image:
         image.save(paged, save_all=True, append_images=[image, image])
     (pairs_folder / "low" / "1.png").unlink()
-    said = f"neid: {paged}: 2 of its pages or frames left out\n"
+    said = f"neid: {paged}: 2 of its pages are left out\n"
     options = [f"--output={tmp_path / 'r.json'}", "--method=bimef"]
     for folder in (pairs_folder, pairs_folder / "low"):
         code, _, err = neid("evaluate", f"--data={folder}", *options)

@@ -102,7 +102,7 @@ def test_train_and_its_flags(neid, pairs_folder, tmp_path):
     assert pretrained.architecture(first / "last.npz") == "glad"
     options += ["--model=retinexnet", f"--workdir={tmp_path / 'second'}"]
     code, _, said = neid("train", *options)
-    assert code == 1
+    assert code == 2
     assert "--train=decom, then --train=relight" in said
     code, _, said = neid("train", *options, "--train=decom", "--depth=3")
     assert code == 2

@@ -11,7 +11,9 @@ import keras
 import numpy as np
 
 from neid_tf import models
+from neid_tf.inference import runtimes
 from neid_tf.inference.network import Network
+from neid_tf.models.graph import THUMBNAIL
 from neid_tf.support.errors import NeidError
 
 TOLERANCE = 1.0 / 255.0
@@ -116,12 +118,20 @@ def _made(network, model, batch):
     if network.context:
         box = np.float32([[0.25, 0.0, 0.5, 1.0]]).repeat(len(batch), axis=0)
         read = network.read_context(batch)
-        expected = models.as_part(model, "context")(batch, training=False)
-        tile = models.as_part(model, "refined_tile" if given else "tile")
-        inputs = {"image": batch} | _turned(expected) | given
-        inputs |= {"box": box} if model.graph.place else {}
-        made = network.run_with_context(batch, _turned(read), box, **given)
-        yield made, tile(inputs, training=False)
+        part, expected = _given_to_a_tile(network, model, batch)
+        for full in [{}, given] if given else [{}]:
+            tile = models.as_part(model, f"refined_{part}" if full else part)
+            inputs = {"image": batch} | _turned(expected) | full
+            inputs |= {"box": box} if model.graph.place else {}
+            made = network.run_with_context(batch, _turned(read), box, **full)
+            yield made, tile(inputs, training=False)
+
+
+def _given_to_a_tile(network, model, batch):
+    """Return the part that an export is of where it is given a context, and that context."""
+    if runtimes.SEEN in network.context:
+        return "seen", {runtimes.SEEN: models.area_resize(batch, THUMBNAIL)}
+    return "tile", models.as_part(model, "context")(batch, training=False)
 
 
 def _turned(context):

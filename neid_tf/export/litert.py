@@ -17,7 +17,8 @@ import tensorflow as tf
 from neid_tf.export import signature
 from neid_tf.export.check import Comparison, checked_target, compare, trials
 from neid_tf.inference import runtimes
-from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.models.graph import THUMBNAIL
+from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.support.files import write_whole
@@ -42,6 +43,12 @@ def to_litert(
     1×2h×2w×3 in [0, 1], in the int8 variant as well. That of a model with a refinement has
     ``serving_refined`` too, which is also given ``picture``, 1×2h×2w×3, that ``image`` was made
     of by halving, and puts its details back.
+
+    For pictures that do not fill that size, a model with a tone has ``serving_seen``, and with a
+    refinement ``serving_refined_seen``. They are also given ``thumbnail``, 1×128×128×3, the mean
+    colours of the picture, which the tone is read off instead of ``image``; and where the tone is
+    a grid of gains ``box``, 1×4: where ``image`` lies in the picture: top, left, height and width,
+    as shares of the picture (0, 0, 1.5, 1 for one that fills the upper two thirds of ``image``).
 
     In the int8 variant both streams are computed with 8-bit integers. The tone stays in float,
     since 8 bits are too few for dark levels that are about to be brightened, as does the
@@ -89,22 +96,27 @@ def _halved(picture):
 
 
 def _litert_bytes(model, size, pictures):
-    functions = [signature.float_function(model, (1, *size))]
-    if model.config.refinement:
-        functions.append(signature.refined_function(model, (1, *size)))
+    config, shape = model.config, (1, *size)
+    parts = {runtimes.SERVING_REFINED: "refined"} if config.refinement else {}
+    parts |= {runtimes.SERVING_SEEN: "seen"} if config.tone else {}
+    parts |= {runtimes.SERVING_REFINED_SEEN: "refined_seen"} if config.refinement else {}
+    functions = [signature.float_function(model, shape)]
+    functions += [signature.part_function(model, part, name, shape) for name, part in parts.items()]
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function() for function in functions],
         signature.variables_holder(model),
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     content = converter.convert()
-    return _quantized(content, pictures, bool(model.config.refinement)) if pictures else content
+    return _quantized(content, pictures) if pictures else content
 
 
-def _quantized(content, pictures, refines):
+def _quantized(content, pictures):
     """Turn the layers of a float LiteRT model that can take it into 8-bit ones."""
+    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import qtyping, quantizer
 
+    signatures = Interpreter(model_content=content).get_signature_list()
     tool = quantizer.Quantizer(content)
     tool.add_static_config(_INTEGER_LAYERS, qtyping.TFLOperationName.ALL_SUPPORTED, 8, 8)
     # One call a picture: within a call the tool averages the ranges, and bright parts are cut off.
@@ -112,7 +124,7 @@ def _quantized(content, pictures, refines):
     silenced = contextlib.redirect_stderr(io.StringIO())
     with warnings.catch_warnings(), silenced, _nothing_logged():
         warnings.simplefilter("ignore")
-        calls = [_calls(picture, refines) for picture in pictures]
+        calls = [_calls(picture, signatures) for picture in pictures]
         ranges = [tool.calibrate(call, num_threads=os.cpu_count()) for call in calls]
         return bytes(tool.quantize(_widest(ranges), enable_progress_report=False).quantized_model)
 
@@ -128,11 +140,21 @@ def _nothing_logged():
         logging.disable(before)
 
 
-def _calls(picture, refines):
-    """Return what each signature is given for a picture."""
-    plain = {runtimes.INPUT: _halved(picture)}
-    refined = {runtimes.SERVING_REFINED: [plain | {runtimes.PICTURE: picture}]} if refines else {}
-    return {runtimes.SERVING: [plain]} | refined
+def _calls(picture, signatures):
+    """Return what each signature is given for a picture.
+
+    Args:
+        picture: 1×2h×2w×3 float32.
+        signatures: the inputs of each, by its name.
+    """
+    image = _halved(picture)
+    given = {
+        runtimes.INPUT: image,
+        runtimes.PICTURE: picture,
+        runtimes.SEEN: area_reduce(image[0], THUMBNAIL)[None],
+        runtimes.BOX: np.float32([[0.0, 0.0, 1.0, 1.0]]),
+    }
+    return {key: [{n: given[n] for n in s["inputs"]}] for key, s in signatures.items()}
 
 
 def _widest(ranges):

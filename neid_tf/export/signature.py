@@ -39,36 +39,44 @@ def float_function(
     return serving_default
 
 
-def refined_function(
-    model: models.NEID, shape: tuple[int | None, int | None, int | None] = (None, None, None)
+def part_function(
+    model: models.NEID,
+    part: str,
+    name: str,
+    shape: tuple[int | None, int | None, int | None] = (None, None, None),
 ) -> Callable:
-    """Return the function of ``refined``, or ``serving_refined`` in LiteRT, which takes its name.
+    """Return the function of a signature with further inputs.
 
     Args:
-        model: part ``inference``, with a refinement.
+        model: part ``inference``, that has the part.
+        part: one that makes a picture of a dictionary: see :class:`neid_tf.models.NEID`.
+        name: of the function, which LiteRT takes for the signature.
         shape: as for :func:`float_function`.
 
     Returns:
-        A ``tf.function`` from ``image`` and ``picture``, which it was made of by halving, both
-        float32 in [0, 1], to ``enhanced``, clipped to [0, 1].
+        A ``tf.function`` from the part's inputs, float32, to ``enhanced``, clipped to [0, 1].
     """
-    network = models.as_part(model, "refined")
-    doubled = (shape[0], *(side and 2 * side for side in shape[1:]))
-    sizes = {runtimes.INPUT: shape, runtimes.PICTURE: doubled}
-    specs = [tf.TensorSpec((*size, 3), tf.float32, name=name) for name, size in sizes.items()]
+    network, (inputs, _) = models.as_part(model, part), model.graph.cut(part)
+    number, *sides = shape
+    sizes = {name: (number, *tensor.shape[1:]) for name, tensor in inputs.items()}
+    sizes[runtimes.INPUT] = (*shape, 3)
+    if runtimes.PICTURE in sizes:
+        sizes[runtimes.PICTURE] = (number, *(side and 2 * side for side in sides), 3)
 
-    @tf.function(input_signature=specs)
-    def serving_refined(image, picture):
-        enhanced = network(dict(zip(sizes, (image, picture), strict=True)), training=False)
+    def function(*values):
+        enhanced = network(dict(zip(sizes, values, strict=True)), training=False)
         return {runtimes.OUTPUT: tf.clip_by_value(enhanced, 0.0, 1.0)}
 
-    return serving_refined
+    function.__name__ = name
+    specs = [tf.TensorSpec(size, tf.float32, name=key) for key, size in sizes.items()]
+    return tf.function(function, input_signature=specs)
 
 
 def signatures(model: models.NEID) -> dict[str, Callable]:
     """Return the functions of a SavedModel by their names."""
     plain = float_function(model)
-    refined = {runtimes.REFINED: refined_function(model)} if model.config.refinement else {}
+    refines, name = model.config.refinement, runtimes.REFINED
+    refined = {name: part_function(model, "refined", name)} if refines else {}
     pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name=runtimes.INPUT)
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
 

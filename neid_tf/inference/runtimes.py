@@ -11,6 +11,7 @@ import numpy as np
 
 from neid_tf.inference import providers
 from neid_tf.inference.network import Network
+from neid_tf.pixels.resample import area_reduce
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import MissingLibraryError, optional_import
@@ -32,6 +33,11 @@ SERVING = "serving_default"
 REFINED, SERVING_REFINED = "refined", "serving_refined"
 """The signatures that put details back, of a SavedModel and of a LiteRT file. LiteRT sorts them by
 name, and programs that ask for none take the first."""
+SERVING_SEEN, SERVING_REFINED_SEEN = "serving_seen", "serving_refined_seen"
+"""The signatures of a LiteRT file that are also given what the tone is read off, :data:`SEEN`. Old
+files lack them, as do those of networks without a tone."""
+SEEN = "thumbnail"
+"""The name of that input: the whole picture as a small grid of mean colours."""
 BOX, PICTURE = "box", "picture"
 """The names of further inputs, which may be left out: see :class:`Network`."""
 CONTEXT_ONLY = "context_only"
@@ -220,9 +226,10 @@ def _step_of(metadata):
 class LiteRT(_Exported):
     """A model in LiteRT. It takes pictures of the one size that it was exported for.
 
-    A smaller picture is continued by its mirror image to that size, and the result cut. What the
-    network reads off the whole picture then sees the mirror image as well, so the result may be
-    brighter or darker than the Keras model's; at the exact size it is the same.
+    A smaller picture is continued by its mirror image to that size, and the result cut. Its tone is
+    read off the picture alone; the rest sees the mirror image, so the result is only near the Keras
+    model's. At the exact size it is the same. Files from before read the tone off both: the result
+    may be brighter or darker.
 
     Args:
         content: the bytes of the file.
@@ -235,14 +242,19 @@ class LiteRT(_Exported):
     def __init__(self, content: bytes, threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
+        threads = threads or os.cpu_count()
+        self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._lock = threading.Lock()
-        self._serve = interpreter.get_signature_runner(SERVING)
-        self.refines = SERVING_REFINED in interpreter.get_signature_list()
-        self._refine = interpreter.get_signature_runner(SERVING_REFINED) if self.refines else None
-        before = self._serve.get_input_details()[INPUT]["shape"]
+        signatures = self._interpreter.get_signature_list()
+        self._signatures = {frozenset(s["inputs"]): name for name, s in signatures.items()}
+        self.refines = SERVING_REFINED in signatures
+        serve = self._interpreter.get_signature_runner(SERVING)
+        before = serve.get_input_details()[INPUT]["shape"]
         self.size = tuple(int(side) for side in before[1:3])
-        self.scale = _scale_of(before, self._serve.get_output_details()[OUTPUT]["shape"])
+        self.scale = _scale_of(before, serve.get_output_details()[OUTPUT]["shape"])
+        if SERVING_SEEN in signatures:
+            self.context = (SEEN,)
+            self._seen = self._interpreter.get_signature_runner(SERVING_SEEN).get_input_details()
 
     def _run(self, batch, context, box, picture):
         height, width = batch.shape[1:3]
@@ -255,6 +267,9 @@ class LiteRT(_Exported):
         given = {INPUT: self._continued(batch, 1)}
         if picture is not None and self.refines:
             given[PICTURE] = self._continued(to_float(picture), self.scale)
+        if self.context and (context or (height, width) != self.size):
+            given |= context or self._read(batch)
+            given |= {BOX: self._grown(batch, box)} if BOX in self._seen else {}
         enhanced = np.concatenate(
             [self._run_one({k: a[n : n + 1] for k, a in given.items()}) for n in range(len(batch))]
         )
@@ -267,9 +282,19 @@ class LiteRT(_Exported):
         ]
         return np.pad(batch, [(0, 0), *rest, (0, 0)], mode="symmetric")
 
+    def _grown(self, batch, box):
+        """Return which share of the whole picture each of a batch is once it is continued."""
+        box = np.float32([[0.0, 0.0, 1.0, 1.0]]) if box is None else box
+        grown = np.divide(self.size, batch.shape[1:3])
+        return np.broadcast_to(np.float32(box * [1.0, 1.0, *grown]), (len(batch), 4))
+
+    def _read(self, batch):
+        cells = int(self._seen[SEEN]["shape"][1])
+        return {SEEN: np.stack([area_reduce(picture, cells) for picture in batch])}
+
     def _run_one(self, given):
-        run = self._refine if PICTURE in given else self._serve
         with self._lock:  # It does one picture at a time.
+            run = self._interpreter.get_signature_runner(self._signatures[frozenset(given)])
             return run(**given)[OUTPUT]
 
 

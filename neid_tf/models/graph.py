@@ -26,7 +26,7 @@ THUMBNAIL = backbone.SIDE
 """Cells along each side of the thumbnail that the tone is read off."""
 PARTS = (
     *("whole", "training", "inference", "context", "tile", "tone", "encoder", "decoder"),
-    *("refined", "refined_tile", "refiner"),
+    *("refined", "refined_tile", "refiner", "seen", "refined_seen"),
 )
 """What a model can hold of a network; :class:`neid_tf.models.NEID` describes each."""
 
@@ -43,6 +43,7 @@ class Graph:
     Attributes:
         inputs: what the whole network is given: ``image``; in training ``thumbnail`` and ``box``
             too, where the network uses them; ``picture`` where it refines.
+        seen: ``thumbnail``, where there is a tone: what the tone is read off.
         tone: what the tone is made of (the context's first share), read off the thumbnail.
         fusing: the vector that weighs the streams (the context's other share).
         place: ``box``, N×4, where the network needs to know which share of the whole picture it
@@ -57,7 +58,7 @@ class Graph:
     def __init__(self, config: ModelConfig, training: bool = False, detail: bool = True) -> None:
         self.config, self.training, self.detail = config, training, detail
         self.inputs = {"image": keras.Input((None, None, 3), name="image")}
-        self.tone, self.fusing, self.place, self.encoded = {}, {}, {}, {}
+        self.seen, self.tone, self.fusing, self.place, self.encoded = {}, {}, {}, {}, {}
         self.outputs, self.refining, self.views = {}, {}, {}
         self._width = config.filters * 2**config.depth
         self._initializer = {
@@ -65,7 +66,7 @@ class Graph:
             "he_normal": keras.initializers.HeNormal,
         }[config.initializer]
         self._build()
-        named = self.context | self.place | self.encoded | self.refining
+        named = self.seen | self.context | self.place | self.encoded | self.refining
         for name, tensor in named.items():
             tensor.name = name  # Keras wants it of what becomes an input.
 
@@ -95,6 +96,7 @@ class Graph:
             "context": (image, self.context),
             "tile": (image | self.context | self.place, light),
             "tone": (image, self.tone),
+            "seen": (image | self.seen | self.place, light),
             "encoder": (
                 image | self.tone | self.place,
                 self.encoded | self.fusing | self._share("gain"),
@@ -119,6 +121,7 @@ class Graph:
         return {
             "refined": (image | picture, refined),
             "refined_tile": (image | self.context | self.place | picture, refined),
+            "refined_seen": (image | self.seen | self.place | picture, refined),
             "refiner": (self.refining | self.tone | picture, refined),
         }
 
@@ -195,10 +198,13 @@ class Graph:
         return refinement.refine(self.refining["features"], light, toned, filters)
 
     def _thumbnail(self, image):
-        if not self.training:
-            return Thumbnail(THUMBNAIL, name="thumbnail", dtype="float32")(image)
-        self.inputs["thumbnail"] = keras.Input((THUMBNAIL, THUMBNAIL, 3), name="thumbnail")
-        return self.inputs["thumbnail"]
+        if self.training:
+            thumbnail = keras.Input((THUMBNAIL, THUMBNAIL, 3), name="thumbnail")
+            self.inputs["thumbnail"] = thumbnail
+        else:
+            thumbnail = Thumbnail(THUMBNAIL, name="thumbnail", dtype="float32")(image)
+        self.seen["thumbnail"] = thumbnail
+        return thumbnail
 
     def _box(self):
         """Return which share of the whole picture the network is given, N×4.

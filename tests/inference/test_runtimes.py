@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl.testing import flagsaver
 
 import neid_tf
-from neid_tf import export
+from neid_tf import export, models
 from neid_tf.commands import main
 from neid_tf.inference import methods, runtimes, tiles
 from neid_tf.inference.enhance import enhance
@@ -77,13 +78,30 @@ def test_onnx_on_one_core_gives_the_same_bits(onnx_file, size):
     assert alone.network.on_one_core() is alone.network
 
 
-def test_litert_continues_a_smaller_picture(toned, litert_file):
-    runner = runtimes.load(litert_file, threads=1)
+def continued():
+    """Two pictures of 21×30, and what they are continued to where 24×30 are taken."""
     batch = np.stack([darkened(picture(21, 30, seed)) for seed in (1, 2)]) / np.float32(255)
-    mirrored = np.concatenate([batch, batch[:, :17:-1]], axis=1)
-    assert mirrored.shape == (2, 24, 30, 3)
-    result = runner(batch)
-    np.testing.assert_allclose(result, expected(toned, mirrored)[:, :42], atol=EXACT)
+    return batch, np.concatenate([batch, batch[:, :17:-1]], axis=1)
+
+
+def test_litert_continues_a_smaller_picture_and_keeps_its_tone(toned, litert_file):
+    runner = runtimes.load(litert_file, threads=1)
+    batch, mirrored = continued()
+    tone = models.as_part(toned, "tone")(batch)
+    encoded = models.as_part(toned, "encoder")({"image": tf.constant(mirrored)} | tone)
+    whole = np.clip(models.as_part(toned, "decoder")(encoded), 0.0, 1.0)
+    np.testing.assert_allclose(runner(batch), whole[:, :42], atol=EXACT)
+    assert np.abs(expected(toned, mirrored) - whole).max() > 0.1
+
+
+def test_litert_files_that_are_given_no_thumbnail_continue_all(tmp_path):
+    """As those from before are, and those of networks without a tone."""
+    pytest.importorskip("ai_edge_litert")
+    model = lively("neid", depth=1)
+    export.to_litert(model, tmp_path / "m.tflite", size=(24, 30))
+    runner = runtimes.load(tmp_path / "m.tflite")
+    batch, mirrored = continued()
+    np.testing.assert_allclose(runner(batch), expected(model, mirrored)[:, :42], atol=EXACT)
 
 
 def test_litert_names_the_size_it_would_need(litert_file):

@@ -3,12 +3,15 @@
 import keras
 import numpy as np
 import pytest
+from absl.testing import flagsaver
 
 import neid_tf
-from neid_tf import models
+from neid_tf import models, pictures
+from neid_tf.commands import main
 from neid_tf.inference.network import KerasNetwork
 from neid_tf.inference.tiles import Tiled
 from neid_tf.models import pretrained
+from tests.conftest import write
 
 
 def dark(*shape, seed=0):
@@ -157,15 +160,25 @@ def test_a_litert_file_refines(model, litert_file):
     network, image = runtimes.load(litert_file), dark(47, 60)
     assert network.refines
     assert apart(neid_tf.enhance(image, model), neid_tf.enhance(image, network)) <= 1
-    # A smaller picture is continued, as what it was made of is.
-    batch, full = (dark(2, *size) / np.float32(255) for size in ((19, 30), (38, 60)))
-    names, rest = ("image", "picture"), (5, 10)
-    inputs = {
-        name: np.concatenate([array, array[:, : -rows - 1 : -1]], axis=1)
-        for name, array, rows in zip(names, (batch, full), rest, strict=True)
-    }
-    whole = np.clip(models.as_part(model, "refined").predict_on_batch(inputs), 0.0, 1.0)
-    np.testing.assert_allclose(network(batch, full), whole[:, :38], atol=1e-4)
+    # At scale 2 the tone is read off the halved picture.
+    for small in (image[:24, :30], image[:19, :30]):
+        assert_near(model, neid_tf.enhance(small, network, scale=2), small, scale=2)
+
+
+def assert_near(model, made, image, scale=1):
+    """Check a picture that was continued: no more than the borders at the cut are off."""
+    expected = neid_tf.enhance(image, model, scale=scale)
+    assert np.abs(made.astype(int) - expected).mean() < 1.0
+    assert apart(made[:-16, :-16], expected[:-16, :-16]) <= 4
+
+
+def test_a_smaller_picture_keeps_its_brightness_in_litert(model, litert_file, tmp_path):
+    image = dark(31, 44)
+    write(tmp_path / "dark.png", image)
+    arguments = ["--runtime=litert", f"--weights={litert_file}", f"--output={tmp_path / 'out.png'}"]
+    with flagsaver.flagsaver():
+        assert main.main(["neid", "enhance", str(tmp_path / "dark.png"), *arguments]) == 0
+    assert_near(model, pictures.read(tmp_path / "out.png").pixels, image)
 
 
 def test_a_litert_file_of_8_bits_refines(model, litert_file):
@@ -177,9 +190,11 @@ def test_a_litert_file_of_8_bits_refines(model, litert_file):
 
     low = [dark(48, 60), dark(70, 90, seed=1)]
     shown = [litert._at_size(pixels, (24, 30)) for pixels in low]
-    content = litert._quantized(litert_file.read_bytes(), shown, refines=True)
+    content = litert._quantized(litert_file.read_bytes(), shown)
     made = neid_tf.enhance(low[0], runtimes.LiteRT(content))
     assert 0 < apart(made, neid_tf.enhance(low[0], model)) <= 8
+    smaller = low[0][:31, :44]
+    assert_near(model, neid_tf.enhance(smaller, runtimes.LiteRT(content)), smaller)
     # Programs that ask for no signature get the usual one.
     [given] = Interpreter(model_content=content).get_input_details()
     assert given["name"].startswith("serving_default_image")

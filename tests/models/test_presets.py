@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 
 import neid_tf
-from neid_tf.commands import main
 from neid_tf.inference import methods
 from neid_tf.models import VARIANTS, model_config, presets, pretrained
 from neid_tf.models.weights_file import WeightsFile
@@ -30,10 +29,10 @@ def test_a_preset_says_what_its_file_holds(preset):
         assert text
 
 
-def test_weights_help_prints_the_table(capsys):
-    for command in (["enhance", "--weights=help"], ["export", "--weights=help"]):
-        assert main.main(["neid", *command]) == 0
-        shown = capsys.readouterr().out
+def test_weights_help_prints_the_table(neid):
+    for command in ("enhance", "export"):
+        code, shown, _ = neid(command, "--weights=help")
+        assert code == 0
         for preset in neid_tf.presets():
             [row] = [line for line in shown.splitlines() if line.split(" ")[0] == preset.name]
             assert f"{preset.scores['psnr']:.2f} dB" in row

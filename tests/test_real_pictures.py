@@ -38,6 +38,20 @@ def put(path, pixels):
     pictures.write(path, pictures.Picture(pixels))
 
 
+@pytest.fixture
+def uncompiled():
+    tf = pytest.importorskip("tensorflow")
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def eagerly(test):
+    """Let the few steps of a test run as they are written: compiling them takes longer."""
+    ignored = pytest.mark.filterwarnings("ignore:Even though the `tf.config")
+    return ignored(pytest.mark.usefixtures("uncompiled")(test))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
@@ -241,8 +255,8 @@ def test_shares_of_what_is_sent(held):
     assert never["source"].max() < len(held.sizes)
 
 
+@eagerly
 def test_tiny_training_of_the_streams(held, monkeypatch):
-    pytest.importorskip("tensorflow")
     from neid_tf import models
 
     network = models.build("neid_grid", filters=4, refinement=4, mirrored=False)
@@ -260,10 +274,12 @@ def test_tiny_training_of_the_streams(held, monkeypatch):
     np.testing.assert_array_equal(network.get_layer("tone_head").get_weights()[0], tone)
 
 
+@eagerly
 @pytest.mark.parametrize("part", ["tone", "streams"])
 def test_a_training_that_was_stopped_goes_on(held, monkeypatch, tmp_path, part):
     """It ends with the weights of one that was not stopped, to the bit."""
-    keras = pytest.importorskip("keras")
+    import keras
+
     from neid_tf import models
 
     monkeypatch.setattr(train, "SAVE_EVERY", 2)
@@ -302,8 +318,10 @@ def test_a_training_that_was_stopped_goes_on(held, monkeypatch, tmp_path, part):
     assert not list(tmp_path.iterdir())
 
 
+@eagerly
 def test_a_training_stops_where_its_loss_is_no_number(held):
-    keras = pytest.importorskip("keras")
+    import keras
+
     from neid_tf import models
     from neid_tf.training.callbacks import NonFiniteLoss
 

@@ -61,7 +61,7 @@ def draw(
     else:
         handles, labels = axes.get_legend_handles_labels()
         once = dict(zip(labels, handles, strict=True))
-        axes.legend(once.values(), once.keys(), loc="lower right")
+        axes.legend(once.values(), once.keys(), loc="best")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

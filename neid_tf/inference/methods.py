@@ -136,7 +136,10 @@ def load_all(names: Sequence[str], weights: str) -> dict[str, Callable[[np.ndarr
         given[name, file or usual.get(name, "")] = None
     named = [name for name, _ in given]
     labels = [f"{title(n)} {file}" if named.count(n) > 1 else title(n) for n, file in given]
-    functions = [load(n, file, runtime=reference_runtime(file, n)) for n, file in given]
+    rows = [(*both, reference_runtime(both[1], both[0])) for both in given]
+    for name, file, runtime in rows:
+        check(name, file, runtime=runtime)  # All of them, before the first takes its time to load.
+    functions = [load(name, file, runtime=runtime) for name, file, runtime in rows]
     return dict(zip(labels, functions, strict=True))
 
 

@@ -206,6 +206,7 @@ def test_neid_compare_draws_what_the_library_draws(neid, tmp_path):
 def test_neid_compare_draws_a_network_with_several_weights(neid, tmp_path, monkeypatch):
     """Each weights' picture has their name; what is named twice is drawn once."""
     given = {"neid_s": 1, "b.npz": 2, "glad.npz": 3, "": 4}
+    monkeypatch.setattr(methods, "check", lambda *of, **more: None)
     monkeypatch.setattr(methods, "load", lambda name, file, **_: lambda low: low + given[file])
     drawn, figure = [], panels.figure
     monkeypatch.setattr(panels, "figure", lambda shown, *rest: drawn.append(shown) or figure(shown))
@@ -261,6 +262,15 @@ def test_mistakes_write_nothing(neid, tmp_path, monkeypatch, arguments, code, me
     assert message in err
     assert len(err.strip().splitlines()) == 1
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_weights_that_are_missing_are_named_before_any_are_loaded(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(methods, "load", lambda *given, **more: pytest.fail("loaded"))
+    write(tmp_path / "a.png", darkened(picture(20, 24)))
+    code, _, err = neid("compare", "a.png", "--output=f.png", "--methods=lime,neid,neid=none.npz")
+    assert code == 1
+    assert "none.npz" in err
 
 
 def figures_main(output, *arguments):

@@ -120,11 +120,19 @@ def _chosen(root):
     if _is_folder_of_pictures(root):
         found = {name: [path] for name, path in pair_files.find_pictures(root).items()}
     else:
-        found = {name: sides for name, *sides in pair_files.find_pairs(root)}
+        found = {name: sides for name, *sides in _pairs(root)}
     if not _ONLY.value:
         return found
     names = held_out.names_in(_ONLY.value, found)
     return {name: sides for name, sides in found.items() if name in names}
+
+
+def _pairs(root):
+    """Return the pairs that there are; what is wrong with any of them is told all at once."""
+    try:
+        return pair_files.find_pairs(root)
+    except pair_files.DataError:
+        return pair_files.check_pairs(root, 11)
 
 
 def _rows(paths):

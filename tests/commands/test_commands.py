@@ -340,6 +340,18 @@ def test_evaluate_tells_what_is_wrong_before_a_network_is_loaded(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "saved", "set"]
 
 
+def test_evaluate_tells_all_that_is_wrong_with_pairs_at_once(neid, tmp_path, pairs_folder):
+    (pairs_folder / "high" / "2.png").unlink()
+    write(pairs_folder / "low" / "4.png", picture(50, 56))
+    output = tmp_path / "r.json"
+    code, _, err = neid("evaluate", f"--data={pairs_folder}", f"--output={output}", "--method=dong")
+    assert code == 1
+    assert "2 problem(s)" in err
+    assert "2.png: no partner" in err
+    assert "4.png: 56×50, but" in err
+    assert not output.exists()
+
+
 def test_evaluate_of_outputs_needs_no_tensorflow(tmp_path, pairs_folder):
     script = (
         "import sys; from neid_tf.commands import main; code = main.main(sys.argv);"

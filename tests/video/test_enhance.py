@@ -191,7 +191,9 @@ def test_less_quality_makes_smaller_files(suffix, tmp_path):
         target = tmp_path / f"{quality}{suffix}"
         enhance_video(source, target, double, quality=quality)
         sizes.append(target.stat().st_size)
-    assert sizes[0] == sizes[1] > 1.2 * sizes[2] > 1.2 * sizes[3]
+    # x264 itself makes of the same frames, rarely, a file that is up to 3 % larger.
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.08)
+    assert min(sizes[:2]) > 1.2 * sizes[2] > 1.2 * sizes[3]
 
 
 def test_sound_is_copied_to_the_bit(tmp_path):

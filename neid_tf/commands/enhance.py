@@ -68,8 +68,8 @@ flags.register_validator("strength", math.isfinite, "must be a number from 0 to 
 _TILE = flags.DEFINE_string(
     "tile",
     "auto",
-    "Large pictures are done in square tiles. Their side in pixels of the input, at least 64; "
-    "auto: 1024 at --scale=1, 512 at --scale=2.",
+    "Up to this side, in pixels of the input and at least 64, a picture is done whole, a larger "
+    "one in square tiles of three quarters of it; auto: 1024 at --scale=1, 512 at --scale=2.",
 )
 _RUNTIME = flags.DEFINE_enum(
     "runtime",

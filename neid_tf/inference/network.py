@@ -43,6 +43,8 @@ class Network(abc.ABC):
         tileable: whether large pictures may be enhanced in tiles, by any size and context.
         refines: whether it takes the full-size ``picture`` too; see :meth:`__call__`.
         notes: what is to be told of how it runs, a line each.
+        beside: how many batches are best computed beside each other, each by what
+            :meth:`on_one_core` returns; 1 where each takes all cores.
     """
 
     scale: int = 2
@@ -51,6 +53,7 @@ class Network(abc.ABC):
     tileable: bool = False
     refines: bool = False
     notes: tuple[str, ...] = ()
+    beside: int = 1
 
     def __call__(self, batch: np.ndarray, picture: np.ndarray | None = None) -> np.ndarray:
         """Enhance whole pictures.

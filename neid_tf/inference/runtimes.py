@@ -15,6 +15,7 @@ from neid_tf.pixels.resample import area_reduce
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import MissingLibraryError, optional_import
+from neid_tf.support.machine import usable_cores
 
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 """The runtimes, and how the names of their models end; a SavedModel is a folder."""
@@ -43,6 +44,9 @@ BOX, PICTURE = "box", "picture"
 CONTEXT_ONLY = "context_only"
 """In ONNX files, the name of the input that leaves out all but the context; old files lack it."""
 _LARGEST_STEP = 1024
+# Of so many cores each does a batch of its own; more than those are given to one batch after the
+# other, since each takes the memory of one.
+_MOST_BESIDE = 8
 
 # Its warnings are about what is meant to be: inputs that have a default.
 _ONNX_ERRORS = 3
@@ -170,6 +174,7 @@ class Onnx(_Exported):
         import onnxruntime
 
         self._content, self._threads = content, threads
+        self._alone, self._making = None, threading.Lock()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = _ONNX_ERRORS
@@ -181,6 +186,8 @@ class Onnx(_Exported):
         options.enable_mem_pattern = False
         self._session, self.notes = providers.start(content, options, tensorrt)
         self.on_card = providers.on_card(self._session)
+        cores = threads or usable_cores()
+        self.beside = cores if cores <= _MOST_BESIDE and not self.on_card else 1
         names = [value.name for value in self._session.get_overridable_initializers()]
         self._inputs = {_context_name(name): name for name in names if _context_name(name)}
         self.context = tuple(self._inputs)
@@ -195,7 +202,11 @@ class Onnx(_Exported):
 
         A card computes them one after the other in any case.
         """
-        return self if self._threads == 1 or self.on_card else Onnx(self._content, 1)
+        if self._threads == 1 or self.on_card:
+            return self
+        with self._making:
+            self._alone = self._alone or Onnx(self._content, 1)
+        return self._alone
 
     def _run(self, batch, context, box, picture):
         given = {self._inputs[name]: array for name, array in context.items()}

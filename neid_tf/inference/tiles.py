@@ -7,16 +7,21 @@ enhanced together with a margin around it, which is then cut away.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from neid_tf.inference.network import Context, Network, as_network
+from neid_tf.inference.network import Context, Network, as_network, failures_named
 from neid_tf.pixels.resample import area_reduce, pad_to_even
+from neid_tf.support.beside import in_order
 
 TILE = 512
-"""Side of a tile in pixels of the network's input, without its margin."""
+"""Up to this side, in pixels of the network's input, pictures are enhanced whole. The tiles of
+larger ones have three quarters of it, without their margin: two are computed at a time."""
 MARGIN = 64
 """Pixels around a tile that are computed and thrown away, at most; see :func:`_margin`."""
 CONTEXT_SIDE = 384
@@ -28,7 +33,8 @@ class Tiled(Network):
 
     Args:
         model: as for :func:`neid_tf.inference.network.as_network`.
-        tile: side of a tile in input pixels; rounded up to a multiple of the network's step.
+        tile: up to this side, in input pixels, a picture is enhanced whole; the tiles of a larger
+            one have three quarters of it. Rounded up to multiples of the network's step.
         shown: is given the list of the tiles of a picture that has several, and gives them back
             one by one, as a progress bar does.
     """
@@ -40,7 +46,12 @@ class Tiled(Network):
         self.scale, self.step = self.network.scale, self.network.step
         self.context, self.refines = self.network.context, self.network.refines
         self.notes = self.network.notes
-        self.tile, self.margin = -(-tile // self.step) * self.step, _margin(self.step)
+        self.tile, self.margin = self._stepped(tile), _margin(self.step)
+        self.side = self._stepped(0.75 * self.tile)
+
+    def _stepped(self, pixels):
+        """Return a number of pixels rounded up to a multiple of the step."""
+        return math.ceil(pixels / self.step) * self.step
 
     def on_one_core(self) -> Tiled:
         """Return the same for pictures that are computed beside each other, each on its core."""
@@ -60,9 +71,16 @@ class Tiled(Network):
             return
         if context is None:
             context = self.whole_context(batch)
-        tiles = itertools.product(self._spans(height), self._spans(width))
-        for rows, columns in self.shown(list(tiles)):
-            yield self._enhance_tile(batch, picture, context, rows, columns)
+        tiles = list(itertools.product(self._spans(height), self._spans(width)))
+        # What is read off a file is read in one thread.
+        cuts = (self._cut(batch, picture, *tile) for tile in tiles)
+        beside = min(self.network.beside, len(tiles))
+        with failures_named():
+            network = self.network.on_one_core() if beside > 1 else self.network
+        made = in_order(functools.partial(_computed, network, context), cuts, beside)
+        with contextlib.closing(made):
+            for _, piece in zip(self.shown(tiles), made, strict=True):
+                yield piece
 
     def _run(self, batch, context, box, picture):
         if max(batch.shape[1:3]) <= self.tile or box is not None:
@@ -86,11 +104,18 @@ class Tiled(Network):
             batch = area_reduce(batch[0], side)[None]
         return self.network.read_context(batch)
 
+    def count(self, height: int, width: int) -> int:
+        """Return how many pieces :meth:`pieces` yields of a batch of this size."""
+        if max(height, width) <= self.tile:
+            return 1
+        return len(self._spans(height)) * len(self._spans(width))
+
     def _spans(self, length):
         """Return the starts and stops of the tiles along a side."""
-        return [(at, min(at + self.tile, length)) for at in range(0, length, self.tile)]
+        return [(at, min(at + self.side, length)) for at in range(0, length, self.side)]
 
-    def _enhance_tile(self, batch, picture, context, rows, columns):
+    def _cut(self, batch, picture, rows, columns):
+        """Return a tile with its margin, and where its inner part lies in it and in the output."""
         size, scale = batch.shape[1:3], self.scale
         outer = [
             (max(start - self.margin, 0), min(stop + self.margin, length))
@@ -104,13 +129,17 @@ class Tiled(Network):
                 picture[:, top * scale : bottom * scale, left * scale : right * scale]
             )
         tile = np.ascontiguousarray(batch[:, top:bottom, left:right])
-        result = self.network.run_with_context(tile, context, np.float32([box]), picture)
         inner = [
             slice((start - low) * scale, (stop - low) * scale)
             for (start, stop), (low, _) in zip((rows, columns), outer, strict=True)
         ]
         target = [slice(start * scale, stop * scale) for start, stop in (rows, columns)]
-        return *target, result[:, inner[0], inner[1]]
+        return tile, np.float32([box]), picture, inner, target
+
+
+def _computed(network, context, tile, box, picture, inner, target):
+    result = network.run_with_context(tile, context, box, picture)
+    return *target, result[:, inner[0], inner[1]]
 
 
 def in_tiles(model: object, tile: int = TILE, shown: Callable[[list], Iterable] = iter) -> Network:
@@ -126,7 +155,7 @@ def in_tiles(model: object, tile: int = TILE, shown: Callable[[list], Iterable] 
 def _margin(step):
     """Return a margin in pixels: with two levels, a step of 4, nearly all that reaches a tile.
 
-    There nothing farther than 33 pixels does, and what is farther than 24 changes a pixel by less
-    than 1e-4. More levels see farther, and the margin is cut.
+    There nothing farther than 33 pixels does, and what is farther than 24, the margin, changes a
+    pixel by less than 1e-4. More levels see farther, and the margin is cut.
     """
-    return -(-min(8 * step, MARGIN) // step) * step
+    return -(-min(6 * step, MARGIN) // step) * step

@@ -87,8 +87,8 @@ def enhanced_pieces(
 
 def count_pieces(source: Source, enhancement: Enhancement) -> int:
     """Return how many pieces :func:`enhanced_pieces` yields."""
-    side = enhancement.model.tile * (2 if halves(enhancement.model, enhancement.scale) else 1)
-    return -(-source.height // side) * -(-source.width // side)
+    divisor = 2 if halves(enhancement.model, enhancement.scale) else 1
+    return enhancement.model.count(-(-source.height // divisor), -(-source.width // divisor))
 
 
 class _Work:

@@ -1,4 +1,4 @@
-"""Enhancing a video: decoded ahead, a few frames at a time through the model, encoded in order."""
+"""Enhancing a video: decoded ahead, a few frames at a time computed, encoded in order."""
 
 import contextlib
 import dataclasses
@@ -107,28 +107,27 @@ def _enhance_once(source, target, settings, progress, max_pixels, overwrite, wri
 
 
 def _enhance_all(reader, enhancer, writer, progress):
-    """Pass the frames through the enhancer in batches, and all else straight to the writer."""
-    size, batch = enhancer.batch_size(reader.width, reader.height), []
-
-    def flush():
-        for frame, pixels in zip(batch, enhancer(batch), strict=True):
+    """Pass the frames through the enhancer, and all else straight to the writer."""
+    size = enhancer.batch_size(reader.width, reader.height)
+    waiting = 2 * size if size > 1 else 1  # large frames are few
+    with (
+        contextlib.closing(_ahead(reader.items(), waiting)) as items,
+        contextlib.closing(enhancer.each(_frames(items, writer))) as made,
+    ):
+        for frame, pixels in made:
             writer.write_frame(frame, pixels)
             if progress:
                 progress(writer.frames, reader.total)
-        batch.clear()
-
-    waiting = 2 * size if size > 1 else 1  # large frames are few
-    with contextlib.closing(_ahead(reader.items(), waiting)) as items:
-        for item in items:
-            if isinstance(item, Frame):
-                batch.append(item)
-            else:
-                writer.write_packet(item)
-            if len(batch) == size:
-                flush()
-    if batch:
-        flush()
     writer.finish()
+
+
+def _frames(items, writer):
+    """Yield the frames among the items, and write the packets."""
+    for item in items:
+        if isinstance(item, Frame):
+            yield item
+        else:
+            writer.write_packet(item)
 
 
 def _ahead(items, size):

@@ -5,16 +5,18 @@ trembles with the noise, and the brightness with it. So the context is averaged 
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
-from neid_tf.inference.network import as_network
+from neid_tf.inference.network import as_network, failures_named
 from neid_tf.inference.tiles import Tiled
 from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
 from neid_tf.pixels.samples import to_float, to_type
+from neid_tf.support.beside import in_order
 from neid_tf.support.errors import NeidError
 from neid_tf.video.coding import Turn
 
@@ -85,12 +87,13 @@ class Enhancer:
         return self.average.cuts if self.average else 0
 
     def batch_size(self, width: int, height: int) -> int:
-        """Return how many frames of a size go through the model at once.
+        """Return how many frames of a size are computed at a time.
 
         Args:
             width, height: of a frame, in pixels.
         """
-        return max(1, min(_BATCH, _BATCH_PIXELS // max(self._inputs(width, height), 1)))
+        most = self.network.beside if self.network.beside > 1 else _BATCH
+        return max(1, min(most, _BATCH_PIXELS // max(self._inputs(width, height), 1)))
 
     def _inputs(self, width, height):
         """Return how many pixels of the network's input a frame has."""
@@ -114,11 +117,59 @@ class Enhancer:
             made = self._at_once(shown, frames)
         return [np.ascontiguousarray(self._upright.back(pixels[None])[0]) for pixels in made]
 
+    def each(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+        """Enhance frames of one size that follow each other; yield each and what a call gives.
+
+        Frames are asked for in the caller's thread, some ahead of what is yielded. Where the
+        network is best run so, several are computed beside each other.
+
+        Raises:
+            NetworkError: as for a call.
+        """
+        frames = iter(frames)
+        if (first := next(frames, None)) is None:
+            return
+        height, width, _ = first.pixels.shape
+        size, frames = self.batch_size(width, height), itertools.chain([first], frames)
+        del first
+        if size > 1 and self.network.beside > 1:
+            yield from self._beside(frames, size)
+        while batch := list(itertools.islice(frames, size)):
+            yield from zip(batch, self(batch), strict=True)
+            batch.clear()  # Before the next ones are asked for.
+
+    def _beside(self, frames, count):
+        with failures_named():
+            network = self.network.on_one_core()
+
+        def compute(frame, *prepared):
+            [pixels] = self._computed(network, *prepared)
+            return frame, np.ascontiguousarray(self._upright.back(pixels[None])[0])
+
+        def calls():
+            for frame in frames:
+                shown = np.ascontiguousarray(self._upright(frame.pixels[None]))
+                yield frame, *self._prepared(network, shown, [frame])
+
+        return in_order(compute, calls(), count)
+
     def _at_once(self, shown, frames):
+        return self._computed(self.network, *self._prepared(self.network, shown, frames))
+
+    def _prepared(self, network, shown, frames):
+        """Return what :meth:`_computed` is given: the frames, halved, full size, their context."""
         pixels = to_float(shown)
         images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
-        height, width = (size * self.scale for size in pixels.shape[1:3])
-        output = self._predicted(images, frames, pixels)[:, :height, :width]
+        full = pad_to_even(pixels) if network.refines and self.halves else None
+        if not self._reads:
+            return shown, images, full, {}
+        small = images if self.scale == 1 else [halve(image) for image in pad_to_even(images)]
+        read = network.read_context(np.asarray(small))
+        return shown, images, full, self._averaged(read, images, frames)
+
+    def _computed(self, network, shown, images, full, context):
+        height, width = (size * self.scale for size in shown.shape[1:3])
+        output = network.run_with_context(images, context, None, full)[:, :height, :width]
         return [
             finished(made, self.strength, image, np.empty(made.shape, np.uint8))
             for image, made in zip(shown, output, strict=True)
@@ -132,16 +183,6 @@ class Enhancer:
             read = self._large.read_context(batch)
             context = self._averaged(read, batch, [frame])
         return to_type(self._large.compute(shown, batch, context), np.uint8)
-
-    def _predicted(self, images, frames, pixels):
-        refined = self.network.refines and self.halves
-        full = pad_to_even(pixels) if refined else None
-        if not self._reads:
-            return self.network(images, full)
-        small = images if self.scale == 1 else [halve(image) for image in pad_to_even(images)]
-        read = self.network.read_context(np.asarray(small))
-        given = self._averaged(read, images, frames)
-        return self.network.run_with_context(images, given, None, full)
 
     def _averaged(self, read, images, frames):
         """Return the context of frames that follow each other, averaged over time."""

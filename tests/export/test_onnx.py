@@ -14,6 +14,7 @@ from neid_tf.models import pretrained
 from neid_tf.video import frames
 from tests.conftest import darkened, picture
 from tests.export.test_export import EXACT, MODELS, expected, lively
+from tests.inference.test_enhance import ALL_THAT_REACHES
 
 onnx_files = pytest.importorskip("neid_tf.export.onnx")
 pytest.importorskip("onnxruntime")
@@ -65,6 +66,7 @@ def test_an_enlargement_is_one_operator(toned):
 def test_tiles_given_the_context_make_the_whole_picture(runner, toned):
     batch = large()
     tiled = tiles.Tiled(runner, tile=96)
+    tiled.margin = ALL_THAT_REACHES
     tiled.whole_context = lambda _: runner.read_context(batch)
     np.testing.assert_allclose(tiled(batch), expected(toned, batch), atol=EXACT)
     # Without it each tile would read its own.

@@ -11,6 +11,9 @@ from neid_tf.inference.enhance import Enhancement, adjust, enhance
 from neid_tf.inference.network import Network
 from tests.conftest import darkened, picture
 
+ALL_THAT_REACHES = 36
+"""Pixels of the input around a tile from beyond which nothing comes; a multiple of the step."""
+
 
 def double(batch):
     """A model that repeats each pixel."""
@@ -110,10 +113,24 @@ def test_tiles_make_the_same_picture(name):
     model = models.inference_model(models.build(name, filters=4, depth=2, initializer="he_normal"))
     batch = picture(150, 330)[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=96)
+    tiled.margin = ALL_THAT_REACHES
     if name != "le":
         whole_context = models.as_part(model, "context").predict_on_batch(batch)
         tiled.whole_context = lambda _: {k: np.asarray(v) for k, v in whole_context.items()}
     np.testing.assert_allclose(tiled(batch), model.predict_on_batch(batch), atol=1e-4)
+
+
+def test_hardly_anything_comes_from_beyond_the_margin():
+    model = neid_tf.load_pretrained("neid_s")
+    image = (darkened(picture(300, 400)) * 0.5).astype(np.uint8)
+    image += np.random.default_rng(0).integers(0, 8, image.shape, np.uint8)
+    made, whole = tiles.Tiled(model, tile=64), tiles.Tiled(model, tile=64)
+    whole.margin = ALL_THAT_REACHES
+    assert (made.side, made.margin) == (48, 24)
+    levels = [neid_tf.enhance(image, network).astype(int) for network in (made, whole)]
+    apart = np.abs(levels[0] - levels[1])
+    assert apart.max() <= 1
+    assert 0 < (apart > 0).mean() < 2e-3
 
 
 def test_small_pictures_are_not_tiled(model):

@@ -72,7 +72,7 @@ def test_onnx_on_one_core_gives_the_same_bits(onnx_file, size):
     pixels = darkened(picture(*size))[None] / np.float32(255)
     model = tiles.Tiled(runtimes.load(onnx_file, threads=3), tile=128)
     alone = model.on_one_core()
-    assert alone.tile == model.tile
+    assert (alone.tile, alone.side) == (model.tile, model.side) == (128, 96)
     made = model(pixels)
     np.testing.assert_array_equal(alone(pixels), made)
     assert alone.network.on_one_core() is alone.network

@@ -97,7 +97,7 @@ def in_memory(neid, path, *flags):
         path,
         "--output=whole.tif",
         "--overwrite",
-        "--tile=64",
+        "--tile=128",
         "--weights=neid_s",
         *flags,
     )

@@ -1,5 +1,7 @@
 """Frames of a video: enhanced as pictures are, but steady over time."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from neid_tf import models
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.tiles import Tiled
+from neid_tf.models import pretrained
 from neid_tf.video import coding, frames
 from neid_tf.video import frames as module
 from neid_tf.video.frames import Enhancer, Frame, TimeAverage
@@ -158,9 +161,35 @@ def test_large_frames_are_done_in_tiles_under_one_context(sensitive, monkeypatch
     )
     assert enhancer.batch_size(200, 200) == 1
     tiled = enhanced(enhancer, as_frames(pictures), batch=1)
-    assert len(sizes) == 3 * 4
+    assert len(sizes) == 3 * 9
     assert max(height * width for _, height, width, _ in sizes) < 100 * 100
     np.testing.assert_allclose(tiled, whole, atol=3)
+
+
+@pytest.mark.parametrize(("scale", "smoothing"), [(1, 0.5), (1, 0.0), (2, 0.5)])
+def test_frames_beside_each_other_are_those_of_a_call(scale, smoothing):
+    pytest.importorskip("onnxruntime")
+    from neid_tf.inference import runtimes
+
+    network = runtimes.load(pretrained.onnx_file("neid_s"), threads=2)
+    assert network.beside == 2
+    pictures = as_frames(noisy(5, 40, height=47, width=61) + noisy(4, 90, height=47, width=61))
+    quarter = coding.Turn(True, True, False)
+    settings = {"scale": scale, "smoothing": smoothing, "upright": quarter}
+    expected = enhanced(Enhancer(network, **settings), pictures, batch=1)
+    threads, run = set(), type(network)._run
+
+    def noting(self, *given):
+        threads.add((threading.current_thread().name[:11], self is network))
+        return run(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(network), "_run", noting)
+        made = list(Enhancer(network, **settings).each(iter(pictures)))
+    assert threads == {("neid-beside", False)}
+    assert [frame for frame, _ in made] == pictures
+    np.testing.assert_array_equal(np.stack([pixels for _, pixels in made]), expected)
+    assert list(Enhancer(network).each([])) == []
 
 
 def test_large_deep_frames_come_out_in_8_bits(sensitive, monkeypatch):

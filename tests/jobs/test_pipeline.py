@@ -319,7 +319,7 @@ def test_what_fails_gives_its_room_back(tmp_path, kind, failing):
 def test_sizes_do_not_retrace_the_model(tmp_path):
     tiled = tiles.Tiled(models.build("neid", filters=4, depth=2), tile=64)
     # The first, done alone, is two equal tiles; no two have a height or a width in common.
-    sizes = [(256, 90), *((20 + 7 * n, 90 - 3 * n) for n in range(1, 24))]
+    sizes = [(192, 90), *((20 + 7 * n, 90 - 3 * n) for n in range(1, 24))]
     names = [f"{n}.png" for n in range(24)]
     for name, size in zip(names, sizes, strict=True):
         write(tmp_path / name, darkened(picture(*size)))

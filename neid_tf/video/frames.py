@@ -7,12 +7,12 @@ trembles with the noise, and the brightness with it. So the context is averaged 
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
-from neid_tf.inference.network import as_network, failures_named
+from neid_tf.inference.network import Context, as_network, failures_named
 from neid_tf.inference.tiles import Tiled
 from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
 from neid_tf.pixels.samples import to_float, to_type
@@ -22,6 +22,8 @@ from neid_tf.video.coding import Turn
 
 SMOOTHING = 0.5
 """Time constant of the average over time, in seconds."""
+READ_EVERY = 0.2
+"""Seconds in which what is averaged is read off a frame once: the average is over more."""
 SCENE_CUT = 0.25
 """The :func:`scene_change` from which on a frame begins a new scene."""
 
@@ -76,6 +78,7 @@ class Enhancer:
         self.scale, self.strength = scale, strength
         self.halves = halves(self.network, scale)
         self.average = TimeAverage(smoothing) if smoothing and self.network.context else None
+        self._smoothed = SmoothedContext(self.average) if self.average else None
         self._upright = upright
         # A picture is as bright at scale 2 as at scale 1: see Enhancement.
         self._reads = bool(self.network.context and (self.average or scale == 2))
@@ -163,9 +166,12 @@ class Enhancer:
         full = pad_to_even(pixels) if network.refines and self.halves else None
         if not self._reads:
             return shown, images, full, {}
-        small = images if self.scale == 1 else [halve(image) for image in pad_to_even(images)]
-        read = network.read_context(np.asarray(small))
-        return shown, images, full, self._averaged(read, images, frames)
+
+        def read(batch):
+            small = [halve(image) for image in pad_to_even(batch)] if self.scale == 2 else batch
+            return network.read_context(np.asarray(small))
+
+        return shown, images, full, self._context(read, images, frames)
 
     def _computed(self, network, shown, images, full, context):
         height, width = (size * self.scale for size in shown.shape[1:3])
@@ -178,22 +184,18 @@ class Enhancer:
     def _in_tiles(self, shown, frame):
         """Enhance a large frame as a large picture, under the averaged context."""
         batch = self._large.prepare(shown)
-        context = None
-        if self._reads:
-            read = self._large.read_context(batch)
-            context = self._averaged(read, batch, [frame])
+        context = self._context(self._large.read_context, batch, [frame]) if self._reads else None
         return to_type(self._large.compute(shown, batch, context), np.uint8)
 
-    def _averaged(self, read, images, frames):
+    def _context(self, read, images, frames):
         """Return the context of frames that follow each other, averaged over time."""
-        if not self.average:
-            return read
-        given = {name: np.empty_like(vectors) for name, vectors in read.items()}
-        for i, frame in enumerate(frames):
-            vectors = {name: read[name][i] for name in read}
-            for name, vector in self.average(vectors, thumbnail(images[i]), frame.time).items():
-                given[name][i] = vector
-        return given
+        if not self._smoothed:
+            return read(images)
+        given = [
+            self._smoothed(read, image[None], frame.time)
+            for image, frame in zip(images, frames, strict=True)
+        ]
+        return {name: np.concatenate([one[name] for one in given]) for name in given[0]}
 
 
 class TimeAverage:
@@ -228,6 +230,38 @@ class TimeAverage:
                 self.cuts += 1
         self._last = vectors, small, time
         return vectors
+
+
+class SmoothedContext:
+    """What the network reads off whole frames, averaged over time; read often enough for that.
+
+    The average goes towards what was read last with each frame, so that it makes no steps.
+
+    Args:
+        average: over time.
+    """
+
+    def __init__(self, average: TimeAverage) -> None:
+        self.average, self._small, self._vectors, self._read = average, None, None, 0.0
+
+    def __call__(
+        self, read: Callable[[np.ndarray], Context], batch: np.ndarray, time: float
+    ) -> Context:
+        """Return the context of a frame that follows those of the last calls.
+
+        Args:
+            read: returns the context of a batch.
+            batch: 1×h×w×3 in [0, 1], what the network is given of the frame.
+            time: the frame's, in seconds.
+        """
+        small = thumbnail(batch[0])
+        cut = self._small is None or scene_change(self._small, small) >= SCENE_CUT
+        if cut or not 0 <= time - self._read < READ_EVERY:
+            self._vectors = {name: vectors[0] for name, vectors in read(batch).items()}
+            self._read = time
+        self._small = small
+        context = self.average(self._vectors, small, time)
+        return {name: vector[None] for name, vector in context.items()}
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:

@@ -18,13 +18,11 @@ from neid_tf.inference.tiles import in_tiles
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.machine import usable_cores
 from neid_tf.video.coding import reformatter, to_rgb
-from neid_tf.video.frames import SCENE_CUT, SMOOTHING, TimeAverage, scene_change, thumbnail
+from neid_tf.video.frames import SMOOTHING, SmoothedContext, TimeAverage
 from neid_tf.video.stream import Caught, Stream
 
 SMALL = 500_000
 """Pixels of a frame up to which several are computed beside each other, each on one core."""
-READ_EVERY = 0.2
-"""Seconds in which what is read off a whole frame is read once: the average is over more."""
 _LOOK = 0.1
 
 
@@ -60,7 +58,8 @@ class Live:
         network = in_tiles(model)
         self.large = Enhancement(network, scale, strength)
         self.small = self.large.on_one_core()
-        self.context = _Smoothed(self.large, smoothing) if network.context else None
+        self._reads = bool(network.context)
+        self._smoothed = SmoothedContext(TimeAverage(smoothing)) if smoothing else None
         self._converter = reformatter()
 
     def frames(
@@ -102,11 +101,15 @@ class Live:
         pixels = to_rgb(self._converter, caught.frame, caught.color)
         image = np.ascontiguousarray(caught.turn(pixels[None])[0])
         batch = self.large.prepare(image)
-        context = self.context(batch, caught.time) if self.context else None
+        context = self._context(batch, caught.time) if self._reads else None
         steps = self.small if _is_small(caught) else self.large
         made = pool.submit(_computed, steps, image, batch, context)
         made.add_done_callback(lambda _: _notify(stream.changed))
         return _Begun(caught, now, made)
+
+    def _context(self, batch, seconds):
+        read = self.large.read_context
+        return self._smoothed(read, to_float(batch), seconds) if self._smoothed else read(batch)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,38 +134,6 @@ def _notify(condition):
 
 def _is_small(caught):
     return caught.frame.width * caught.frame.height <= SMALL
-
-
-class _Smoothed:
-    """What the network reads off whole frames, averaged over time; read often enough for that.
-
-    The average goes towards what was read last with each frame, so that it makes no steps.
-    """
-
-    def __init__(self, steps: Enhancement, smoothing: float) -> None:
-        self.steps, self.average = steps, TimeAverage(smoothing) if smoothing else None
-        self._small, self._vectors, self._read = None, None, 0.0
-
-    def __call__(self, batch: np.ndarray, seconds: float) -> Context:
-        """Return the context of a frame.
-
-        Args:
-            batch: what the network is given of it.
-            seconds: its time.
-        """
-        if not self.average:
-            return self.steps.read_context(batch)
-        small = thumbnail(to_float(batch[0]))
-        cut = self._small is None or scene_change(self._small, small) >= SCENE_CUT
-        if cut or seconds - self._read >= READ_EVERY:
-            self._vectors, self._read = _first(self.steps.read_context(batch)), seconds
-        self._small = small
-        context = self.average(self._vectors, small, seconds)
-        return {name: vector[None] for name, vector in context.items()}
-
-
-def _first(context):
-    return {name: vectors[0] for name, vectors in context.items()}
 
 
 class Latencies:

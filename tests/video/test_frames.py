@@ -166,6 +166,23 @@ def test_large_frames_are_done_in_tiles_under_one_context(sensitive, monkeypatch
     np.testing.assert_allclose(tiled, whole, atol=3)
 
 
+def test_whole_frames_are_read_five_times_a_second_and_at_cuts(sensitive, monkeypatch):
+    enhancer, read = Enhancer(sensitive), []
+    original = type(enhancer.network).read_context
+
+    def noting(network, batch):
+        read.append(round(float(np.mean(batch)), 2))
+        return original(network, batch)
+
+    monkeypatch.setattr(type(enhancer.network), "read_context", noting)
+    enhanced(enhancer, as_frames(grays([60] * 20 + [120] * 6)))
+    # At 30 frames a second: 0, 6, 12, 18, and 20, where the scene is another.
+    assert read == [0.24] * 4 + [0.47]
+    read.clear()
+    enhanced(Enhancer(sensitive), as_frames(grays([60] * 5), rate=4))
+    assert len(read) == 5
+
+
 @pytest.mark.parametrize(("scale", "smoothing"), [(1, 0.5), (1, 0.0), (2, 0.5)])
 def test_frames_beside_each_other_are_those_of_a_call(scale, smoothing):
     pytest.importorskip("onnxruntime")

@@ -22,7 +22,7 @@ from neid_tf.support.machine import usable_cores
 
 MOST_PIXELS = 48_000_000
 """Pixels of the pictures between reading and writing; a larger picture is there alone."""
-_LEAST_PIXELS = 500_000  # What a small picture counts, so that their number is bounded too.
+_LEAST_PIXELS = 2**20  # What a small picture counts, so that their number is bounded too.
 
 
 class Files(Protocol):

@@ -47,9 +47,9 @@ def main(arguments: list[str]) -> int:
     enhance.check()
     job = _Watch(folder, output, common.existing("skip"))
     with on_signal(job.stop.set), contextlib.suppress(KeyboardInterrupt):
+        arriving = watch.complete_files(folder, output, _SETTLE.value, job.stop, job.cannot)
         terminal.show(f"watching {folder} (Ctrl-C ends)")
-        how = (_SETTLE.value, job.stop, job.cannot)
-        for paths in watch.complete_files(folder, output, *how):
+        for paths in arriving:
             job.do(paths)
     return job.tally.close()
 

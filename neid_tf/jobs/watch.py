@@ -89,7 +89,7 @@ def complete_files(
     stop: threading.Event,
     report: Callable[[str, str], None],
 ) -> Iterator[list[str]]:
-    """Yield lists of files below a folder that have become complete: those that are there, first.
+    """Return lists, as they come, of files that have become complete: those there are, first.
 
     Args:
         folder: that is watched, with all below it.
@@ -103,7 +103,10 @@ def complete_files(
     """
     with optional_import("watching a folder"):
         import watchfiles
+    return _complete_files(watchfiles, folder, but, settle, stop, report)
 
+
+def _complete_files(watchfiles, folder, but, settle, stop, report):
     arrivals, scanned, reported = Arrivals(settle), -RESCAN, set()
     # Of the folder's own path, so that each file has one name.
     changes = watchfiles.watch(

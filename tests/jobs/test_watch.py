@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -11,6 +12,7 @@ import pytest
 
 from neid_tf import pictures
 from neid_tf.jobs import watch
+from neid_tf.support.libraries import install_extra
 from tests.conftest import darkened, flags_restored, picture, write
 
 pytest.importorskip("watchfiles")
@@ -232,3 +234,12 @@ def test_a_folder_that_can_not_be_looked_into_is_listed_at_once(neid, tmp_path, 
     options = [f"--output={tmp_path / 'out'}", "--method=lime"]
     code, _, err = neid("watch", tmp_path / "in", *options)
     assert (code, err) == (1, "neid: closed: permission denied\n"), err
+
+
+def test_without_its_library_nothing_is_watched(neid, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    (tmp_path / "in").mkdir()
+    code, out, err = neid("watch", tmp_path / "in", f"--output={tmp_path / 'out'}", "--method=lime")
+    assert (code, out) == (1, "")
+    assert install_extra("watch") in err
+    assert err.count("\n") == 1

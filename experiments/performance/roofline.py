@@ -88,11 +88,10 @@ def tiled(height: int, width: int, step: int) -> float:
         height, width: of the network's input, in pixels.
         step: of the network.
     """
-    margin = tiles._margin(step)
+    margin, tile = tiles.margin_of(step), tiles.side_of(tiles.TILE, step)
 
     def length(side):
-        starts = range(0, side, tiles.TILE)
-        ends = [(at, min(at + tiles.TILE, side)) for at in starts]
+        ends = [(at, min(at + tile, side)) for at in range(0, side, tile)]
         return sum(min(end + margin, side) - max(at - margin, 0) for at, end in ends)
 
     return length(height) * length(width) / (height * width)

@@ -46,7 +46,7 @@ CONTEXT_ONLY = "context_only"
 _LARGEST_STEP = 1024
 # Of so many cores each does a batch of its own; more than those are given to one batch after the
 # other, since each takes the memory of one.
-_MOST_BESIDE = 8
+_MOST_BESIDE = 4
 
 # Its warnings are about what is meant to be: inputs that have a default.
 _ONNX_ERRORS = 3
@@ -205,7 +205,11 @@ class Onnx(_Exported):
         if self._threads == 1 or self.on_card:
             return self
         with self._making:
-            self._alone = self._alone or Onnx(self._content, 1)
+            if self._alone is None:
+                try:
+                    self._alone = Onnx(self._content, 1)
+                except Exception:  # Such as no memory for a second one: slower, but it works.
+                    return self
         return self._alone
 
     def _run(self, batch, context, box, picture):

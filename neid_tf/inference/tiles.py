@@ -10,20 +10,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from neid_tf.inference.network import Context, Network, as_network, failures_named
+from neid_tf.inference.network import Context, Network, as_network
 from neid_tf.pixels.resample import area_reduce, pad_to_even
 from neid_tf.support.beside import in_order
 
 TILE = 512
 """Up to this side, in pixels of the network's input, pictures are enhanced whole. The tiles of
-larger ones have three quarters of it, without their margin: two are computed at a time."""
+larger ones have three quarters of it, without their margin."""
 MARGIN = 64
-"""Pixels around a tile that are computed and thrown away, at most; see :func:`_margin`."""
+"""Pixels around a tile that are computed and thrown away, at most; see :func:`margin_of`."""
 CONTEXT_SIDE = 384
 """Side of the reduced picture that the fusing vector of a tiled picture is read off."""
 
@@ -46,12 +45,8 @@ class Tiled(Network):
         self.scale, self.step = self.network.scale, self.network.step
         self.context, self.refines = self.network.context, self.network.refines
         self.notes = self.network.notes
-        self.tile, self.margin = self._stepped(tile), _margin(self.step)
-        self.side = self._stepped(0.75 * self.tile)
-
-    def _stepped(self, pixels):
-        """Return a number of pixels rounded up to a multiple of the step."""
-        return math.ceil(pixels / self.step) * self.step
+        self.tile = -(-tile // self.step) * self.step
+        self.side, self.margin = side_of(self.tile, self.step), margin_of(self.step)
 
     def on_one_core(self) -> Tiled:
         """Return the same for pictures that are computed beside each other, each on its core."""
@@ -74,9 +69,11 @@ class Tiled(Network):
         tiles = list(itertools.product(self._spans(height), self._spans(width)))
         # What is read off a file is read in one thread.
         cuts = (self._cut(batch, picture, *tile) for tile in tiles)
-        beside = min(self.network.beside, len(tiles))
-        with failures_named():
-            network = self.network.on_one_core() if beside > 1 else self.network
+        network, beside = self.network, self.network.beside
+        # Fewer tiles would leave cores idle in the end, and larger ones take their memory.
+        if beside > 1 and len(tiles) >= 2 * beside and self.tile <= TILE:
+            network = self.network.on_one_core()
+        beside = beside if network is not self.network else 1
         made = in_order(functools.partial(_computed, network, context), cuts, beside)
         with contextlib.closing(made):
             for _, piece in zip(self.shown(tiles), made, strict=True):
@@ -152,10 +149,16 @@ def in_tiles(model: object, tile: int = TILE, shown: Callable[[list], Iterable] 
     return Tiled(network, tile, shown) if network.tileable else network
 
 
-def _margin(step):
-    """Return a margin in pixels: with two levels, a step of 4, nearly all that reaches a tile.
+def side_of(tile: int, step: int) -> int:
+    """Return the side of the tiles of pictures whose side is above ``tile``, without the margin."""
+    return -(-3 * tile // (4 * step)) * step
 
-    There nothing farther than 33 pixels does, and what is farther than 24, the margin, changes a
-    pixel by less than 1e-4. More levels see farther, and the margin is cut.
+
+def margin_of(step: int) -> int:
+    """Return a tile's margin in pixels, beyond which hardly anything reaches it.
+
+    With two levels, a step of 4, it is 24: nothing farther than 33 pixels reaches a tile, and in
+    the packaged weights what is farther than 24 changes hardly a sample, by one level of 255. More
+    levels see farther, and the margin is cut.
     """
-    return -(-min(6 * step, MARGIN) // step) * step
+    return -(-min(max(6 * step, 24), MARGIN) // step) * step

@@ -9,11 +9,7 @@ import math
 
 import numpy as np
 
-from neid_tf.support.beside import in_order
-from neid_tf.support.machine import usable_cores
-
 _ROWS, _COLUMNS = 128, 256  # Of the output, that are filtered at a time: they stay in the cache.
-_LARGE, _MOST_CORES = 2**21, 8  # Pixels from which on several cores halve a picture.
 
 
 def bicubic_taps() -> np.ndarray:
@@ -61,28 +57,19 @@ def halve(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
     dtype = np.dtype(np.float32) if pixels.dtype.kind in "iu" else pixels.dtype
     weights = [_filtered(np.pad(np.ones(n, dtype), 3), 0) for n in (height, width)]
     half = np.empty((height // 2, width // 2, channels), dtype)
-
-    def fill(rows: slice, columns: slice) -> None:
+    blocks = itertools.product(_spans(height // 2, _ROWS), _spans(width // 2, _COLUMNS))
+    for rows, columns in blocks:
         block = _around(_around(pixels, rows).swapaxes(0, 1), columns).swapaxes(0, 1)
         lines = _filtered(block.astype(dtype) / dtype.type(white), 0)
         lines /= weights[0][rows, None, None]
         filtered = _filtered(lines, 1) / weights[1][columns, None]
         np.clip(filtered, 0.0, 1.0, out=half[rows, columns])
-
-    _for_all(fill, _spans(height // 2, _ROWS), _spans(width // 2, _COLUMNS), pixels=height * width)
     return half
 
 
 def _spans(length, step):
     """Return slices that together are a side, each of at most so many pixels."""
     return [slice(start, min(start + step, length)) for start in range(0, length, step)]
-
-
-def _for_all(fill, *spans, pixels):
-    """Call a function for all parts of a picture, on several cores if it has many pixels."""
-    cores = min(usable_cores(), _MOST_CORES) if pixels >= _LARGE else 1
-    for _ in in_order(fill, itertools.product(*spans), cores):
-        pass
 
 
 def halve_any(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
@@ -102,14 +89,11 @@ def halve_any(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
         return halve(pixels, white)
     dtype = np.dtype(np.float32) if pixels.dtype.kind in "iu" else pixels.dtype
     half = np.empty((height, width, 3), dtype)
-
-    def fill(rows: slice) -> None:
+    for rows in _spans(height, _ROWS):
         # The margin holds all that the strip's rows are made of.
         low = max(rows.start - 2, 0)
         part = halve(pad_to_even(pixels[2 * low : 2 * (rows.stop + 2)]), white)
         half[rows] = part[rows.start - low : rows.stop - low]
-
-    _for_all(fill, _spans(height, _ROWS), pixels=4 * height * width)
     return half
 
 

@@ -2,6 +2,8 @@
 
 import collections
 import concurrent.futures
+import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 
@@ -20,15 +22,41 @@ def in_order(function: Callable, calls: Iterable[tuple], beside: int) -> Iterato
     if beside < 2:
         yield from (function(*arguments) for arguments in calls)
         return
-    pool = concurrent.futures.ThreadPoolExecutor(beside, "neid-beside")
-    pending = collections.deque()
-    try:
-        for arguments in calls:
-            pending.append(pool.submit(function, *arguments))
+    pending, failed, given = collections.deque(), None, iter(calls)
+    with contextlib.closing(_Threads(beside)) as threads:
+        while True:
+            try:
+                arguments = next(given, None)
+            except Exception as error:  # What was asked for before comes first.
+                failed = error
+                break
+            if arguments is None:
+                break
+            pending.append(threads.begin(function, arguments))
             del arguments
             if len(pending) > beside:
-                yield pending.popleft().result()
+                yield pending.popleft()()
         while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+            yield pending.popleft()()
+    if failed:
+        raise failed
+
+
+class _Threads:
+    """Threads that are begun when they are needed, or none where there can be none any more."""
+
+    def __init__(self, count):
+        self._count, self._pool = count, None
+
+    def begin(self, function, arguments):
+        """Return what waits for the result of a call."""
+        try:
+            if not self._pool:
+                self._pool = concurrent.futures.ThreadPoolExecutor(self._count, "neid-beside")
+            return self._pool.submit(function, *arguments).result
+        except RuntimeError:  # The program is ending, or there are too many threads.
+            return functools.partial(function, *arguments)
+
+    def close(self):
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)

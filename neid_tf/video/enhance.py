@@ -118,6 +118,7 @@ def _enhance_all(reader, enhancer, writer, progress):
             writer.write_frame(frame, pixels)
             if progress:
                 progress(writer.frames, reader.total)
+            del frame, pixels  # Before the next one is waited for.
     writer.finish()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
-from neid_tf.inference.network import Context, as_network, failures_named
+from neid_tf.inference.network import Context, as_network
 from neid_tf.inference.tiles import Tiled
 from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
 from neid_tf.pixels.samples import to_float, to_type
@@ -135,16 +135,14 @@ class Enhancer:
         height, width, _ = first.pixels.shape
         size, frames = self.batch_size(width, height), itertools.chain([first], frames)
         del first
-        if size > 1 and self.network.beside > 1:
-            yield from self._beside(frames, size)
+        if size == self.network.beside > 1:  # Fewer at a time would leave cores idle.
+            alone = self.network.on_one_core()
+            yield from self._beside(alone, frames, size if alone is not self.network else 1)
         while batch := list(itertools.islice(frames, size)):
             yield from zip(batch, self(batch), strict=True)
             batch.clear()  # Before the next ones are asked for.
 
-    def _beside(self, frames, count):
-        with failures_named():
-            network = self.network.on_one_core()
-
+    def _beside(self, network, frames, count):
         def compute(frame, *prepared):
             [pixels] = self._computed(network, *prepared)
             return frame, np.ascontiguousarray(self._upright.back(pixels[None])[0])

@@ -1,6 +1,7 @@
 """What is computed beside each other comes in order, and no more of it than was asked for."""
 
 import threading
+from unittest.mock import Mock
 
 import pytest
 
@@ -56,3 +57,22 @@ def test_what_fails_is_raised_in_its_place(beside):
         next(results)
     assert list(results) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("neid-beside")]
+
+
+@pytest.mark.parametrize("beside", [1, 2])
+def test_what_was_asked_for_before_a_failure_comes_first(beside):
+    def calls():
+        yield (1,)
+        yield (2,)
+        raise OSError("damaged")
+
+    results = in_order(lambda number: 1 / number, calls(), beside)
+    assert [next(results), next(results)] == [1, 0.5]
+    with pytest.raises(OSError, match="damaged"):
+        next(results)
+
+
+def test_without_threads_the_caller_computes(monkeypatch):
+    """A pool takes nothing any more when the program is ending."""
+    monkeypatch.setattr("threading.Thread.start", Mock(side_effect=RuntimeError("can't start")))
+    assert list(in_order(lambda number: -number, [(1,), (2,), (3,)], 2)) == [-1, -2, -3]

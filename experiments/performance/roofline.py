@@ -88,6 +88,8 @@ def tiled(height: int, width: int, step: int) -> float:
         height, width: of the network's input, in pixels.
         step: of the network.
     """
+    if max(height, width) <= tiles.TILE:
+        return 1.0
     margin, tile = tiles.margin_of(step), tiles.side_of(tiles.TILE, step)
 
     def length(side):

@@ -19,7 +19,7 @@ import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.data.sampling import Sampling
-from neid_tf.pixels.samples import to_float, to_type
+from neid_tf.pixels.samples import from_float, to_float, to_type
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,10 +38,11 @@ def miniature(picture: np.ndarray) -> np.ndarray:
         picture: H×W×3, uint8 or uint16.
 
     Returns:
-        192×192×3 (:data:`MINIATURE`), float16 in [0, 1].
+        192×192×3 (:data:`MINIATURE`), uint16.
     """
     size = (MINIATURE, MINIATURE)
-    return cv2.resize(to_float(picture), size, interpolation=cv2.INTER_AREA).astype(np.float16)
+    averaged = cv2.resize(to_float(picture), size, interpolation=cv2.INTER_AREA)
+    return from_float(averaged, np.uint16)
 
 
 def _miniatures(pairs: Pairs) -> list[np.ndarray]:
@@ -85,7 +86,7 @@ def training_dataset(
         A data set of dictionaries: ``low`` and ``high`` (B×crop×crop×3, as stored, cut at the
         same place), the draws ``flip`` and ``mirror`` (B booleans), ``turns`` (B, 0 to 3) and
         ``exposure`` (B in [0, 1)); with thumbnails also ``low_mini`` and ``high_mini``
-        (B×192×192×3 float16), ``view``, what a thumbnail is to show of them, and ``place``, where
+        (B×192×192×3 uint16), ``view``, what a thumbnail is to show of them, and ``place``, where
         the crop is (B×4 each: top, left, height, width as shares of the whole picture).
     """
     import tensorflow as tf

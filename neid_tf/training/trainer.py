@@ -244,5 +244,5 @@ def _partly(model: keras.Model, network: NEID, train: str) -> keras.Model:
 
 def _view(miniatures: Any, view: Any, batch: Batch) -> Any:
     """Cut thumbnails out of miniatures; some are mirrored, but none is turned or flipped."""
-    thumbnails = area_resize(ops.cast(miniatures, "float32"), THUMBNAIL, view)
+    thumbnails = area_resize(augment.to_float(miniatures), THUMBNAIL, view)
     return augment.mirror(thumbnails, batch["mirror"])

@@ -560,7 +560,7 @@ def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch
     for stream, seen in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
         assert neid("enhance", "large.png", *options, "--overwrite")[0] == 0
-        assert [f"{done}/8" in stream.getvalue() for done in (1, 7)] == [seen] * 2
+        assert [f"{done}/10" in stream.getvalue() for done in (1, 9)] == [seen] * 2
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert neid("enhance", "in/a.png", *options)[0] == 0
     assert "tile" not in sys.stderr.getvalue()

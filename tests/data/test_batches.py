@@ -102,7 +102,7 @@ def test_miniature_of_16_bits():
     bright = picture(200, 320)
     expected = cv2.resize(bright / np.float32(255), (192, 192), interpolation=cv2.INTER_AREA)
     for pixels in (bright, bright.astype(np.uint16) * 257):
-        np.testing.assert_allclose(miniature(pixels), expected, atol=1e-3)
+        np.testing.assert_allclose(miniature(pixels) / 65535, expected, atol=1e-5)
 
 
 def test_8_and_16_bits_together():

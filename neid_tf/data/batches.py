@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from neid_tf.data.pairs import Pairs
 from neid_tf.data.sampling import Sampling
 from neid_tf.pixels.samples import from_float, to_float, to_type
+from neid_tf.support.beside import in_order
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -233,7 +233,7 @@ class ArrayBatches:
 
 
 def ahead(batches: Sequence[Any], first: int = 0) -> Iterator[Any]:
-    """Yield batches in their order, which threads make ahead.
+    """Return batches in their order, which threads make ahead.
 
     Keras is given this and not a ``PyDataset``: of one that lasts for several epochs, it begins at
     the first batch again with each epoch (Keras 3.15).
@@ -242,14 +242,8 @@ def ahead(batches: Sequence[Any], first: int = 0) -> Iterator[Any]:
         batches: what has a length, and makes the batch of a number when it is asked for.
         first: the number of the first one.
     """
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[concurrent.futures.Future] = deque()
-        for step in range(first, len(batches)):
-            waiting.append(pool.submit(batches.__getitem__, step))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    steps = ((step,) for step in range(first, len(batches)))
+    return in_order(batches.__getitem__, steps, _THREADS, _AHEAD)
 
 
 @functools.lru_cache(maxsize=4)

@@ -138,6 +138,16 @@ class Network(abc.ABC):
         """Return the same for pictures that are computed beside each other, each on its core."""
         return self
 
+    def workers(self, count: int) -> tuple[Network, int]:
+        """Return what best computes batches that follow each other, and how many at a time.
+
+        Args:
+            count: how many there are to do at a time; fewer than :attr:`beside` would leave cores
+                idle if each had but one.
+        """
+        alone = self.on_one_core() if 1 < self.beside <= count else self
+        return (self, 1) if alone is self else (alone, self.beside)
+
     @abc.abstractmethod
     def _run(self, batch, context, box, picture):
         """Return the enhanced batch; see :meth:`run_with_context`."""

@@ -209,7 +209,7 @@ class Onnx(_Exported):
                 try:
                     self._alone = Onnx(self._content, 1)
                 except Exception:  # Such as no memory for a second one: slower, but it works.
-                    return self
+                    self._alone = self
         return self._alone
 
     def _run(self, batch, context, box, picture):

@@ -69,11 +69,8 @@ class Tiled(Network):
         tiles = list(itertools.product(self._spans(height), self._spans(width)))
         # What is read off a file is read in one thread.
         cuts = (self._cut(batch, picture, *tile) for tile in tiles)
-        network, beside = self.network, self.network.beside
         # Fewer tiles would leave cores idle in the end, and larger ones take their memory.
-        if beside > 1 and len(tiles) >= 2 * beside and self.tile <= TILE:
-            network = self.network.on_one_core()
-        beside = beside if network is not self.network else 1
+        network, beside = self.network.workers(len(tiles) // 2 if self.tile <= TILE else 1)
         made = in_order(functools.partial(_computed, network, context), cuts, beside)
         with contextlib.closing(made):
             for _, piece in zip(self.shown(tiles), made, strict=True):

@@ -140,8 +140,7 @@ def bands(height: int, width: int) -> list[slice]:
     Args:
         height, width: of the picture, in pixels.
     """
-    step = max(32768 // width, 1)
-    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+    return _spans(height, max(32768 // width, 1))
 
 
 def _around(pixels: np.ndarray, rows: slice) -> np.ndarray:

@@ -7,14 +7,16 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 
 
-def in_order(function: Callable, calls: Iterable[tuple], beside: int) -> Iterator:
+def in_order(
+    function: Callable, calls: Iterable[tuple], beside: int, ahead: int | None = None
+) -> Iterator:
     """Yield what a function returns for each call, in their order.
 
     Args:
         function: is called from ``beside`` threads, where that is more than 1.
-        calls: the arguments of each call. They are asked for in the caller's thread, one ahead of
-            what is being computed.
+        calls: the arguments of each call. They are asked for in the caller's thread.
         beside: how many are computed at a time.
+        ahead: how many are begun before the first is waited for; None for as many as ``beside``.
 
     Raises:
         Exception: whatever ``function`` or ``calls`` raises, in its place in the order.
@@ -22,6 +24,7 @@ def in_order(function: Callable, calls: Iterable[tuple], beside: int) -> Iterato
     if beside < 2:
         yield from (function(*arguments) for arguments in calls)
         return
+    ahead = beside if ahead is None else ahead
     pending, failed, given = collections.deque(), None, iter(calls)
     with contextlib.closing(_Threads(beside)) as threads:
         while True:
@@ -34,7 +37,7 @@ def in_order(function: Callable, calls: Iterable[tuple], beside: int) -> Iterato
                 break
             pending.append(threads.begin(function, arguments))
             del arguments
-            if len(pending) > beside:
+            if len(pending) > ahead:
                 yield pending.popleft()()
         while pending:
             yield pending.popleft()()

@@ -112,7 +112,7 @@ def _enhance_all(reader, enhancer, writer, progress):
     waiting = 2 * size if size > 1 else 1  # large frames are few
     with (
         contextlib.closing(_ahead(reader.items(), waiting)) as items,
-        contextlib.closing(enhancer.each(_frames(items, writer))) as made,
+        contextlib.closing(enhancer.each(_frames(items, writer), size)) as made,
     ):
         for frame, pixels in made:
             writer.write_frame(frame, pixels)

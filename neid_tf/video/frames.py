@@ -120,24 +120,23 @@ class Enhancer:
             made = self._at_once(shown, frames)
         return [np.ascontiguousarray(self._upright.back(pixels[None])[0]) for pixels in made]
 
-    def each(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
+    def each(self, frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, np.ndarray]]:
         """Enhance frames of one size that follow each other; yield each and what a call gives.
 
         Frames are asked for in the caller's thread, some ahead of what is yielded. Where the
         network is best run so, several are computed beside each other.
 
+        Args:
+            frames: all that there are.
+            size: how many are computed at a time: :meth:`batch_size`.
+
         Raises:
             NetworkError: as for a call.
         """
         frames = iter(frames)
-        if (first := next(frames, None)) is None:
-            return
-        height, width, _ = first.pixels.shape
-        size, frames = self.batch_size(width, height), itertools.chain([first], frames)
-        del first
-        if size == self.network.beside > 1:  # Fewer at a time would leave cores idle.
-            alone = self.network.on_one_core()
-            yield from self._beside(alone, frames, size if alone is not self.network else 1)
+        network, beside = self.network.workers(size)
+        if beside > 1:
+            yield from self._beside(network, frames, beside)
         while batch := list(itertools.islice(frames, size)):
             yield from zip(batch, self(batch), strict=True)
             batch.clear()  # Before the next ones are asked for.
@@ -220,14 +219,18 @@ class TimeAverage:
             time: the frame's, in seconds.
         """
         if self._last is not None:
-            old, small_before, time_before = self._last
-            if scene_change(small_before, small) < SCENE_CUT:
+            old, _, time_before = self._last
+            if not self.begins_anew(small):
                 weight = -math.expm1(-max(time - time_before, 0.0) / self.seconds)
                 vectors = {name: old[name] + weight * (vectors[name] - old[name]) for name in old}
             else:
                 self.cuts += 1
         self._last = vectors, small, time
         return vectors
+
+    def begins_anew(self, small: np.ndarray) -> bool:
+        """Tell whether a frame with this :func:`thumbnail`, as the next one, begins a new scene."""
+        return self._last is None or scene_change(self._last[1], small) >= SCENE_CUT
 
 
 class SmoothedContext:
@@ -240,7 +243,7 @@ class SmoothedContext:
     """
 
     def __init__(self, average: TimeAverage) -> None:
-        self.average, self._small, self._vectors, self._read = average, None, None, 0.0
+        self.average, self._vectors, self._read = average, None, 0.0
 
     def __call__(
         self, read: Callable[[np.ndarray], Context], batch: np.ndarray, time: float
@@ -253,11 +256,9 @@ class SmoothedContext:
             time: the frame's, in seconds.
         """
         small = thumbnail(batch[0])
-        cut = self._small is None or scene_change(self._small, small) >= SCENE_CUT
-        if cut or not 0 <= time - self._read < READ_EVERY:
+        if self.average.begins_anew(small) or not 0 <= time - self._read < READ_EVERY:
             self._vectors = {name: vectors[0] for name, vectors in read(batch).items()}
             self._read = time
-        self._small = small
         context = self.average(self._vectors, small, time)
         return {name: vector[None] for name, vector in context.items()}
 

@@ -15,7 +15,6 @@ import numpy as np
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.network import Context
 from neid_tf.inference.tiles import in_tiles
-from neid_tf.pixels.samples import to_float
 from neid_tf.support.machine import usable_cores
 from neid_tf.video.coding import reformatter, to_rgb
 from neid_tf.video.frames import SMOOTHING, SmoothedContext, TimeAverage
@@ -109,7 +108,7 @@ class Live:
 
     def _context(self, batch, seconds):
         read = self.large.read_context
-        return self._smoothed(read, to_float(batch), seconds) if self._smoothed else read(batch)
+        return self._smoothed(read, batch, seconds) if self._smoothed else read(batch)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

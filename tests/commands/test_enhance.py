@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
+from neid_tf.inference import methods
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.network import FunctionNetwork
 from neid_tf.inference.tiles import Tiled
@@ -491,6 +493,65 @@ def test_metadata_and_quality_are_those_of_videos_too(neid, folder, tmp_path):
             places.append("location" in file.metadata)
     assert [b"secret" in content for content in contents] == places == [True, False, True]
     assert len(contents[2]) < 0.8 * len(contents[0])
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """What ONNX Runtime is given to do: whether beside something else, and whether to read."""
+    runtimes = pytest.importorskip("neid_tf.inference.runtimes")
+    pytest.importorskip("onnxruntime")
+    run, read, done = runtimes.Onnx._run, runtimes.Onnx._read, []
+
+    def noting(network, *given):
+        done.append(("run", threading.current_thread().name.startswith("neid-beside")))
+        return run(network, *given)
+
+    def noting_too(network, batch):
+        done.append(("read", threading.current_thread().name.startswith("neid-beside")))
+        return read(network, batch)
+
+    monkeypatch.setattr(runtimes.Onnx, "_run", noting)
+    monkeypatch.setattr(runtimes.Onnx, "_read", noting_too)
+    return done
+
+
+@pytest.fixture(params=[1, 2])
+def cores(request, monkeypatch):
+    """So many cores, for networks that are loaded meanwhile."""
+    methods.load_for_video.cache_clear()
+    monkeypatch.setattr("neid_tf.inference.runtimes.usable_cores", lambda: request.param)
+    yield request.param
+    methods.load_for_video.cache_clear()
+
+
+def test_tiles_are_computed_beside_each_other(neid, folder, work, cores):
+    pixels = darkened(picture(70, 200))
+    write(Path("large.png"), pixels)
+    options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
+    assert neid("enhance", "large.png", *options)[0] == 0
+    assert work == [("read", False)] + [("run", cores == 2)] * 10
+    network = methods.load_network("neid_s", "onnx")
+    network.beside = 1
+    alone = Enhancement(Tiled(network, 32))(pixels)
+    np.testing.assert_array_equal(pictures.read("out.png").pixels, alone)
+
+
+def test_frames_are_computed_beside_each_other(neid, folder, work, cores):
+    av = pytest.importorskip("av")
+    from tests.video.test_enhance import make_clip
+
+    make_clip(
+        "clip.mp4", [darkened(picture(64, 96, seed=n // 9)) // (1 + n // 9) for n in range(18)]
+    )
+    assert neid("enhance", "clip.mp4", "--weights=neid_s", "--output=out.mp4")[0] == 0
+    runs = [beside for kind, beside in work if kind == "run"]
+    assert set(runs) == {cores == 2}
+    if cores == 2:
+        assert len(runs) == 18
+    # Whole frames, after 0, 0.2, 0.3 (another scene) and 0.5 seconds.
+    assert work.count(("read", False)) == len(work) - len(runs) == 4
+    with av.open("out.mp4") as file:
+        assert sum(1 for _ in file.decode(video=0)) == 18
 
 
 def test_a_terminated_video_leaves_nothing(neid, folder, tmp_path):

@@ -371,8 +371,7 @@ def test_memory_does_not_grow_with_length(tmp_path, monkeypatch):
         source = make_clip(tmp_path / f"{count}.mp4", grays(range(count)))
         assert enhance_video(source, tmp_path / "out.mp4", model).frames == count
     assert len(peaks) == 75
-    # A batch, twice that waiting, 2 in the thread, and those that were read and written last.
-    assert max(peaks) <= 16
+    assert max(peaks) <= 14  # a batch, twice that waiting, 2 in the thread
 
 
 def test_the_missing_extra_is_named(tmp_path, monkeypatch):

@@ -202,11 +202,12 @@ def test_frames_beside_each_other_are_those_of_a_call(scale, smoothing):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(network), "_run", noting)
-        made = list(Enhancer(network, **settings).each(iter(pictures)))
+        enhancer = Enhancer(network, **settings)
+        made = list(enhancer.each(iter(pictures), enhancer.batch_size(61, 47)))
     assert threads == {("neid-beside", False)}
     assert [frame for frame, _ in made] == pictures
     np.testing.assert_array_equal(np.stack([pixels for _, pixels in made]), expected)
-    assert list(Enhancer(network).each([])) == []
+    assert list(Enhancer(network).each([], 2)) == []
 
 
 def test_large_deep_frames_come_out_in_8_bits(sensitive, monkeypatch):

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from neid_tf import pictures
 from neid_tf.commands import common, enhance, terminal
 from neid_tf.support import files
-from neid_tf.support.ending import on_signal
+from neid_tf.support.signals import on_signal
 
 _SHOW = flags.DEFINE_bool("show", False, "Show the frames in a window.")
 _SECONDS = flags.DEFINE_float(

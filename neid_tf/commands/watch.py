@@ -31,8 +31,8 @@ from neid_tf.jobs import plan as planning
 from neid_tf.jobs.outcome import Outcome
 from neid_tf.jobs.storage import is_address
 from neid_tf.jobs.transfer import Skipped, Transfer
-from neid_tf.support.ending import on_signal
 from neid_tf.support.errors import reason_of
+from neid_tf.support.signals import on_signal
 
 _SETTLE = flags.DEFINE_float(
     "settle", 2.0, "Seconds for which a file must not have changed, to be complete.", lower_bound=0

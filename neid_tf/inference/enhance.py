@@ -156,11 +156,12 @@ def check_settings(network: Network, scale: int, strength: float) -> None:
         ValueError: for a scale other than the integers 1 and 2, or one that the network can't do;
             for a strength that is no number from 0 to :data:`MAX_STRENGTH`.
     """
-    if not (isinstance(scale, numbers.Integral) and scale in (1, 2)):
+    if isinstance(scale, bool) or not (isinstance(scale, numbers.Integral) and scale in (1, 2)):
         raise NeidError(f"scale must be the integer 1 or 2, not {scale!r}")
     if scale == 2 and network.scale == 1:
         raise NeidError("this model keeps the size of its input: scale 2 needs another")
-    if not (isinstance(strength, numbers.Real) and 0.0 <= strength <= MAX_STRENGTH):
+    is_number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
+    if not (is_number and 0.0 <= strength <= MAX_STRENGTH):
         raise NeidError(f"strength must be a number from 0 to {MAX_STRENGTH:g}, not {strength!r}")
 
 

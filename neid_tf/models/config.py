@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from neid_tf.support.errors import NeidError
-from neid_tf.support.fields import check_fields, config_field
+from neid_tf.support.fields import check_fields, config_field, ineffective
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
 RIVALS = ("retinexnet", "glad", "kind")
@@ -35,12 +35,14 @@ class ModelConfig:
         "bottleneck",
         "Fuse the streams at the bottleneck, or the skip connections as well.",
         choices=("bottleneck", "all"),
+        only=("architecture", ("neid",)),
     )
     detail_target: str = config_field(
         "low",
         "What the detail branch restores at full size: the low-light picture, the reference, "
         "or the low-light picture as the tone brightens it.",
         choices=("low", "reference", "toned"),
+        only=("architecture", ("le_dr", "neid")),
     )
     tone: bool = config_field(
         False, "Read a brightness and colour curve off the whole picture (not in the paper)."
@@ -50,9 +52,12 @@ class ModelConfig:
         "What the tone is: one curve a channel; or a grid of gains by place and brightness, which "
         "keeps hues.",
         choices=("curve", "grid"),
+        only=("tone", (True,)),
     )
     mirrored: bool = config_field(
-        True, "Read the tone off the picture and off its mirror image, and take the mean."
+        True,
+        "Read the tone off the picture and off its mirror image, and take the mean.",
+        only=("tone", (True,)),
     )
     refinement: int = config_field(
         0,
@@ -67,7 +72,6 @@ class ModelConfig:
             raise NeidError("detail_target 'toned' needs tone=True")
         if self.architecture == "unet" and self.tone:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
-
         if self.refinement and not self.has_grid:
             raise NeidError("refinement needs tone=True and tone_kind='grid'")
 
@@ -136,10 +140,11 @@ def model_config(name: str = "neid", **fields) -> ModelConfig | RivalConfig:
 
     Args:
         name: one of :data:`VARIANTS`.
-        **fields: what differs from the variant.
+        **fields: what differs from the variant. Where one of them takes the effect from another
+            of the variant's, that one is left out.
 
     Raises:
-        ValueError: for an unknown name or field, or a bad value.
+        ValueError: for an unknown name or field, a bad value, or a field without effect.
     """
     if name not in VARIANTS:
         raise NeidError(f"unknown model {name!r}; there are {', '.join(VARIANTS)}")
@@ -148,12 +153,19 @@ def model_config(name: str = "neid", **fields) -> ModelConfig | RivalConfig:
     unknown = set(fields) - {field.name for field in dataclasses.fields(kind)}
     if unknown:
         raise NeidError(f"a model {name} has no field {', '.join(sorted(unknown))}")
-    return kind(**given)
+    return kind(**(_effective(kind, given) | fields))
 
 
 def config_of(fields: Mapping[str, Any]) -> ModelConfig | RivalConfig:
     """Return the configuration with these fields, those of a weights file."""
-    return _kind(fields)(**fields)
+    kind = _kind(fields)
+    return kind(**_effective(kind, fields))
+
+
+def _effective(kind, given):
+    """Return the fields that have an effect beside the others."""
+    idle = ineffective(kind, given)
+    return {name: value for name, value in given.items() if name not in idle}
 
 
 def _kind(fields):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from neid_tf.jobs.ray_cluster import Cluster, ClusterError, connected, count_workers
 from neid_tf.service.configuration import Configuration
-from neid_tf.support.ending import on_signal
 from neid_tf.support.libraries import optional_import
+from neid_tf.support.signals import on_signal
 
 _GRACE = 5.0  # seconds that a request whose time is over has to be answered
 NAME = "neid"

@@ -13,7 +13,7 @@ from neid_tf.service import app
 from neid_tf.service.configuration import Configuration
 from neid_tf.service.log import log, take_over
 from neid_tf.service.pool import Pool
-from neid_tf.support.ending import on_signal
+from neid_tf.support.signals import on_signal
 
 _BACKLOG = 2048
 _GRACE = 5.0  # seconds that a request whose time is over has to be answered

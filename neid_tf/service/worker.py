@@ -15,7 +15,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from neid_tf.service import wire
-from neid_tf.support import ending
+from neid_tf.support import signals
 
 READY = "ready"
 COMMAND = (
@@ -27,7 +27,7 @@ COMMAND = (
 def main() -> None:
     """Do what comes in, until nothing comes any more."""
     # A terminal sends these to all of its processes; the front decides when to end.
-    for name in ending.NAMES:
+    for name in signals.NAMES:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     commands, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

@@ -67,10 +67,15 @@ def ineffective(config_class: type, values: Mapping[str, Any]) -> set[str]:
 
     Args:
         config_class: a configuration.
-        values: of all its fields, those of its parts too, by name.
+        values: of its fields, those of its parts too, by name; what is left out has its default.
     """
-    rules = {f.name: f.metadata["only"] for f in leaf_fields(config_class) if "only" in f.metadata}
-    return {name for name, (other, among) in rules.items() if values[other] not in among}
+    leaves = {field.name: field for field in leaf_fields(config_class)}
+    rules = {name: f.metadata["only"] for name, f in leaves.items() if "only" in f.metadata}
+    return {
+        name
+        for name, (other, among) in rules.items()
+        if values.get(other, leaves[other].default) not in among
+    }
 
 
 def leaf_fields(config_class: type) -> Iterator[dataclasses.Field]:

@@ -116,7 +116,8 @@ class TrainConfig:
 
         Raises:
             NeidError: for a phase that the model does not have, the tone or the streams of one
-                without a tone, or a loss of NEID's for a rival.
+                without a tone, a loss of NEID's for a rival, or the weight of a term that the
+                model does not have.
         """
         name = model.architecture
         if name not in PHASES:
@@ -124,11 +125,21 @@ class TrainConfig:
                 raise NeidError(f"--train={self.train} is a phase of a rival, not of {name}")
             if self.train != "all" and not model.tone:
                 raise NeidError(f"--train={self.train} needs a model with a tone (--tone)")
+            self._check_terms(model)
         elif self.train not in PHASES[name]:
             known = ", then ".join(f"--train={phase}" for phase in PHASES[name])
             raise NeidError(f"{name} is trained with {known}, not with --train={self.train}")
         elif self.objective != Objective():
             raise NeidError(f"{name} has its own loss, not that of NEID")
+
+    def _check_terms(self, model):
+        """Refuse the weight of a term that the model does not have."""
+        has_detail = model.architecture in ("le_dr", "neid")
+        for field, is_there in (("detail_weight", has_detail), ("tone_weight", model.tone)):
+            weight = getattr(self.objective, field)
+            if not is_there and weight not in (getattr(Objective(), field), 0.0):
+                part = field.removesuffix("_weight")
+                raise NeidError(f"--{field}={weight} has no effect with a model without {part}")
 
     def boundary_epochs(self) -> list[int]:
         """Return the boundaries of the piecewise schedule as whole numbers.

@@ -14,7 +14,7 @@ from types import ModuleType
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
 from neid_tf.video.coding import Color, lost_properties, reformatter, to_rgb
-from neid_tf.video.ending import NO_ZERO, Ending
+from neid_tf.video.completeness import NO_ZERO, Ending
 from neid_tf.video.frames import Frame
 
 if typing.TYPE_CHECKING:

@@ -144,7 +144,7 @@ def test_what_is_no_number_is_no_picture(value, strength):
 
 
 @pytest.mark.parametrize(
-    "strength", [-0.1, 8.1, 130.0, 1030.0, float("inf"), float("nan"), "1", None]
+    "strength", [-0.1, 8.1, 130.0, 1030.0, float("inf"), float("nan"), "1", None, True]
 )
 def test_strength_is_bounded(strength):
     for make in (Enhancement, Enhancer):
@@ -155,7 +155,7 @@ def test_strength_is_bounded(strength):
     assert brightest.mean() > 200
 
 
-@pytest.mark.parametrize("scale", [0, 3, 1.0, "1", None])
+@pytest.mark.parametrize("scale", [0, 3, 1.0, "1", None, True])
 def test_scale_is_1_or_2(scale):
     for make in (Enhancement, Enhancer):
         with pytest.raises(NeidError, match=f"scale must be the integer 1 or 2, not {scale!r}"):

@@ -191,6 +191,38 @@ def test_bad_fields(fields, message):
         models.build("neid", **fields)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("le", {"fusion": "all"}, "fusion=all has no effect with architecture=le"),
+        ("unet", {"detail_target": "reference"}, "detail_target=reference has no effect"),
+        ("neid", {"tone_kind": "grid"}, "tone_kind=grid has no effect with tone=False"),
+        ("neid", {"mirrored": False}, "mirrored=False has no effect with tone=False"),
+    ],
+)
+def test_fields_without_effect_are_refused(name, fields, message):
+    with pytest.raises(NeidError, match=message):
+        models.model_config(name, **fields)
+
+
+def test_what_a_variant_has_may_lose_its_effect():
+    config = models.model_config("neid_tone", architecture="le")
+    assert (config.architecture, config.tone, config.detail_target) == ("le", True, "low")
+
+
+def test_weights_from_before_may_hold_fields_without_effect(tmp_path):
+    source = small("neid_tone", architecture="le")
+    pretrained.save(source, tmp_path / "w.npz", {})
+    with np.load(tmp_path / "w.npz") as file:
+        arrays = dict(file)
+    low, toned = (f'"detail_target": "{target}"' for target in ("low", "toned"))
+    header = str(arrays["header"])
+    assert low in header
+    arrays["header"] = np.array(header.replace(low, toned))
+    np.savez(tmp_path / "w.npz", **arrays)
+    assert pretrained.load_pretrained(tmp_path / "w.npz").config == source.config
+
+
 def test_unknown_model():
     with pytest.raises(ValueError, match="'nide'"):
         models.build("nide")

@@ -109,6 +109,22 @@ def test_a_tone_cannot_be_kept_where_there_is_none(loaded, tmp_path):
         run(config(train="decom"), loaded, tmp_path / "other")
 
 
+@pytest.mark.parametrize(
+    ("weight", "model", "reason"),
+    [
+        ({"detail_weight": 0.5}, "le", "detail_weight=0.5 has no effect with a model without det"),
+        ({"detail_weight": 0.5}, "unet", "detail_weight=0.5 has no effect"),
+        ({"tone_weight": 2.0}, "neid", "tone_weight=2.0 has no effect with a model without tone"),
+    ],
+)
+def test_a_term_has_a_weight_only_where_there_is_one(weight, model, reason):
+    with pytest.raises(ValueError, match=reason):
+        unflatten(TrainConfig, weight).check_model(models.model_config(model))
+    unflatten(TrainConfig, weight).check_model(models.model_config("neid_tone"))
+    nothing = dict.fromkeys(weight, 0.0)
+    unflatten(TrainConfig, nothing).check_model(models.model_config(model))
+
+
 def test_a_run_starts_from_weights(loaded, tmp_path):
     first, init = models.build("neid", initializer="he_normal", **SMALL), str(tmp_path / "w.npz")
     first = models.inference_model(first)

@@ -1,16 +1,21 @@
-r"""Gather photographs under free licences from Debian's wallpaper packages, for training.
+r"""Gather photographs under free licences from Debian's packages, for training.
 
     apt-get download plasma-workspace-wallpapers mate-backgrounds gnome-backgrounds \
-        lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
+        lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 gcompris-qt-data palapeli-data
     for package in *.deb; do dpkg -x $package unpacked; done
     python data/make_photographs.py unpacked DIR/photographs
 
 They are bright or dark on purpose, as their makers left them, so they show what is to come back as
-it was. The short side comes to 640 pixels. The licences (CC0, CC BY, CC BY-SA, GPL, LGPL) are in
+it was: 58 wallpapers, and 132 pictures of animals, buildings, musicians and machines, by day and by
+night, of GCompris 3.1 and of the puzzle Palapeli. The short side comes to 640 pixels at most. The
+licences (CC0, CC BY, CC BY-SA, GFDL, GPL, LGPL, public domain) are in
 ``unpacked/usr/share/doc/PACKAGE/copyright``. Nothing of them is part of the project.
 """
 
+import io
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -27,6 +32,23 @@ OTHERS = (
     "aitzgorri_by free_by friends_by greentock_by life_by picosdeeuropa_by seeding_by "
     "sunset_by wood-d wood-l "
 )
+
+PUZZLES = (
+    "castle-maintenon cincinnati-bridge citrus-fruits european-honey-bee panther-chameleon-female"
+)
+RESOURCES = {
+    "erase": range(1, 34),
+    "explore_farm_animals": range(1, 10),
+    "explore_monuments": range(1, 50),
+    "explore_world_animals": range(1, 17),
+    "explore_world_music": range(1, 10),
+    "details": (1, 3, 5, 6, 9, 11, 13, 14, 16, 17, 19),
+}
+"""Which of the pictures of each of GCompris's resource files are photographs, by their order."""
+PICTURE = re.compile(rb"RIFF(.{4})WEBP|\xff\xd8\xff[\xe0\xe1\xdb]", re.DOTALL)
+"""How a WebP, with its length, or a JPEG begins."""
+LEAST_SIDE, LEAST_BYTES = 330, 9000
+"""A smaller picture, or a WebP of fewer bytes, is a button or a drawing."""
 
 
 def largest(files: list[Path]) -> Path:
@@ -50,6 +72,40 @@ def sources(unpacked: Path) -> dict[str, Path]:
     return found
 
 
+def embedded(content: bytes) -> Iterator[Image.Image]:
+    """Yield the WebP pictures in the bytes of a Qt resource file, then the JPEGs."""
+    starts = sorted(PICTURE.finditer(content), key=lambda match: match[1] is None)
+    for start in starts:
+        length = int.from_bytes(start[1], "little") + 8 if start[1] else len(content)
+        if length < LEAST_BYTES:
+            continue
+        try:
+            opened = Image.open(io.BytesIO(content[start.start() : start.start() + length]))
+            opened.load()
+        except (OSError, SyntaxError, ValueError):
+            continue  # The same bytes, by chance.
+        if min(opened.size) >= LEAST_SIDE:
+            yield opened
+
+
+def photographs(unpacked: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Yield the name and the picture of every photograph that is there.
+
+    Args:
+        unpacked: the folder that the packages were unpacked in.
+    """
+    for name, path in sources(unpacked).items():
+        yield name, Image.open(path)
+    share = unpacked / "usr" / "share"
+    for path in (share / "palapeli" / "collection" / f"{name}.jpg" for name in PUZZLES.split()):
+        if path.is_file():
+            yield path.stem, Image.open(path)
+    for name, chosen in RESOURCES.items():
+        path = share / "gcompris-qt" / "rcc" / f"{name}.rcc"
+        found = embedded(path.read_bytes()) if path.is_file() else ()
+        yield from ((f"{name}_{n:03d}", p) for n, p in enumerate(found, start=1) if n in chosen)
+
+
 def main(unpacked: Path, target: Path) -> None:
     """Write the photographs, and say how many of how many there are.
 
@@ -58,14 +114,15 @@ def main(unpacked: Path, target: Path) -> None:
         target: folder for the photographs.
     """
     target.mkdir(parents=True, exist_ok=True)
-    found = sources(unpacked)
-    for name, path in found.items():
-        with Image.open(path) as opened:
-            photo = opened.convert("RGB")
+    count = 0
+    for name, opened in photographs(unpacked):
+        photo = opened.convert("RGB")
         factor = min(1.0, SHORT_SIDE / min(photo.size))
         size = tuple(round(side * factor) for side in photo.size)
         photo.resize(size, Image.Resampling.LANCZOS).save(target / f"{name}.png")
-    print(f"{len(found)} of {len((PLASMA + OTHERS).split())} photographs in {target}")
+        count += 1
+    wanted = len((PLASMA + OTHERS + PUZZLES).split()) + sum(map(len, RESOURCES.values()))
+    print(f"{count} of {wanted} photographs in {target}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The training for real pictures: what it draws, how it turns, and one tiny run of each part."""
 
+import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from experiments.real_pictures import (
     ablate,
@@ -133,6 +136,38 @@ def test_photographs_may_be_left_out(tmp_path):
     found = pool.collect(tmp_path, synthetic=1)
     assert "photo" not in found
     assert len(found["dull"]) == len(found["key"]) == 1
+
+
+def test_a_third_of_what_is_synthetic_is_made_of_photographs(data, tmp_path):
+    """They alone are coloured here, so what is made of them is known by its chroma."""
+    for name in ("12", "7"):
+        for side, gray in (("low", 20), ("high", 120)):
+            put(tmp_path / f"our485/{side}/{name}.png", np.full((64, 64, 3), gray, np.uint8))
+    for index, gray in enumerate((10, 120)):
+        put(tmp_path / f"sice/001/{index}.png", np.full((64, 64, 3), gray, np.uint8))
+    put(
+        tmp_path / "photographs/a.png", np.uint8([[[220, 90, 30]]]) + np.zeros((64, 64, 1), "uint8")
+    )
+    found = pool.collect(tmp_path, synthetic=12)["backlit"]
+    chroma = [int(np.ptp(sample.high[0].astype(int), axis=-1).max()) for sample in found]
+    assert [value > 100 for value in chroma] == [index % 3 == 2 for index in range(12)]
+
+
+def test_photographs_in_resource_files():
+    script = Path(__file__).parents[1] / "data" / "make_photographs.py"
+    spec = importlib.util.spec_from_file_location("make_photographs", script)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+
+    def stored(size, kind):
+        stream = io.BytesIO()
+        Image.fromarray(picture(sum(size), 1.0, size[::-1])).save(stream, kind)
+        return stream.getvalue()
+
+    sizes = ((400, 340), (360, 350))
+    parts = [stored(sizes[0], "JPEG"), stored((90, 80), "WEBP"), stored(sizes[1], "WEBP")]
+    content = b"qres" + b"\xff\xd8\xff\xe0".join(parts) + stored((100, 90), "JPEG") + b"RIFF"
+    assert [found.size for found in made.embedded(content)] == [sizes[1], sizes[0]]
 
 
 def test_compression_keeps_the_channels_in_order():

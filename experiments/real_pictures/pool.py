@@ -17,7 +17,8 @@ key      the same, darker on purpose                                 themselves
 flat     :func:`synthesis.flat`                                      themselves
 ======== =========================================================== ==============================
 
-Photographs are the folder ``photographs``; without it the kinds are made of the references alone.
+Photographs are the folder ``photographs``; a third of what is synthetic is made of them. Without it
+the kinds are made of the references alone.
 """
 
 import concurrent.futures
@@ -72,8 +73,10 @@ def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) 
 
     def made(index):
         random = np.random.default_rng([seed, index])
-        choice = _of_choice(index, references, photographs, random)
-        return [*_synthetic(index, references, random), *choice]
+        lit, chosen = (
+            photographs if photographs and index % 3 == turn else references for turn in (2, 0)
+        )
+        return [*_synthetic(index, lit, random), *_of_choice(index, references, chosen, random)]
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         samples += itertools.chain.from_iterable(pool.map(made, range(synthetic)))
@@ -82,22 +85,21 @@ def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) 
     }
 
 
-def _synthetic(index, references, random):
+def _synthetic(index, among, random):
     """Return pictures without light, lit in part or from behind, at times in coloured light."""
-    picture = _drawn(references, random)
+    picture = _drawn(among, random)
     picture = synthesis.coloured_light(picture, random) if index % 2 else picture
     yield Sample("dimmed", _bytes(synthesis.darken(picture, random)), (_bytes(picture),))
     low, high = synthesis.night(picture, random)
     yield Sample("night", _bytes(low), (_bytes(high),))
     if index % 2:
         yield Sample("same", _bytes(picture), (_bytes(picture),))
-    picture = _drawn(references, random)
+    picture = _drawn(among, random)
     yield Sample("backlit", _bytes(synthesis.backlit(picture, random)), (_bytes(picture),))
 
 
-def _of_choice(index, references, photographs, random):
+def _of_choice(index, references, among, random):
     """Return a dull picture, one dark on purpose, and at times a flat one."""
-    among = photographs if photographs and index % 3 == 0 else references
     low, high = synthesis.dull(_drawn(among, random), random)
     yield Sample("dull", _bytes(low), (_bytes(high),))
     dark = _bytes(synthesis.keyed(_drawn(among, random), random.uniform(1.2, 2.4)))

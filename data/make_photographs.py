@@ -44,7 +44,7 @@ RESOURCES = {
     "explore_world_music": range(1, 10),
     "details": (1, 3, 5, 6, 9, 11, 13, 14, 16, 17, 19),
 }
-"""Which of the pictures of each of GCompris's resource files are photographs, by their order."""
+"""Which pictures of each of GCompris 3.1's resource files are photographs, by their order."""
 PICTURE = re.compile(rb"RIFF(.{4})WEBP|\xff\xd8\xff[\xe0\xe1\xdb]", re.DOTALL)
 """How a WebP, with its length, or a JPEG begins."""
 LEAST_SIDE, LEAST_BYTES = 330, 9000
@@ -116,7 +116,8 @@ def main(unpacked: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     count = 0
     for name, opened in photographs(unpacked):
-        photo = opened.convert("RGB")
+        with opened:
+            photo = opened.convert("RGB")
         factor = min(1.0, SHORT_SIDE / min(photo.size))
         size = tuple(round(side * factor) for side in photo.size)
         photo.resize(size, Image.Resampling.LANCZOS).save(target / f"{name}.png")

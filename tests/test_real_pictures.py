@@ -1,6 +1,5 @@
 """The training for real pictures: what it draws, how it turns, and one tiny run of each part."""
 
-import importlib.util
 import io
 import os
 import subprocess
@@ -153,11 +152,8 @@ def test_a_third_of_what_is_synthetic_is_made_of_photographs(data, tmp_path):
     assert [value > 100 for value in chroma] == [index % 3 == 2 for index in range(12)]
 
 
-def test_photographs_in_resource_files():
-    script = Path(__file__).parents[1] / "data" / "make_photographs.py"
-    spec = importlib.util.spec_from_file_location("make_photographs", script)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+def test_photographs_are_gathered_from_unpacked_packages(tmp_path):
+    """A resource file's WebP pictures are counted first, then its JPEGs; small ones are not."""
 
     def stored(size, kind):
         stream = io.BytesIO()
@@ -166,8 +162,27 @@ def test_photographs_in_resource_files():
 
     sizes = ((400, 340), (360, 350))
     parts = [stored(sizes[0], "JPEG"), stored((90, 80), "WEBP"), stored(sizes[1], "WEBP")]
-    content = b"qres" + b"\xff\xd8\xff\xe0".join(parts) + stored((100, 90), "JPEG") + b"RIFF"
-    assert [found.size for found in made.embedded(content)] == [sizes[1], sizes[0]]
+    held = b"qres" + b"\xff\xd8\xff\xe0".join(parts) + stored((100, 90), "JPEG") + b"RIFF"
+    share = tmp_path / "unpacked" / "usr" / "share"
+    for path, content in (
+        ("gcompris-qt/rcc/erase.rcc", held),
+        ("palapeli/collection/citrus-fruits.jpg", stored((1000, 800), "JPEG")),
+        ("wallpapers/Kite/contents/images/700x650.jpg", stored((700, 650), "JPEG")),
+    ):
+        (share / path).parent.mkdir(parents=True)
+        (share / path).write_bytes(content)
+    script = Path(__file__).parents[1] / "data" / "make_photographs.py"
+    command = [sys.executable, str(script), str(tmp_path / "unpacked"), str(tmp_path / "photos")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("4 of 190 photographs")
+    photos = (tmp_path / "photos").iterdir()
+    found = {path.name: pictures.read(path).pixels.shape[1::-1] for path in photos}
+    assert found == {
+        "Kite.png": (689, 640),
+        "citrus-fruits.png": (800, 640),
+        "erase_001.png": sizes[1],
+        "erase_002.png": sizes[0],
+    }
 
 
 def test_compression_keeps_the_channels_in_order():

@@ -8,6 +8,7 @@ from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field, ineffective
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
+_WITH_DETAIL = ("le_dr", "neid")
 RIVALS = ("retinexnet", "glad", "kind")
 """The learned rivals of Table 1."""
 
@@ -42,7 +43,7 @@ class ModelConfig:
         "What the detail branch restores at full size: the low-light picture, the reference, "
         "or the low-light picture as the tone brightens it.",
         choices=("low", "reference", "toned"),
-        only=("architecture", ("le_dr", "neid")),
+        only=("architecture", _WITH_DETAIL),
     )
     tone: bool = config_field(
         False, "Read a brightness and colour curve off the whole picture (not in the paper)."
@@ -74,6 +75,11 @@ class ModelConfig:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
         if self.refinement and not self.has_grid:
             raise NeidError("refinement needs tone=True and tone_kind='grid'")
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether there is a detail branch in training."""
+        return self.architecture in _WITH_DETAIL
 
     @property
     def has_grid(self) -> bool:

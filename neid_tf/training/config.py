@@ -134,8 +134,7 @@ class TrainConfig:
 
     def _check_terms(self, model):
         """Refuse the weight of a term that the model does not have."""
-        has_detail = model.architecture in ("le_dr", "neid")
-        for field, is_there in (("detail_weight", has_detail), ("tone_weight", model.tone)):
+        for field, is_there in (("detail_weight", model.has_detail), ("tone_weight", model.tone)):
             weight = getattr(self.objective, field)
             if not is_there and weight not in (getattr(Objective(), field), 0.0):
                 part = field.removesuffix("_weight")

@@ -104,6 +104,7 @@ def test_enhance_by_a_classical_method(neid, tmp_path, method):
         (["train", "--data=x", "--workdir=w", "--train=decom"], 2, "is a phase of a rival"),
         (["train", "--data=x", "--workdir=w", "--model=kind"], 2, "--train=decom, then"),
         (["train", "--data=x", "--workdir=w", "--model=le", "--fusion=all"], 2, "has no effect"),
+        (["train", "--data=x", "--workdir=w", "--model=le", "--detail_weight=1"], 2, "no effect"),
         (["train", "--data=x", "--workdir=w", "--flagfile=none.flags"], 2, "none.flags"),
     ],
 )

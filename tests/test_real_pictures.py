@@ -509,7 +509,7 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ("options", "message"),
     [
         (["--from_streams=b.npz"], "--from_weights is needed"),
-        (["--from_weights=a.npz"], "--from_streams or --tone_from is needed"),
+        (["--from_weights=a.npz"], "--from_streams, --tone_from or --dead_zone is needed"),
         (
             ["--from_weights=a.npz", "--tone_from=b.npz", "--second_share=0.3"],
             "--second_share needs --from_streams",
@@ -552,6 +552,12 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     made = models.as_part(pretrained.load_pretrained(str(paths[2])), "refined")
     tone = second.get_layer("tone_grid").get_weights()[0]
     np.testing.assert_allclose(made.get_layer("tone_grid").get_weights()[0], tone, atol=1e-4)
+    options = [f"--from_weights={paths[2]}", "--dead_zone=0.3", f"--output={paths[0]}"]
+    subprocess.run([*command[:3], *options], check=True, capture_output=True, cwd=home)
+    zone = pretrained.load_pretrained(str(paths[0]))
+    assert (made.config.tone_dead_zone, zone.config.tone_dead_zone) == (0.08, 0.3)
+    kept = zone.get_layer("le_head").get_weights()[0]
+    np.testing.assert_array_equal(kept, made.get_layer("le_head").get_weights()[0])
     mix.mix(first, second, 0.25)
     for layer, (one, other) in kernels.items():
         for net, off in ((made, 1e-4), (first, 1e-6)):

@@ -60,6 +60,14 @@ class ModelConfig:
         "Read the tone off the picture and off its mirror image, and take the mean.",
         only=("tone", (True,)),
     )
+    tone_dead_zone: float = config_field(
+        0.0,
+        "Changes of the tone that are far smaller than this share of a picture's level are left "
+        "out, so that a well-exposed picture comes back as it was; 0 for none.",
+        minimum=0.0,
+        maximum=1.0,
+        only=("tone_kind", ("grid",)),
+    )
     refinement: int = config_field(
         0,
         "Channels of the block that puts full-size detail back where the picture is there at full "
@@ -134,6 +142,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "filters": 32,
     "depth": 2,
     "tone_kind": "grid",
+    "tone_dead_zone": 0.08,
     "refinement": 32,
 }
 VARIANTS["retinexnet"] = {"architecture": "retinexnet", "filters": 64}

@@ -37,7 +37,8 @@ class Graph:
     Args:
         config: what the network is made of.
         training: the thumbnail is an input, and read as it is. Else it is made of the picture,
-            and the tone is the mean of what is read off it and off its mirror image.
+            the tone is the mean of what is read off it and off its mirror image, and it has its
+            dead zone.
         detail: the detail branch's picture is made too (section 2.2); inference goes without.
 
     Attributes:
@@ -158,6 +159,9 @@ class Graph:
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)
+        if self.config.tone_dead_zone and not self.training:  # It would learn nothing in there.
+            zone = grid.DeadZone(self.config.tone_dead_zone, name="tone_dead_zone", dtype="float32")
+            parameters = zone([thumbnail, parameters])
         self.tone["tone_parameters"] = parameters
         by = self._by_grid if is_grid else self._by_curve
         toned, self.outputs["tone"] = by(image, thumbnail, parameters)

@@ -107,6 +107,48 @@ class GridTone(layers.Layer):
         return input_shapes[0]
 
 
+@keras.saving.register_keras_serializable("neid_tf")
+class DeadZone(layers.Layer):
+    """Leave out what the tone would change by very little.
+
+    A picture that is well exposed is to come back as it was, and not with the few percent by which
+    the reading of a thumbnail is off. The tone is taken to the share ``1 − exp(−(c / width)²)``,
+    where ``c`` is the root mean square of what it changes, divided by that of the picture (with
+    0.01 added to the mean of the squares, since black has no level): a fifth at half of the width,
+    0.98 at twice the width.
+
+    Args:
+        width: of the zone, as a share of the picture's level.
+
+    Inputs are thumbnails N×s×s×3 in [0, 1], with s a multiple of 4, and N×:data:`PARAMETERS`
+    parameters of their tone. Gives N×:data:`PARAMETERS`.
+    """
+
+    def __init__(self, width=0.08, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        thumbnails, parameters = inputs
+        cells = ops.average_pool(thumbnails, 4, 4)
+        whole = ops.cast([[0.0, 0.0, 1.0, 1.0]], cells.dtype)
+        changed = toned(cells, parameters, whole) - cells
+        change = ops.mean(ops.square(changed), axis=(1, 2, 3))
+        level = ops.mean(ops.square(cells), axis=(1, 2, 3)) + 0.01
+        share = 1.0 - ops.exp(-change / (level * self.width**2))[:, None]
+        # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
+        log_exposure = parameters[:, GLOBAL - 1 : GLOBAL]
+        numbers, grid = parameters[:, : GLOBAL - 1], parameters[:, GLOBAL:] + log_exposure
+        scaled = [share * numbers, log_exposure, share * grid - log_exposure]
+        return ops.concatenate(scaled, axis=-1)
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return input_shapes[1]
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"width": self.width}
+
+
 def toned(
     images: keras.KerasTensor, parameters: keras.KerasTensor, boxes: keras.KerasTensor
 ) -> keras.KerasTensor:
@@ -115,7 +157,7 @@ def toned(
     Args:
         images: N×h×w×3 in [0, 1].
         parameters: N×:data:`PARAMETERS`.
-        boxes: N×4, which part of the whole picture each shows.
+        boxes: N×4, or 1×4 for all, which part of the whole picture each shows.
     """
     gain = GridGain(dtype="float32")([images, parameters, boxes])
     return GridTone(dtype="float32")([images, gain, parameters])

@@ -70,12 +70,14 @@ def ineffective(config_class: type, values: Mapping[str, Any]) -> set[str]:
         values: of its fields, those of its parts too, by name; what is left out has its default.
     """
     leaves = {field.name: field for field in leaf_fields(config_class)}
-    rules = {name: f.metadata["only"] for name, f in leaves.items() if "only" in f.metadata}
-    return {
-        name
-        for name, (other, among) in rules.items()
-        if values.get(other, leaves[other].default) not in among
-    }
+    found: set[str] = set()
+    for name, field in leaves.items():  # A field stands behind the one that it depends on.
+        if "only" in field.metadata:
+            other, among = field.metadata["only"]
+            default = leaves[other].default
+            if (default if other in found else values.get(other, default)) not in among:
+                found.add(name)
+    return found
 
 
 def leaf_fields(config_class: type) -> Iterator[dataclasses.Field]:

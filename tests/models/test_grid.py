@@ -55,6 +55,32 @@ def test_gray_stays_gray_under_the_matrices():
     np.testing.assert_allclose(result, np.repeat(result[..., :1], 3, axis=-1), atol=1e-5)
 
 
+@pytest.mark.parametrize(("size", "least", "most"), [(0.01, 0.0, 0.05), (1.0, 0.98, 1.0)])
+def test_a_dead_zone_leaves_out_small_changes(size, least, most):
+    images, values = pictures((2, 32, 32, 3)), size * parameters(2)
+    values[:, grid.GLOBAL - 1] = 1.0  # the guide's exposure, which the cells take back
+    values[:, grid.GLOBAL :] += size - 1.0
+    boxes = WHOLE.repeat(2, axis=0)
+    changed = [
+        np.abs(toned(images, of, boxes) - images).mean(axis=(1, 2, 3))
+        for of in (values, np.asarray(grid.DeadZone(0.08)([images, values])))
+    ]
+    assert changed[0].min() > 1e-4
+    shares = changed[1] / changed[0]
+    assert least <= shares.min() <= shares.max() <= most
+
+
+def test_the_dead_zone_is_measured_by_the_pictures_level():
+    pictures_ = np.array([0.1, 0.4], np.float32)[:, None, None, None] * np.ones((1, 8, 8, 3))
+    values = np.zeros((2, grid.PARAMETERS), np.float32)
+    values[:, grid.GLOBAL :] = 0.1
+    result = np.asarray(grid.DeadZone(0.08)([pictures_.astype(np.float32), values]))
+    level = np.array([0.1, 0.4])
+    change = np.exp(0.1) * level / (1 + (np.exp(0.1) - 1) * level) - level
+    share = 1 - np.exp(-(change**2) / ((level**2 + 0.01) * 0.08**2))
+    np.testing.assert_allclose(result[:, -1], 0.1 * share, rtol=1e-4)
+
+
 def test_a_tile_takes_its_share_of_the_grid():
     images, values = pictures((1, 40, 60, 3)), parameters()
     whole = toned(images, values)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from neid_tf import models
 from neid_tf.models import pretrained
+from neid_tf.models.grid import DeadZone
 from neid_tf.support.errors import NeidError
 from tests.conftest import picture
 
@@ -108,6 +109,20 @@ def test_training_part_takes_the_thumbnail_from_outside():
     assert np.abs(np.asarray(other["tone"]) - np.asarray(given["tone"])).max() > 1e-3
 
 
+def test_training_has_no_dead_zone():
+    model = small("neid_grid", mirrored=False, tone_dead_zone=1.0)
+    x, training = batch(), models.as_part(model, "training")
+    thumbnail = np.asarray(model.get_layer("thumbnail")(x))
+    told = {"image": x, "thumbnail": thumbnail, "box": [[0.0, 0.0, 1.0, 1.0]] * len(x)}
+    told["picture"] = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+    read = training({name: np.asarray(value, np.float32) for name, value in told.items()})
+    read = np.asarray(read["tone_parameters"])
+    zone = DeadZone(1.0)([thumbnail, read])
+    given = np.asarray(models.as_part(model, "context")(x)["tone_parameters"])
+    np.testing.assert_allclose(given, zone, atol=1e-5)
+    assert np.abs(given - read).max() > 1e-3
+
+
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
     model = small("neid_tone")
     x, training = batch(), models.as_part(model, "training")
@@ -198,6 +213,7 @@ def test_bad_fields(fields, message):
         ("unet", {"detail_target": "reference"}, "detail_target=reference has no effect"),
         ("neid", {"tone_kind": "grid"}, "tone_kind=grid has no effect with tone=False"),
         ("neid", {"mirrored": False}, "mirrored=False has no effect with tone=False"),
+        ("neid_tone", {"tone_dead_zone": 0.1}, "tone_dead_zone=0.1 has no effect with tone_kind="),
     ],
 )
 def test_fields_without_effect_are_refused(name, fields, message):
@@ -208,6 +224,8 @@ def test_fields_without_effect_are_refused(name, fields, message):
 def test_what_a_variant_has_may_lose_its_effect():
     config = models.model_config("neid_tone", architecture="le")
     assert (config.architecture, config.tone, config.detail_target) == ("le", True, "low")
+    config = models.model_config("neid_grid", tone=False, detail_target="low", refinement=0)
+    assert (config.tone, config.tone_kind, config.tone_dead_zone) == (False, "curve", 0.0)
 
 
 def test_weights_from_before_may_hold_fields_without_effect(tmp_path):

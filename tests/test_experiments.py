@@ -50,6 +50,17 @@ def test_the_runs_of_table_2_differ_in_the_architecture_alone(at_home, name):
     assert (loss.delta, loss.detail_weight, loss.colour_weight) == (1, 0.1, 0.1)
 
 
+RUNS = [path for path in (HOME / "experiments").rglob("*.flags") if path.stem != "kind"]
+"""The flagfiles but for the one that three phases share."""
+
+
+@pytest.mark.parametrize("path", sorted(RUNS), ids=lambda path: path.stem)
+def test_every_flagfile_makes_a_run(at_home, path):
+    config, model = flags_of(f"--flagfile={path}")
+    assert config.epochs > 0
+    assert model.filters > 0
+
+
 @pytest.mark.parametrize("name", table2.PAPER)
 def test_the_papers_schedule_for_each_architecture(at_home, name):
     config, model = flags_of("--flagfile=experiments/paper.flags", f"--model={name}")

@@ -538,7 +538,7 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     }
     paths = [tmp_path / name for name in ("first.npz", "second.npz", "mixed.npz")]
     for net, path in zip((first, second), paths, strict=False):
-        pretrained.save(models.as_part(net, "refined"), str(path), {})
+        pretrained.save(models.as_part(net, "refined"), str(path), {"command": path.stem})
     command = [sys.executable, "-m", "experiments.real_pictures.mix", "--second_share=0.25"]
     names = ("from_weights", "from_streams", "output")
     options = [f"--{name}={path}" for name, path in zip(names, paths, strict=True)]
@@ -548,7 +548,10 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     refused = subprocess.run([*command, *options[1:]], capture_output=True, text=True, cwd=home)
     assert refused.returncode != 0
     assert "--from_weights is needed" in refused.stderr
-    assert "--second_share=0.25" in pretrained.card(str(paths[2]))["command"]
+    card = pretrained.card(str(paths[2]))
+    assert "--second_share=0.25" in card["command"]
+    told = {name: of["command"] for name, of in card["made_of"].items()}
+    assert told == {"weights": "first", "streams": "second", "tone": "second"}
     made = models.as_part(pretrained.load_pretrained(str(paths[2])), "refined")
     tone = second.get_layer("tone_grid").get_weights()[0]
     np.testing.assert_allclose(made.get_layer("tone_grid").get_weights()[0], tone, atol=1e-4)

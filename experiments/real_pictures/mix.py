@@ -80,6 +80,12 @@ def _whole(model):
     return models.as_part(model, "refined") if model.config.refinement else model
 
 
+def _training(source):
+    """Return how weights were trained, by their card."""
+    card = pretrained.card(source)
+    return card.get("training", card)
+
+
 def main(arguments: list) -> None:
     """Mix and write."""
     del arguments
@@ -99,6 +105,8 @@ def main(arguments: list) -> None:
     if _ZONE.present:
         first = with_zone(first, _ZONE.value)
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
+    named = {"weights": sources[0], "streams": sources[1], "tone": _TONE.value}
+    card["made_of"] = {name: _training(source) for name, source in named.items() if source}
     pretrained.save(first, output, card)
 
 

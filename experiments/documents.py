@@ -79,6 +79,8 @@ def _weights():
         report = json.loads(score.read_text("utf-8"))
         controls = report["controls"]
         rows.append((f"`{name}`", *_scores(report["mean"]), _operations(report), _megabytes(name)))
+        halved = _record(f"cross_data/{name}.json")["sets"]["sent"]["PNG"]["mean"]
+        rows.append((f"`{name}`, from the halved picture alone", *_scores(halved), "", ""))
     for name, label in (
         ("input", "the input as it is"),
         ("bicubic_half_and_back", "the reference halved and enlarged"),

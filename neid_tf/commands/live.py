@@ -115,7 +115,7 @@ def _outputs(broadcast, source, stack):
         if stream.scheme_of(output):
             outputs.append(broadcast.AddressOutput(output, terminal.report))
         else:
-            outputs.append(broadcast.FileOutput(output))
+            outputs.append(broadcast.FileOutput(output, common.OVERWRITE.value))
     if _SHOW.value:
         outputs.append(window.Window(f"neid live {source}"))
     for made in outputs:

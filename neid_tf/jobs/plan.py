@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterable
@@ -158,7 +159,25 @@ def _set_targets(made: Plan, output: str, suffix: str, extensions: tuple[str, ..
         else:
             taken[name] = job.source
             kept.append(dataclasses.replace(job, target=target))
-    made.jobs = kept
+    made.jobs = _without_inputs_as_outputs(made, kept, storage_of(output))
+
+
+def _without_inputs_as_outputs(made, jobs, storage):
+    """Return the jobs that write no file that another job reads, whatever becomes of that one."""
+
+    @functools.cache
+    def sources():
+        return {made.storages[job.storage].identity(job.source): job.source for job in made.jobs}
+
+    kept = []
+    for job in jobs:
+        is_there = is_address(job.target) or os.path.lexists(job.target)
+        source = sources().get(storage.identity(job.target)) if is_there else None
+        if source in (None, job.source):  # Of its own source more is said where it is written.
+            kept.append(job)
+        else:
+            made.failures.append((job.source, f"its output {job.target} is an input itself"))
+    return kept
 
 
 def check_suffix(suffix: str) -> None:

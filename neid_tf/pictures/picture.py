@@ -186,21 +186,25 @@ def to_raster(picture: Picture, format: Format, metadata_kept: bool = True) -> R
         picture = _bare(picture)
     transparent = picture.alpha is not None and 4 in format.channels
     gray = picture.gray and 1 + transparent in format.channels
-    samples, bands = _with_nodata(picture)
-    samples = to_gray(samples) if gray else samples
-    if transparent:
-        samples = np.concatenate([samples, picture.alpha[..., None]], axis=-1)
-    elif picture.alpha is not None:
+    samples = to_gray(picture.pixels) if gray else picture.pixels
+    if picture.alpha is not None and not transparent:
         samples = over_white(samples, picture.alpha)
     dtype = format.type_for(samples.dtype)
+    samples = to_type(samples, dtype)
+    bands = None if picture.bands is None or not format.bands else to_type(picture.bands, dtype)
+    if picture.extras.nodata is not None:  # Last, so that it is what the file holds.
+        samples, bands = _with_nodata(picture, samples, bands)
+    if transparent:
+        alpha = to_type(picture.alpha[..., None], dtype)
+        samples = np.concatenate([samples, alpha], axis=-1)
     height, width = samples.shape[:2]
     return Raster(
-        np.ascontiguousarray(to_type(samples, dtype)),
+        np.ascontiguousarray(samples),
         exif_blocks.refreshed(picture.exif, picture.pixels),
         metadata.matching_icc(picture.icc, gray),
         picture.lossless,
         dataclasses.replace(picture.extras, xmp=xmp.refreshed(picture.extras.xmp, height, width)),
-        None if bands is None or not format.bands else to_type(bands, dtype),
+        bands,
     )
 
 
@@ -218,25 +222,26 @@ def _bare(picture: Picture) -> Picture:
     return dataclasses.replace(picture, exif=None, extras=bare)
 
 
-def _with_nodata(picture: Picture) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return pixels and bands that say again where there is no picture, and only there."""
-    value, pixels, bands = picture.extras.nodata, picture.pixels, picture.bands
-    if value is None:
-        return pixels, bands
-    top = white(pixels.dtype)
-    is_float = pixels.dtype.kind == "f"
-    value = value if is_float or 0 <= value <= top else 0
-    same = (pixels == value).all(axis=-1)
+def _with_nodata(
+    picture: Picture, samples: np.ndarray, bands: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return samples and bands that say where there is no picture, and only there."""
+    value, top = picture.extras.nodata, white(picture.pixels.dtype)
+    if picture.pixels.dtype.kind != "f":
+        value = value if 0 <= value <= top else 0
+    if samples.dtype.kind != "f":
+        value = np.nan_to_num(value)
+    value = to_type(np.full((1, 1), value, picture.pixels.dtype), samples.dtype)[0, 0]
+    top = white(samples.dtype)
+    same = (samples == value).all(axis=-1)
     if picture.valid is not None:
         same &= picture.valid
     if same.any():
-        step = 1e-6 if is_float else 1
-        pixels = pixels.copy()
-        pixels[same] = value + step if value < top else value - step
+        step = samples.dtype.type(1e-6 if samples.dtype.kind == "f" else 1)
+        samples = samples.copy()
+        samples[same] = value + step if value < top else value - step
     if picture.valid is not None:
-        missing = ~picture.valid
-        pixels = np.where(missing[..., None], pixels.dtype.type(value), pixels)
-        bands = (
-            bands if bands is None else np.where(missing[..., None], bands.dtype.type(value), bands)
-        )
-    return pixels, bands
+        missing = ~picture.valid[..., None]
+        samples = np.where(missing, value, samples)
+        bands = bands if bands is None else np.where(missing, value, bands)
+    return samples, bands

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from neid_tf.support import files
 from neid_tf.support.errors import reason_of
 from neid_tf.video.coding import Color, reformatter, to_yuv
 from neid_tf.video.reader import VideoError, errors_of
@@ -113,25 +116,43 @@ class FileOutput:
 
     Args:
         path: the file; its suffix says the container.
+        overwrite: whether what is there at the end is replaced.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path, self._stack, self._encoder = path, contextlib.ExitStack(), None
+    def __init__(self, path: str | os.PathLike, overwrite: bool = False) -> None:
+        self.path, self.overwrite = path, overwrite
+        self._stack, self._encoder, self._temporary = contextlib.ExitStack(), None, None
 
     def write(self, pixels: np.ndarray, seconds: float) -> None:
         """Write a frame; see :meth:`Encoder.write`."""
         if self._encoder is None:
             kind = container_for(self.path)
-            temporary = self._stack.enter_context(whole_file(self.path))
+            placing = whole_file(self.path, self.overwrite)
+            self._temporary = self._stack.enter_context(placing)
             how = (os.fspath(self.path), kind.format, kind.codec, pixels.shape[1::-1])
-            self._encoder = Encoder(str(temporary), *how)
+            self._encoder = Encoder(str(self._temporary), *how)
         self._encoder.write(pixels, seconds)
 
     def close(self) -> None:
-        """Give the file its name, if there were any frames."""
+        """Give the file its name, if there were any frames.
+
+        Raises:
+            VideoError: where something else has come to be there, and is not replaced; the
+                recording is kept beside it, and the message says where.
+        """
         with self._stack:
             if self._encoder:
                 self._encoder.finish()
+                if not self.overwrite and os.path.lexists(self.path):
+                    self._keep_beside()
+
+    def _keep_beside(self):
+        place = Path(self.path)
+        for number in itertools.count(2):
+            other = place.with_name(f"{place.stem}-{number}{place.suffix}")
+            with contextlib.suppress(files.NameTaken):
+                files.place_file(self._temporary, other, overwrite=False)
+                raise VideoError(place, f"has come to be there; the recording is {other.name}")
 
 
 @dataclasses.dataclass

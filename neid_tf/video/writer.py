@@ -275,7 +275,7 @@ class Writer:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike, overwrite: bool = True) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike, overwrite: bool) -> Iterator[Path]:
     """As :func:`neid_tf.support.files.whole_file`; errors of writing are VideoErrors."""
     try:
         with files.whole_file(path, overwrite=overwrite) as temporary:

@@ -65,6 +65,15 @@ def test_two_inputs_of_one_name(tree):
     assert "already the output of" in failures[0][1]
 
 
+def test_no_input_is_the_output_of_another(tree):
+    inputs = [str(tree / "in/a.png"), str(tree / "in/sub/a.png"), str(tree / "in/sub/b.jpg")]
+    jobs, failures = planned(inputs, tree / "in" / "sub")
+    assert names(jobs, tree) == {"in/sub/b.jpg": "in/sub/b.jpg"}  # refused where it is written
+    target = str(tree / "in" / "sub" / "a.png")
+    assert (inputs[0], f"its output {target} is an input itself") in failures
+    assert "already the output of" in failures[0][1]
+
+
 def test_a_folder_without_pictures(tree):
     (tree / "empty").mkdir()
     assert (

@@ -80,6 +80,24 @@ def test_nodata_stays_nodata_and_nothing_else_becomes_it(dtype, nodata, scale, t
     np.testing.assert_array_equal(missing, expected)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [(np.uint8, 0), (np.uint8, 255), (np.uint16, 77), (np.float32, -9999)]
+)
+def test_nodata_of_gray_whose_channels_come_to_differ(dtype, nodata, tmp_path):
+    samples = noise(30, 40, 1, np.uint16).astype(np.float64) / 65535
+    samples = samples.astype(dtype) if dtype == np.float32 else (samples * 200 + 1).astype(dtype)
+    samples[:8, :10] = nodata
+    expected = (samples == nodata)[..., 0]
+    picture = read(saved(tmp_path / "a.tif", samples, nodata=nodata))
+    pixels = np.full((30, 40, 3), max(nodata, 0), dtype)
+    pixels[..., 0] = 0.001 if dtype == np.float32 else 254 if nodata == 255 else nodata + 1
+    write(tmp_path / "b.tif", picture.with_pixels(pixels))
+    with rasterio.open(tmp_path / "b.tif") as after:
+        assert (after.nodata, after.count) == (nodata, 1)
+        np.testing.assert_array_equal(after.read(1) == nodata, expected)
+        assert ((after.dataset_mask() == 0) == expected).all()
+
+
 def test_nan_may_be_the_nodata_of_floats(tmp_path):
     samples = np.full((8, 9, 3), 0.25, np.float32)
     samples[2, 3] = np.nan
@@ -88,6 +106,8 @@ def test_nan_may_be_the_nodata_of_floats(tmp_path):
     write(tmp_path / "b.tif", picture)
     with rasterio.open(tmp_path / "b.tif") as after:
         np.testing.assert_array_equal(np.moveaxis(after.read(), 0, -1), samples)
+    write(tmp_path / "b.png", picture)
+    assert read(tmp_path / "b.png").pixels[2, 3].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("scale", [1, 2])

@@ -372,6 +372,24 @@ def test_a_size_that_changes_does_not_end_the_file(tmp_path):
     assert [pixels.shape for _, pixels in decoded(tmp_path / "a.mkv")] == [(HEIGHT, WIDTH, 3)] * 2
 
 
+def test_a_recording_leaves_what_has_come_to_be_there(tmp_path):
+    path = tmp_path / "a.mkv"
+    (tmp_path / "a-2.mkv").write_text("older")
+    for overwrite in (False, True):
+        output = broadcast.FileOutput(path, overwrite)
+        output.write(frames(1)[0], 0.0)
+        path.write_text("precious")
+        if overwrite:
+            output.close()
+            continue
+        with pytest.raises(VideoError, match=r"a\.mkv: has come to be there; the recording is a-3"):
+            output.close()
+        assert path.read_text() == "precious"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-2.mkv", "a-3.mkv", "a.mkv"]
+    assert len(decoded(path)) == len(decoded(tmp_path / "a-3.mkv")) == 1
+    assert (tmp_path / "a-2.mkv").read_text() == "older"
+
+
 def test_frames_that_are_too_large_end_it():
     sender = Sender(count=5, width=200)
     received = stream.Stream(sender.address, print, max_pixels=WIDTH * HEIGHT)

@@ -8,7 +8,7 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,6 +79,10 @@ class Coding:
             PictureError: where the target can't hold so large a picture.
         """
         pictures.check_target(job.target, height, width, picture.format)
+        return self.notes(job, picture)
+
+    def notes(self, job: Job, picture: pictures.Picture) -> tuple[str, ...]:
+        """Return what is lost of a picture, or of a page."""
         return picture.notes + pictures.left_out(job.target, picture, self.metadata)
 
 
@@ -122,6 +126,26 @@ def enhance_files(
         with contextlib.suppress(RuntimeError):  # It was interrupted at its start.
             feeder.join()
         line.pool.shutdown(cancel_futures=True)
+
+
+class _NotesOnPages:
+    """What is lost of the pages of a file, but for what is told of the whole of it."""
+
+    def __init__(self, told: Collection[str]) -> None:
+        self.told, self._pages = told, collections.defaultdict(list)
+
+    def take(self, number: int, notes: Iterable[str]) -> None:
+        """Take what is said of a page, counted from 1."""
+        for note in notes:
+            if note not in self.told:
+                self._pages[note].append(number)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return a line for each, which names its pages."""
+        return tuple(
+            f"page{'s' * (len(pages) > 1)} {', '.join(map(str, pages))}: {note}"
+            for note, pages in self._pages.items()
+        )
 
 
 class _PixelBudget:
@@ -209,9 +233,10 @@ class _FilePipeline:
         notes = self.coding.check(job, picture, *size)
         if picture.pages > 1 and pictures.holds_all(job.target, picture):
             del picture
-            content = pictures.encode_all(
-                job.target, self._pages(job, data, pixels), *self.coding.of_files
-            )
+            further = _NotesOnPages(notes)
+            pages = self._pages(job, data, pixels, further)
+            content = pictures.encode_all(job.target, pages, *self.coding.of_files)
+            notes += further.lines()
         else:
             # What is not needed any more is not kept: the file while the picture is computed,
             # the decoded pixels and the enhanced ones without their alpha while it is encoded.
@@ -223,10 +248,11 @@ class _FilePipeline:
         self.files.write(job, content)
         return notes
 
-    def _pages(self, job: Job, data: bytes, pixels: int) -> Iterator[pictures.Picture]:
-        """Yield the pages of a file, or the frames of an animation, enhanced."""
+    def _pages(self, job: Job, data: bytes, pixels: int, notes) -> Iterator[pictures.Picture]:
+        """Yield the pages of a file, or the frames of an animation, enhanced; note what is lost."""
         enhance, time = None, 0.0
-        for page in pictures.decode_all(job.source, data, self.max_pixels):
+        for number, page in enumerate(pictures.decode_all(job.source, data, self.max_pixels), 1):
+            notes.take(number, self.coding.notes(job, page))
             enhance = enhance or self._frame_enhancer(page)
             try:
                 yield page.with_pixels(self._enhanced(page, pixels, enhance, time))

@@ -136,7 +136,8 @@ def from_raster(raster: Raster, name: str) -> Picture:
     seen = hidden.visible(alpha, valid)
     if seen is not None:
         colours = hidden.fill(colours, seen)
-        bands = bands if bands is None else hidden.fill(bands, seen)
+    if bands is not None and valid is not None and not valid.all():
+        bands = hidden.fill(bands, valid)  # What is transparent has bands of its own.
     if packed:
         colours = packed.curve.undone(colours)
         alpha, bands = (a if a is None else to_type(a, np.uint16) for a in (alpha, bands))

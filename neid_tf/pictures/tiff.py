@@ -131,6 +131,8 @@ def _decoded(
         notes = (*notes, declared_as_colours(page))
     if tifffile.PHOTOMETRIC(page.photometric).name == "SEPARATED":
         icc, notes = None, (*notes, metadata.INKS_CONVERTED)
+        if stored.dtype.itemsize > 1:
+            notes = (*notes, f"of the {8 * stored.dtype.itemsize} bits of its inks 8 are kept")
     tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
     extras = Extras(
         xmp=xmp.sound(_bytes(page, XMP)),

@@ -10,10 +10,12 @@ from PIL import Image
 
 from neid_tf.pictures import metadata
 from neid_tf.pictures.raster import FormatError, with_channels
-from neid_tf.pixels.samples import from_levels, to_float, unassociated, white
+from neid_tf.pixels.samples import from_levels, to_float, to_type, unassociated, white
 
 JPEG_COMPRESSIONS = (6, 7)
 _FLOAT_TOLERANCE = 1e-3
+_COLOURS = {"MINISWHITE": 1, "MINISBLACK": 1, "PALETTE": 1, "SEPARATED": 4}
+"""How many samples are colours, where it is not three."""
 
 
 def stored_samples(page: tifffile.TiffPage) -> np.ndarray:
@@ -69,15 +71,15 @@ def colours_and_bands(
         FormatError: for colours or types that are not supported.
     """
     kind = tifffile.PHOTOMETRIC(page.photometric).name
+    samples = _full_range(stored, page.bitspersample)
     if kind == "PALETTE":
         palette = page.colormap[:, stored[..., 0]] >> 8
-        return np.moveaxis(palette, 0, -1).astype(np.uint8), None
-    samples = _full_range(stored, page.bitspersample)
+        return _joined(page, np.moveaxis(palette, 0, -1).astype(np.uint8), samples)
     if kind == "SEPARATED" and samples.shape[-1] >= 4 and samples.dtype.kind == "u":
-        inks = samples[..., :4] if samples.dtype == np.uint8 else samples[..., :4] // 257
-        return metadata.cmyk_to_rgb(inks.astype(np.uint8), icc), None
+        inks = to_type(samples[..., :4], np.uint8)
+        return _joined(page, metadata.cmyk_to_rgb(np.ascontiguousarray(inks), icc), samples)
     if kind == "YCBCR" and samples.dtype == np.uint8:
-        return _rgb_from_ycbcr(page, samples), None
+        return _joined(page, _rgb_from_ycbcr(page, samples[..., :3]), samples)
     if kind not in ("MINISWHITE", "MINISBLACK", "RGB"):
         raise FormatError(f"colours of the kind {kind} are not supported")
     if samples.shape[-1] < len(roles_of(page).colours):
@@ -113,12 +115,22 @@ def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
+def _joined(
+    page: tifffile.TiffPage, colours: np.ndarray, samples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return colours that were converted with the first alpha behind them, and other channels."""
+    roles = roles_of(page)
+    parts = [to_type(samples[..., places], colours.dtype) for places in (roles.alpha, roles.others)]
+    alpha, bands = (np.ascontiguousarray(part) if part.size else None for part in parts)
+    return colours if alpha is None else np.concatenate([colours, alpha], axis=-1), bands
+
+
 @dataclasses.dataclass(frozen=True)
 class Roles:
-    """What the samples of a page of gray or RGB are, each by its place.
+    """What the samples of a page are, each by its place.
 
     Attributes:
-        colours: one or three.
+        colours: one, three, or four inks.
         alpha: one, or none.
         others: further bands.
         is_associated: whether the colours are multiplied by the alpha.
@@ -131,9 +143,9 @@ class Roles:
 
 
 def roles_of(page: tifffile.TiffPage) -> Roles:
-    """Return what the samples of a page of gray or RGB are."""
+    """Return what the samples of a page are."""
     kind = tifffile.PHOTOMETRIC(page.photometric).name
-    colours, extra = (1 if kind in ("MINISWHITE", "MINISBLACK") else 3), page.extrasamples
+    colours, extra = _COLOURS.get(kind, 3), page.extrasamples
     if looks_like_colours(page):
         colours, extra = 3, extra[2:]
     further = range(colours, page.samplesperpixel)

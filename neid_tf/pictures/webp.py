@@ -19,6 +19,7 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_c
 # same size with loss and 2 to 5% smaller ones without.
 _LOSSLESS = {"lossless": True, "exact": True, "quality": 0, "method": 1}
 _EFFORT = 2
+_ALPHA = 0x10  # The header's flag of a picture with transparency.
 _CANVASES = 4  # What the decoder of animations keeps at a time.
 
 
@@ -44,9 +45,13 @@ def decode_webp(data: bytes, max_pixels: int) -> Raster:
     width, height = _size(*found[0])
     budget.check_bytes(4 * (_CANVASES if frames else 1) * width * height, 2 * max_pixels)
     # Not with Pillow, which enforces a limit of its own on this format.
-    samples = imagecodecs.webp_decode(data, index=0)
+    samples = with_channels(imagecodecs.webp_decode(data, index=0))
+    flags = int.from_bytes(chunks.get(b"VP8X", b"")[:1], "little")
+    if frames and samples.shape[-1] == 3 and flags & _ALPHA:
+        # The first frame covers all; others do not.
+        samples = np.concatenate([samples, np.full_like(samples[..., :1], 255)], axis=-1)
     return Raster(
-        with_channels(samples),
+        samples,
         chunks.get(b"EXIF"),
         chunks.get(b"ICCP"),
         b"VP8L" in chunks,

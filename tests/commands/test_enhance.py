@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
@@ -397,6 +398,13 @@ def test_all_pages_and_frames_are_done(neid, folder, tmp_path):
         assert [page.pixels.shape for page in made] == [page.pixels.shape for page in sources]
         for page, source in zip(made, sources, strict=True):
             assert page.pixels.mean() > 1.5 * source.pixels.mean()
+    with tifffile.TiffWriter("mixed.tif") as file:
+        for page in pages:
+            file.write(page.pixels, photometric="rgb")
+        for _ in range(2):
+            file.write(np.zeros((20, 16, 4), np.uint8), photometric="separated")
+    _, err = enhanced(neid, "mixed.tif", "--output=out")
+    assert err == ["neid: mixed.tif: pages 4, 5: its inks (CMYK) become sRGB"]
     _, err = enhanced(neid, "pages.tif", "--output=one.jpg")
     assert err == ["neid: pages.tif: 2 of its pages are left out: JPEG holds none"]
 

@@ -69,6 +69,18 @@ def test_all_pages_and_frames_come_and_go(suffix, data, tmp_path):
             assert image.n_frames == 3
 
 
+def test_frames_behind_an_opaque_one_keep_their_transparency(tmp_path):
+    frames = [np.concatenate([frame, np.full_like(frame[..., :1], 255)], -1) for frame in FRAMES]
+    frames[1][:10, :, 3] = 0
+    (tmp_path / "a.webp").write_bytes(animation("WEBP", frames, lossless=True, exact=True))
+    assert (read(tmp_path / "a.webp").alpha == 255).all()
+    found = all_of((tmp_path / "a.webp").read_bytes())
+    for picture, expected in zip(found, frames, strict=True):
+        np.testing.assert_array_equal(picture.alpha, expected[..., 3])
+    again = all_of(encode_all("b.webp", found))
+    assert [picture.alpha.min() for picture in again] == [255, 0, 255]
+
+
 def test_pages_are_decoded_when_they_are_asked_for(monkeypatch):
     asked = []
     asarray = tifffile.TiffPage.asarray

@@ -146,6 +146,38 @@ def test_cmyk_of_8_and_16_bits(tmp_path):
         back = read_tiff(tmp_path, stored, photometric="separated")
         np.testing.assert_array_equal(back.pixels, expected, strict=True)
     assert back.alpha is None
+    assert back.notes[-1] == "of the 16 bits of its inks 8 are kept"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_lies_beside_inks_is_kept(dtype, tmp_path):
+    stored = noise(30, 20, 6)
+    expected = np.asarray(
+        Image.frombytes("CMYK", (20, 30), stored[..., :4].tobytes()).convert("RGB")
+    )
+    options = {"photometric": "separated", "extrasamples": ("unassalpha", "unspecified")}
+    if dtype == np.uint16:
+        back = read_tiff(tmp_path, stored.astype(dtype) * dtype(257), **options)
+    else:
+        back = read_tiff(tmp_path, stored, **options)
+    seen = stored[..., 4] > 0
+    np.testing.assert_array_equal(back.pixels[seen], expected[seen], strict=True)
+    np.testing.assert_array_equal(back.alpha, stored[..., 4])
+    np.testing.assert_array_equal(back.bands, stored[..., 5:])
+
+
+def test_what_lies_beside_a_palette_is_kept(tmp_path):
+    table = noise(3, 256, 1)[..., 0].astype(np.uint16) * 257
+    stored = noise(30, 20, 2)
+    path = tmp_path / "a.tif"
+    options = {"photometric": "minisblack", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(path, stored, extratags=[(320, "H", 768, table.ravel(), True)], **options)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[0].tags[262].overwrite(3)
+    back, seen = read(path), stored[..., 1] > 0
+    colours = np.moveaxis(table[:, stored[..., 0]] >> 8, 0, -1)
+    np.testing.assert_array_equal(back.pixels[seen], colours[seen])
+    np.testing.assert_array_equal(back.alpha, stored[..., 1])
 
 
 def test_ycbcr_and_jpeg_in_tiff(tmp_path):

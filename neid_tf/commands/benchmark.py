@@ -34,7 +34,8 @@ from neid_tf.benchmarks.training import VARIANTS
 from neid_tf.commands import common, terminal
 from neid_tf.inference import methods
 from neid_tf.support import keras_start
-from neid_tf.support.libraries import MissingLibraryError, optional_import
+from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import optional_import
 from neid_tf.support.machine import usable_cores
 
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
@@ -136,16 +137,21 @@ def _check(holder, known):
         raise flags.ValidationError(f"--{holder.name} are of {', '.join(known)}: {unknown[0]!r}")
 
 
+_NEEDS_KERAS = "neid benchmark --sections=unet,training"
+
+
 def _possible(sections):
-    """Start Keras, and return the sections; where it is missing, those that don't need it.
+    """Start Keras, and return the sections; without it on TensorFlow, those that don't need it.
 
     Raises:
-        MissingLibraryError: where one that needs it was asked for by name.
+        NeidError: where one that needs it was asked for by name.
     """
     try:
-        with optional_import("neid benchmark --sections=unet,training"):
-            keras_start.import_keras()
-    except MissingLibraryError as error:
+        with optional_import(_NEEDS_KERAS):
+            backend = keras_start.import_keras().backend.backend()
+        if backend != "tensorflow":
+            raise NeidError(f"{_NEEDS_KERAS} computes in TensorFlow, and Keras in {backend} here")
+    except NeidError as error:
         if not _NEED_KERAS & set(sections):
             return sections
         if flags.FLAGS["sections"].present:

@@ -57,7 +57,9 @@ def main(arguments: list[str]) -> None:
     name, fields = model_from_flags(config)
     decoded = pairs.load_pairs(root, config.sampling.crop, terminal.report)
     terminal.report_passed_over(root, pairs.passed_over(root))
-    training, validation = held_out.hold_out(decoded, _VALIDATION.value)
+    training, validation = held_out.hold_out(decoded, _VALIDATION.value, terminal.report)
+    if held_out.is_folder(_VALIDATION.value):
+        terminal.report_passed_over(_VALIDATION.value, pairs.passed_over(_VALIDATION.value))
     terminal.show(_data_summary(training, validation))
     left_out = ("data", "workdir", "flagfile", "allow_changed_data")
     command = common.command_words("train", leave_out=left_out)

@@ -8,6 +8,7 @@ what it would have seen without the interruption.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.data.sampling import Sampling
-from neid_tf.pixels.samples import from_float, to_float, to_type
+from neid_tf.pixels.samples import from_float, to_float, to_one_type
 from neid_tf.support.beside import in_order
 
 if TYPE_CHECKING:
@@ -136,8 +137,7 @@ class _Joined:
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         import tensorflow as tf
 
-        if len({array.dtype for array in arrays}) > 1:
-            arrays = [to_type(array, np.uint16) for array in arrays]
+        arrays = to_one_type(arrays)
         sizes = np.array([array.size for array in arrays], np.int64)
         self.pixels = tf.constant(np.concatenate([array.reshape(-1) for array in arrays]))
         self.starts = tf.constant(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
@@ -195,7 +195,8 @@ class ArrayBatches:
         steps: int,
         thumbnail: bool = False,
     ) -> None:
-        self.pairs, self.sampling = pairs, sampling
+        low, high = to_one_type(pairs.low), to_one_type(pairs.high)
+        self.pairs, self.sampling = dataclasses.replace(pairs, low=low, high=high), sampling
         self.first_step, self.steps = first_step, steps
         self.minis = _miniatures(pairs) if thumbnail else None
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from neid_tf import pictures
-from neid_tf.data.pairs import DataError, Pairs, load_pairs
+from neid_tf.data.pairs import DataError, Pairs, Report, load_pairs
 from neid_tf.support.errors import NeidError, reason_of
 
 LOL_PAIRS = 485
@@ -83,7 +83,7 @@ def _name(entry: str, known: dict[str, str]) -> str | None:
     return known.get(entry)
 
 
-def hold_out(pairs: Pairs, choice: str) -> tuple[Pairs, Pairs]:
+def hold_out(pairs: Pairs, choice: str, report: Report | None = None) -> tuple[Pairs, Pairs]:
     """Split pairs into those to train on and those to validate on.
 
     Args:
@@ -91,21 +91,22 @@ def hold_out(pairs: Pairs, choice: str) -> tuple[Pairs, Pairs]:
         choice: ``auto`` for ``lol`` where the pairs are LoL's own, and else ``none``; ``lol`` for
             :func:`validation_names`; ``none``; a share between 0 and 1, in blocks of neighbours;
             a folder of other pairs; or a text file of names, see :func:`names_in`.
+        report: is told of each file of such a folder whose pages are left out in part.
 
     Returns:
         The pairs to train on, and those to validate on.
 
     Raises:
-        NeidError: where ``choice`` is none of these, names what is not there, or leaves nothing to
-            train on.
+        NeidError: where ``choice`` is none of these, names what is not there, leaves nothing to
+            train on, or holds pairs that are trained on.
     """
     if choice == "auto":
         choice = "lol" if is_lol(pairs.names) else "none"
     if choice == "none":
         return pairs, Pairs((), (), ())
     share = _share(choice)
-    if share is None and choice != "lol" and Path(choice).is_dir():
-        return pairs, load_pairs(choice, smallest=11)
+    if is_folder(choice):
+        return pairs, _others(pairs, choice, report)
     if share is None and choice != "lol" and not Path(choice).is_file():
         raise NeidError(
             f"{choice!r}: not 'lol', 'none', a share, a folder of pairs or a file of names"
@@ -115,6 +116,23 @@ def hold_out(pairs: Pairs, choice: str) -> tuple[Pairs, Pairs]:
     if not len(training):
         raise NeidError(f"{choice}: all {len(pairs)} pairs are held out, none is left to train on")
     return training, pairs.select(lambda name: name in held)
+
+
+def is_folder(choice: str) -> bool:
+    """Tell whether a choice of :func:`hold_out` is a folder of other pairs."""
+    words = ("auto", "none", "lol")
+    return choice not in words and _share(choice) is None and Path(choice).is_dir()
+
+
+def _others(pairs, folder, report):
+    """Return the pairs of a folder, none of which is trained on."""
+    held, seen = load_pairs(folder, 11, report), {low.tobytes() for low in pairs.low}
+    both = [name for name, low, _ in held if low.tobytes() in seen]
+    if both:
+        raise NeidError(
+            f"{folder}: {len(both)} of its pictures are trained on, such as {both[0]!r}"
+        )
+    return held
 
 
 def is_lol(names: Collection[str]) -> bool:

@@ -24,7 +24,9 @@ class Sampling:
     exposure: float = config_field(
         0.0, "Inputs are made up to exp(this) times brighter or darker at random.", minimum=0.0
     )
-    seed: int = config_field(0, "Seed of weights, order, crops, flips and turns.")
+    seed: int = config_field(
+        0, "Seed of weights, order, crops, flips and turns.", minimum=0, maximum=2**31 - 1
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

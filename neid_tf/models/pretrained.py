@@ -178,7 +178,10 @@ def save(
 
     Raises:
         WeightsError: where weights are not finite, or not in ``dtype``; what is there stays.
+        ValueError: where ``dtype`` is not float16, float32 or float64.
     """
+    if str(dtype) not in ("float16", "float32", "float64"):
+        raise NeidError(f"weights are stored as float16, float32 or float64, not {dtype}")
     from neid_tf.models import backbone
     from neid_tf.models.transfer import as_part, named_variables
 

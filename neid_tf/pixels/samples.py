@@ -6,7 +6,7 @@ rounded passes :func:`quantise`, the one place that does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -98,6 +98,17 @@ def to_type(samples: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
         from_float(to_float(part, np.float64), dtype, out)
 
     return _by_rows(convert, np.empty(samples.shape, dtype), samples)
+
+
+def to_one_type(arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    """Return samples of one type: as they are, or as uint16 where their types differ.
+
+    Args:
+        arrays: of any shapes, uint8, uint16 or float in [0, 1].
+    """
+    if len({array.dtype for array in arrays}) < 2:
+        return arrays
+    return [to_type(array, np.uint16) for array in arrays]
 
 
 def from_levels(levels: np.ndarray, top: int, dtype: np.dtype | type) -> np.ndarray:

@@ -10,6 +10,7 @@ from neid_tf import models
 from neid_tf.data.pairs import Pairs
 from neid_tf.inference.enhance import enhance
 from neid_tf.inference.network import FunctionNetwork, Network, as_network
+from neid_tf.pixels.samples import to_one_type
 
 
 class Board:
@@ -68,7 +69,8 @@ def panel(whole: models.NEID, pairs: Pairs, count: int = 3) -> np.ndarray:
     rows = []
     for low, high in zip(pairs.low[:count], pairs.high[:count], strict=True):
         pictures = [low, *(enhance(low, part) for part in _parts(whole)), high]
-        rows.append(np.concatenate(pictures, axis=1))
+        rows.append(np.concatenate(to_one_type(pictures), axis=1))
+    rows = to_one_type(rows)
     widest = max(row.shape[1] for row in rows)
     rows = [np.pad(row, [(0, 0), (0, widest - row.shape[1]), (0, 0)]) for row in rows]
     return np.concatenate(rows, axis=0)

@@ -116,10 +116,12 @@ class TrainConfig:
 
         Raises:
             NeidError: for a phase that the model does not have, the tone or the streams of one
-                without a tone, a loss of NEID's for a rival, or the weight of a term that the
-                model does not have.
+                without a tone, a loss of NEID's for a rival, the weight of a term that is not
+                there, or a view of the thumbnail where there is none.
         """
-        name = model.architecture
+        name, view = model.architecture, self.sampling.smallest_view
+        if not model.tone and view != Sampling().smallest_view:
+            raise NeidError(f"--smallest_view={view} has no effect with a model without a tone")
         if name not in PHASES:
             if self.train not in ("all", "tone", "streams"):
                 raise NeidError(f"--train={self.train} is a phase of a rival, not of {name}")
@@ -133,12 +135,24 @@ class TrainConfig:
             raise NeidError(f"{name} has its own loss, not that of NEID")
 
     def _check_terms(self, model):
-        """Refuse the weight of a term that the model does not have."""
-        for field, is_there in (("detail_weight", model.has_detail), ("tone_weight", model.tone)):
-            weight = getattr(self.objective, field)
-            if not is_there and weight not in (getattr(Objective(), field), 0.0):
-                part = field.removesuffix("_weight")
-                raise NeidError(f"--{field}={weight} has no effect with a model without {part}")
+        """Refuse a loss that is not there in the model, or in the part of it that is trained."""
+        without = {"detail_weight": "detail"} if not model.has_detail else {}
+        without |= {"tone_weight": "tone"} if not model.tone else {}
+        for field, part in without.items():
+            self._check_idle(field, f"a model without {part}")
+        if self.train == "tone":
+            if not self.objective.tone_weight:
+                raise NeidError("--tone_weight=0 leaves --train=tone nothing to learn from")
+            for field in dataclasses.fields(Objective):
+                if field.name != "tone_weight":
+                    self._check_idle(field.name, "--train=tone")
+        if self.train == "streams":
+            self._check_idle("tone_weight", "--train=streams")
+
+    def _check_idle(self, field, where):
+        value = getattr(self.objective, field)
+        if value not in (getattr(Objective(), field), 0.0):
+            raise NeidError(f"--{field}={value} has no effect with {where}")
 
     def boundary_epochs(self) -> list[int]:
         """Return the boundaries of the piecewise schedule as whole numbers.

@@ -55,9 +55,11 @@ def ssim(y_true: Tensor, y_pred: Tensor, data_range: float = 1.0) -> Tensor:
         N values of at most 1.
 
     Raises:
-        ValueError: where the shapes differ.
+        ValueError: where the shapes differ, or a side is below 11 pixels.
     """
     _check_shapes(y_true, y_pred)
+    if any(side is not None and side < 2 * _RADIUS + 1 for side in y_true.shape[1:3]):
+        raise ValueError(f"SSIM needs at least 11×11 pixels, not {tuple(y_true.shape[1:3])}")
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     means = [ops.mean(images, axis=(1, 2), keepdims=True) for images in (y_true, y_pred)]
     a, b = y_true - means[0], y_pred - means[1]

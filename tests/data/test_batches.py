@@ -112,6 +112,9 @@ def test_8_and_16_bits_together():
     assert batch["low"].dtype == tf.uint16
     shown = {bytes(row) for row in batch["low"].numpy()}
     assert shown == {bytes(picture(16, 16).astype(np.uint16) * 257), bytes(deep)}
+    (batch,) = ArrayBatches(mixed, Sampling(crop=16, batch_size=2), 0, 1)[0]
+    for side in ("low", "high"):
+        assert {bytes(row) for row in batch[side]} == shown
 
 
 def test_steps_per_epoch(coded):

@@ -2,6 +2,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from neid_tf.data import held_out, pairs
 from tests.conftest import picture
@@ -24,7 +25,13 @@ def test_hold_out(pairs_folder, tmp_path):
     assert held.names == ("2", "5")
     assert held.low[1] is loaded.low[4]
     assert len(held_out.hold_out(loaded, "none")[1]) == 0
-    assert len(held_out.hold_out(loaded, str(pairs_folder))[1]) == 6
+    with pytest.raises(ValueError, match="6 of its pictures are trained on, such as '1'"):
+        held_out.hold_out(loaded, str(pairs_folder))
+    for side in ("low", "high"):
+        (tmp_path / "other" / side).mkdir(parents=True)
+        with Image.open(pairs_folder / side / "3.png") as image:
+            image.rotate(180).save(tmp_path / "other" / side / "3.png")
+    assert held_out.hold_out(loaded, str(tmp_path / "other"))[1].names == ("3",)
     with pytest.raises(ValueError, match="nowhere"):
         held_out.hold_out(loaded, "nowhere")
     names.write_text("1 2 3 4 5 6")

@@ -13,10 +13,10 @@ from neid_tf.evaluation import report
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.models import grid, pretrained
 from neid_tf.support.fields import unflatten
-from neid_tf.training import TrainConfig, Trainer, callbacks, devices
+from neid_tf.training import TrainConfig, Trainer, board, callbacks, devices
 from neid_tf.training import train as training
 from tests import processes
-from tests.conftest import write_pairs
+from tests.conftest import picture, write_pairs
 
 SMALL = {"filters": 4, "depth": 2}
 
@@ -123,6 +123,41 @@ def test_a_term_has_a_weight_only_where_there_is_one(weight, model, reason):
     unflatten(TrainConfig, weight).check_model(models.model_config("neid_tone"))
     nothing = dict.fromkeys(weight, 0.0)
     unflatten(TrainConfig, nothing).check_model(models.model_config(model))
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "reason"),
+    [
+        (
+            {"train": "tone", "structure_weight": 5.0},
+            "neid_tone",
+            "structure_weight=5.0 has no",
+        ),
+        ({"train": "tone", "reconstruction": "mse"}, "neid_tone", "reconstruction=mse has no effe"),
+        ({"train": "tone", "tone_weight": 0.0}, "neid_tone", "nothing to learn from"),
+        ({"train": "streams", "tone_weight": 3.0}, "neid_tone", "no effect with --train=streams"),
+        ({"smallest_view": 0.3}, "le", "smallest_view=0.3 has no effect with a model without a"),
+        ({"smallest_view": 0.3, "train": "decom"}, "kind", "smallest_view=0.3 has no effect"),
+    ],
+)
+def test_what_is_not_trained_has_no_settings(fields, model, reason):
+    with pytest.raises(ValueError, match=reason):
+        unflatten(TrainConfig, fields).check_model(models.model_config(model))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ValueError, match="seed must be at"):
+        unflatten(TrainConfig, {"seed": seed})
+
+
+def test_a_panel_of_8_and_16_bits():
+    low, deep = picture(32, 32), picture(32, 32, 1).astype(np.uint16) * 257
+    mixed = pairs.Pairs(("a", "b"), (low, low), (picture(32, 32), deep))
+    shown = board.panel(models.build("le", **SMALL), mixed, 2)
+    expected = picture(32, 32).astype(np.uint16) * 257
+    np.testing.assert_array_equal(shown[:32, -32:], expected)
+    np.testing.assert_array_equal(shown[-32:, -32:], deep)
 
 
 def test_a_run_starts_from_weights(loaded, tmp_path):

@@ -14,7 +14,10 @@ from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.pictures import exif
 from neid_tf.pictures.codecs import CODECS, Codec, largest_within
+from neid_tf.pictures.formats import FORMATS
 from neid_tf.pictures.packing import MAX_HALVINGS, Packing, packet
+from neid_tf.pictures.picture import held_icc
+from neid_tf.pictures.writer import format_of_name
 from neid_tf.pixels.curve import Curve
 from neid_tf.pixels.resample import bands, halve_any
 from neid_tf.pixels.samples import from_float, over_white, white
@@ -148,9 +151,11 @@ def _encoded(
 
 def _metadata(picture: pictures.Picture, settings: Settings) -> dict[str, bytes | None]:
     """Return what is sent beside the pixels and what undoes the packing."""
-    small = settings.most is None or len(picture.icc or b"") * _ICC_SHARE <= settings.most
+    name = format_of_name(f"a{CODECS[settings.codec].extensions[0]}", picture.format)
+    icc = held_icc(picture, FORMATS[name], transparent=False)
+    small = settings.most is None or len(icc or b"") * _ICC_SHARE <= settings.most
     return {
-        "icc_profile": picture.icc if small else None,
+        "icc_profile": icc if small else None,
         "exif": exif.compact(picture.exif) if settings.exif else None,
     }
 

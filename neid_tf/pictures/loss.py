@@ -8,7 +8,7 @@ import numpy as np
 
 from neid_tf.pictures.formats import FORMATS
 from neid_tf.pictures.jpeg import LONGEST_SEGMENT
-from neid_tf.pictures.picture import Picture, PictureError
+from neid_tf.pictures.picture import Picture, PictureError, held_icc
 from neid_tf.pictures.png import TEXT_CHUNKS
 from neid_tf.pictures.writer import format_of_name
 from neid_tf.support.errors import errors_named
@@ -73,6 +73,9 @@ def left_out(
     if picture.bands is not None and not format.bands:
         lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")
     lost = [kind for kind in held_metadata(picture) if kind not in format.keeps]
+    transparent = picture.alpha is not None and 4 in format.channels
+    if picture.icc and "ICC" not in lost and not held_icc(picture, format, transparent):
+        lines.append(f"its colour profile of gray is left out: gray is RGB in {name}")
     if name == "JPEG":
         extras = picture.extras
         parts = (picture.exif, extras.xmp, extras.iptc, *extras.comments)

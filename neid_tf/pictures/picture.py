@@ -187,6 +187,7 @@ def to_raster(picture: Picture, format: Format, metadata_kept: bool = True) -> R
         picture = _bare(picture)
     transparent = picture.alpha is not None and 4 in format.channels
     gray = picture.gray and 1 + transparent in format.channels
+    icc = held_icc(picture, format, transparent)
     samples = to_gray(picture.pixels) if gray else picture.pixels
     if picture.alpha is not None and not transparent:
         samples = over_white(samples, picture.alpha)
@@ -202,11 +203,23 @@ def to_raster(picture: Picture, format: Format, metadata_kept: bool = True) -> R
     return Raster(
         np.ascontiguousarray(samples),
         exif_blocks.refreshed(picture.exif, picture.pixels),
-        metadata.matching_icc(picture.icc, gray),
+        icc,
         picture.lossless,
         dataclasses.replace(picture.extras, xmp=xmp.refreshed(picture.extras.xmp, height, width)),
         bands,
     )
+
+
+def held_icc(picture: Picture, format: Format, transparent: bool) -> bytes | None:
+    """Return the colour profile that a file can hold: none of gray where gray is written as RGB.
+
+    Args:
+        picture: what is written.
+        format: as what.
+        transparent: whether it is written with an alpha.
+    """
+    gray = picture.gray and 1 + transparent in format.channels
+    return metadata.matching_icc(picture.icc, gray) if "ICC" in format.keeps else None
 
 
 def _bare(picture: Picture) -> Picture:

@@ -20,6 +20,7 @@ from neid_tf.pictures.packing import Packing, packet
 from neid_tf.pixels.curve import Curve
 from neid_tf.pixels.resample import halve, pad_to_even
 from tests.conftest import darkened, picture, write
+from tests.pictures.test_metadata import GRAY
 
 QUICK = "--method=mf"
 SIZE = (123, 187)
@@ -224,6 +225,25 @@ def test_profiles_are_kept_where_they_are_small(neid, dark):
     _, err = packed(neid, "profiled.png", "--output=b.jpg", f"--bytes={4 * len(profile) - 1}")
     assert err == ["neid: profiled.png: ICC left out"]
     assert pictures.read("b.jpg").icc is None
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [(".jpg", True), (".webp", False), (".avif", False)])
+def test_profiles_of_gray_are_sent_where_gray_is(suffix, kept, neid, dark):
+    with Image.open(dark) as image:
+        image.convert("L").save("gray.png", icc_profile=GRAY)
+    _, err = packed(neid, "gray.png", f"--output=a{suffix}", "--bytes=20000")
+    assert err == ([] if kept else ["neid: gray.png: ICC left out"])
+    assert pictures.read(f"a{suffix}").icc == (GRAY if kept else None)
+    assert pictures.read(f"a{suffix}").notes == ()
+    _, err = enhanced(neid, "gray.png", f"--output=b{suffix}", QUICK)
+    assert err == (
+        []
+        if kept
+        else [
+            "neid: gray.png: its colour profile of gray is left out: "
+            f"gray is RGB in {suffix[1:].upper()}"
+        ]
+    )
 
 
 def xmp_of(path):

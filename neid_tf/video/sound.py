@@ -86,11 +86,11 @@ def _encodes(codec, layout, rate):
     return True
 
 
-def decoded(packet: av.Packet) -> list[av.AudioFrame]:
-    """Return the frames of a packet of sound; none for a damaged one."""
+def decoded(packet: av.Packet) -> list[av.AudioFrame] | None:
+    """Return the frames of a packet of sound; None for a damaged one."""
     import av
 
     try:
         return packet.decode()
     except av.InvalidDataError:
-        return []
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import typing
@@ -82,6 +83,7 @@ class Writer:
         import av
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
+        self._lost = collections.Counter()
         self._keeps, self._quality = metadata == "keep", quality
         self._added = False
         self._color, self._unit = reader.color, reader.stream.time_base
@@ -240,12 +242,14 @@ class Writer:
         index, kind = packet.stream.index, packet.stream.type
         doing = f"writing {kind} stream {index} fails"
         with errors_of(self.path, doing), self._goes_on_without(index, kind):
-            if encodes:
-                for frame in sound.decoded(packet):
-                    self.output.mux(stream.encode(frame))
-            elif packet.dts is not None:
+            frames = sound.decoded(packet) if encodes else None
+            for frame in frames or ():
+                self.output.mux(stream.encode(frame))
+            if not encodes and packet.dts is not None:
                 packet.stream = stream
                 self.output.mux(packet)
+            elif frames is None and packet.size:  # The last packet of all is an empty one.
+                self._lost[kind, index] += 1
 
     @contextlib.contextmanager
     def _goes_on_without(self, index, kind):
@@ -259,6 +263,9 @@ class Writer:
 
     def finish(self) -> None:
         """Write what the encoders still hold, and the end of the file."""
+        for (kind, index), count in self._lost.items():
+            packets = f"{count} packet{'s' * (count > 1)} of {kind} stream {index}"
+            self.notes.append(f"damaged: {packets} left out")
         with errors_of(self.path, f"ending the {self.kind.format} file fails"):
             self.output.mux(self.stream.encode(None))
             for index, (stream, encodes) in list(self._routes.items()):

@@ -115,3 +115,18 @@ def test_damaged_sound_costs_neither_picture_nor_the_other_sound(tmp_path, monke
     summary = enhance_video(source, tmp_path / "out.mkv", double)
     assert summary.frames == 10
     assert summary.notes[-1].startswith("audio stream 1 is not whole: matroska does not take")
+
+
+def test_damaged_packets_of_sound_are_counted(tmp_path, monkeypatch):
+    real, count = writers.sound.decoded, 0
+
+    def damaged(packet):
+        nonlocal count
+        count += 1
+        return None if count in (2, 3) else real(packet)
+
+    source = make_avi(tmp_path / "in.avi", "pcm_alaw", 1)
+    monkeypatch.setattr(writers.sound, "decoded", damaged)
+    summary = enhance_video(source, tmp_path / "out.mp4", double)
+    assert count > 3
+    assert summary.notes[-1] == "damaged: 2 packets of audio stream 1 left out"

@@ -1,5 +1,7 @@
 """The workdir of a training run: settings, fingerprint of the data, history, weights."""
 
+import contextlib
+import dataclasses
 import json
 import shlex
 import sys
@@ -12,7 +14,9 @@ import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.models import pretrained
+from neid_tf.models.config import model_config
 from neid_tf.models.neid import NEID
+from neid_tf.models.weights_file import WeightsError, WeightsFile
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError, reason_of
@@ -77,11 +81,25 @@ class Run:
         if not self.settings["init"]:  # It has started: the weights it started from may be gone.
             self.settings["init"] = old["init"]
         free = _FREE | ({"epochs"} if self.config.schedule == "piecewise" else set())
-        names = (set(old) | set(self.settings)) - free - ineffective(TrainConfig, self.settings)
-        changed = [name for name in sorted(names) if old.get(name) != self.settings.get(name)]
+        new, old = self._whole(self.settings), self._whole(old) | self._made()
+        names = (set(old) | set(new)) - free - ineffective(TrainConfig, self.settings)
+        changed = [name for name in sorted(names) if old.get(name) != new.get(name)]
         if changed:
-            pairs = ", ".join(f"{n} was {old.get(n)}, is {self.settings.get(n)}" for n in changed)
+            pairs = ", ".join(f"{n} was {old.get(n)}, is {new.get(n)}" for n in changed)
             raise NeidError(f"{self.workdir} holds another run: {pairs}{self._way_out(changed)}")
+
+    def _whole(self, settings):
+        """Return settings with all fields of the model, not only those that were told."""
+        own = {*flatten(TrainConfig()), "model", "command"}
+        told = {name: value for name, value in settings.items() if name not in own}
+        name = settings.get("model", self.settings["model"])
+        return settings | dataclasses.asdict(model_config(name, **told))
+
+    def _made(self):
+        """Return the fields of the model that the run has; a variant may have changed since."""
+        with contextlib.suppress(WeightsError), WeightsFile(self.workdir / "last.npz") as file:
+            return dataclasses.asdict(file.config)
+        return {}
 
     def _way_out(self, changed: Sequence[str]) -> str:
         start = f"start from its weights in another folder (--init={self.workdir / 'last.npz'})"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from neid_tf.data import pairs
+from neid_tf.models import VARIANTS
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, callbacks, checkpoints, lock
@@ -91,6 +92,7 @@ def test_two_damaged_checkpoints_are_named(workdir):
 
 
 def test_a_checkpoint_of_another_network_is_named(workdir):
+    (workdir / "last.npz").unlink()  # It would tell.
     settings = json.loads((workdir / "settings.json").read_text()) | {"filters": 3}
     (workdir / "settings.json").write_text(json.dumps(settings))
     SMALL["filters"] = 3
@@ -222,6 +224,21 @@ def test_a_setting_without_effect_may_have_been_another(workdir):
     path.write_text(json.dumps(settings | {"warmup": 2.0}), "utf-8")
     run(workdir, epochs=3)
     assert epochs(workdir) == [1, 2, 3]
+
+
+def test_a_default_that_is_spelled_out_is_the_same_run(workdir, monkeypatch, capsys):
+    monkeypatch.setitem(SMALL, "mirrored", True)
+    run(workdir, epochs=2)
+    assert "all 2 epochs are done" in capsys.readouterr().out
+
+
+def test_a_variant_that_has_changed_since_is_another_run(workdir, monkeypatch):
+    monkeypatch.setitem(VARIANTS["le"], "initializer", "he_normal")
+    monkeypatch.delitem(SMALL, "initializer")
+    run(workdir, epochs=2)
+    monkeypatch.setitem(VARIANTS["le"], "initializer", "normal")
+    with pytest.raises(NeidError, match="initializer was he_normal, is normal"):
+        run(workdir, epochs=2)
 
 
 def test_another_run_in_the_same_folder_is_refused(workdir):

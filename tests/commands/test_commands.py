@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from neid_tf import pictures
+from experiments.real_pictures import mix
+from neid_tf import models, pictures
 from neid_tf.commands import main as program
 from neid_tf.data.sampling import Sampling
 from neid_tf.evaluation import scores
 from neid_tf.inference import methods
+from neid_tf.models import pretrained
 from neid_tf.pictures import reader
 from neid_tf.pixels.samples import luminance
 from neid_tf.support.fields import leaf_fields
@@ -576,3 +579,17 @@ def test_all_commands_can_be_loaded_together(neid):
     """No two of them define the same flag."""
     for command in program.COMMANDS:
         assert neid(command, "--help")[0] == 0
+
+
+def test_a_dead_zone_lets_a_well_exposed_picture_come_back(neid, tmp_path):
+    source = Path(__file__).parents[2] / "data" / "samples" / "high" / "coffee.png"
+    network = models.as_part(pretrained.load_pretrained("neid_s"), "refined")
+    changes = []
+    for width in (0.0, 0.08, 0.5):
+        weights, output = tmp_path / f"{width}.npz", tmp_path / f"{width}.png"
+        pretrained.save(mix.with_zone(network, width), weights)
+        code, _, err = neid("enhance", source, f"--output={output}", f"--weights={weights}")
+        assert (code, err) == (0, "")
+        made, before = (pictures.read(path).pixels.astype(float) for path in (output, source))
+        changes.append(np.abs(made - before).mean())
+    assert changes[0] > changes[1] > changes[2]

@@ -126,8 +126,9 @@ def is_folder(choice: str) -> bool:
 
 def _others(pairs, folder, report):
     """Return the pairs of a folder, none of which is trained on."""
-    held, seen = load_pairs(folder, 11, report), {low.tobytes() for low in pairs.low}
-    both = [name for name, low, _ in held if low.tobytes() in seen]
+    held = load_pairs(folder, 11, report)
+    seen = {hash(low.tobytes()) for low in pairs.low}  # Not the bytes, which are all of the data.
+    both = [name for name, low, _ in held if hash(low.tobytes()) in seen]
     if both:
         raise NeidError(
             f"{folder}: {len(both)} of its pictures are trained on, such as {both[0]!r}"

@@ -12,7 +12,7 @@ if typing.TYPE_CHECKING:
 
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION = 33550, 33922, 34264
 GEO_KEYS, GDAL_METADATA, NODATA, CAMERA_MODEL = 34735, 42112, 42113, 50844
-_CARRIED = (
+CARRIED = (
     *(PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, 34736, 34737),
     *(GDAL_METADATA, NODATA, CAMERA_MODEL),
 )
@@ -23,7 +23,7 @@ _STATISTICS = re.compile(r"\s*<Item name=\"STATISTICS_[^>]*>[^<]*</Item>")
 
 def carried_tags(page: tifffile.TiffPage) -> tuple[tuple, ...]:
     """Return the GeoTIFF tags of a page: number, TIFF type, count and value of each."""
-    found = (page.tags.get(code) for code in _CARRIED)
+    found = (page.tags.get(code) for code in CARRIED)
     return tuple((tag.code, int(tag.dtype), tag.count, tag.value) for tag in found if tag)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 
 from PIL import JpegImagePlugin
 
-from neid_tf.pictures import budget, metadata, xmp
+from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.pillow import image_of, opened, samples_of
 from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster
 
@@ -18,7 +19,12 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 LONGEST_SEGMENT = 65_000
 """The longest metadata in one segment, in bytes, with what has to come before it."""
-_APP0, _APP1, _APP2, _APP13, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA
+_APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
+_START, _END, _SCAN, _ALONE = 0xD8, 0xD9, 0xDA, 0x01
+# Between them lie fill bytes, coded samples, and the marks of a restart.
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_FILL = b"\0\xff\r\n\t "
+_VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
 
 
 def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
@@ -35,7 +41,7 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
         scans = data.count(b"\xff\xda")
         budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
         found = list(segments(data))
-        samples, notes = samples_of(image), _notes(found)
+        samples, notes = samples_of(image), _notes(found, _behind(data))
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")
         if image.mode == "CMYK":
             icc, notes = None, (*notes, metadata.INKS_CONVERTED)
@@ -44,14 +50,32 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the marker and the body of each segment before the first scan."""
+    for marker, start, stop in _marked(data):
+        if marker in (_SCAN, _END):
+            return
+        yield marker, data[start:stop]
+
+
+def _marked(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield each marker up to the picture's end, and where the body of its segment lies."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SCAN:
-        if data[at + 1] == 0xFF:  # Fill bytes may lie between segments.
-            at += 1
+    while found := _MARKER.search(data, at):
+        marker, at = data[found.end() - 1], found.end()
+        if marker in (_START, _ALONE):
             continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        yield data[at + 1], data[at + 4 : at + 2 + length]
-        at += 2 + max(length, 2)
+        length = 0 if marker == _END else max(int.from_bytes(data[at : at + 2], "big"), 2)
+        yield marker, at + 2, at + length
+        if marker == _END:
+            return
+        at += length
+
+
+def _behind(data: bytes) -> bytes:
+    """Return what lies behind the picture."""
+    for marker, start, _ in _marked(data):
+        if marker == _END:
+            return data[start - 2 :]
+    return b""
 
 
 def _extras(found: list[tuple[int, bytes]]) -> Extras:
@@ -61,7 +85,7 @@ def _extras(found: list[tuple[int, bytes]]) -> Extras:
             unit, across, down = struct.unpack_from(">BHH", body, 7)
             fields["density"] = _density(unit, across, down)
         elif marker == _APP1 and body.startswith(_XMP):
-            fields["xmp"] = xmp.sound(body.removeprefix(_XMP))
+            fields["xmp"] = body.removeprefix(_XMP)
         elif marker == _APP13 and body.startswith(_PHOTOSHOP):
             fields["iptc"] = metadata.iptc_of_photoshop(body) or fields.get("iptc")
         elif marker == _COMMENT:
@@ -76,10 +100,15 @@ def _density(unit: int, across: int, down: int) -> tuple[float, float, bool] | N
     return across * factor, down * factor, unit in (1, 2)
 
 
-def _notes(found: list[tuple[int, bytes]]) -> tuple[str, ...]:
+def _notes(found: list[tuple[int, bytes]], behind: bytes) -> tuple[str, ...]:
     notes = []
-    if any(marker == _APP2 and body.startswith(b"MPF\0") for marker, body in found):
+    several = any(marker == _APP2 and body.startswith(b"MPF\0") for marker, body in found)
+    if several:
         notes.append("further pictures behind the first (MPO, gain map) are left out")
+    if _VIDEO.search(behind):
+        notes.append("the video behind the picture is left out")
+    elif (further := behind.strip(_FILL)) and not several:
+        notes.append(f"{len(further):,} bytes behind the picture are left out")
     if any(
         marker == _APP1 and body.startswith(b"http://ns.adobe.com/xmp/ext")
         for marker, body in found
@@ -88,6 +117,9 @@ def _notes(found: list[tuple[int, bytes]]) -> tuple[str, ...]:
     lost = {marker - _APP0 for marker, body in found if _is_unknown(marker, body)}
     if lost:
         notes.append(f"segments left out: {', '.join(f'APP{n}' for n in sorted(lost))}")
+    photoshop = b"".join(body for marker, body in found if marker == _APP13)
+    if lost := metadata.further_resources(photoshop):
+        notes.append(f"resources of Photoshop left out: {', '.join(map(str, lost))}")
     return tuple(notes)
 
 

@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from PIL import Jpeg2KImagePlugin
 
-from neid_tf.pictures import budget, xmp
+from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.exif import EXIF_HEADER
 from neid_tf.pictures.marks import JPEG_2000_CODESTREAM
 from neid_tf.pictures.pillow import opened, samples_of
@@ -114,13 +114,9 @@ def _metadata(
 ) -> tuple[bytes | None, Extras, tuple[str, ...]]:
     labelled = [(body[:16], body[16:]) for name, body in found if name == b"uuid"]
     values = dict(labelled)
-    lost = {name for name, _ in found} - {*_KNOWN, b"uuid"}
-    names = [name.decode("latin-1").strip() for name in sorted(lost)]
-    names += ["uuid" for label in values if label not in (_XMP, _IPTC, _EXIF)]
-    notes = (f"boxes left out: {', '.join(map(repr, names))}",) if names else ()
-    extras = Extras(
-        xmp=xmp.sound(values.get(_XMP)), iptc=values.get(_IPTC), density=_density(header)
-    )
+    known = _KNOWN if values.keys() - {_XMP, _IPTC, _EXIF} else (*_KNOWN, b"uuid")
+    notes = metadata.left_out("boxes", {name for name, _ in found} - {*known})
+    extras = Extras(xmp=values.get(_XMP), iptc=values.get(_IPTC), density=_density(header))
     return values.get(_EXIF), extras, notes
 
 

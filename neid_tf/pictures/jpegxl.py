@@ -10,7 +10,7 @@ import struct
 import imagecodecs
 from PIL import ImageCms
 
-from neid_tf.pictures import budget, xmp
+from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.exif import EXIF_HEADER
 from neid_tf.pictures.jpeg2000 import boxes
 from neid_tf.pictures.marks import JPEG_XL, JPEG_XL_CODESTREAM
@@ -19,6 +19,7 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_c
 from neid_tf.support.libraries import optional_import
 
 _MOST_METADATA = 2**24
+_KNOWN = {b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"jxli", b"jbrd", b"Exif", b"xml "}
 _SRGB = ("sRGB", "Gra_D65_Rel_SRG")
 
 
@@ -35,12 +36,13 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> Raster:
     """
     header = _Header(data)
     budget.check_size(*header.size, max_pixels)
+    found = _metadata(data)
     notes = ("its frames but the first are left out",) if header.is_animated else ()
+    notes += metadata.left_out("boxes", found.keys() - _KNOWN)
     with opened(_plugin().JXLImageFile, data, max_pixels) as image:
         raster = raster_of(image, lossless=False, notes=notes)
-    found = _metadata(data)
     exif = raster.exif or _exif_block(found.get(b"Exif", b""))
-    extras = Extras(xmp=raster.extras.xmp or xmp.sound(found.get(b"xml ")))
+    extras = Extras(xmp=raster.extras.xmp or found.get(b"xml "))
     icc = None if _is_srgb(raster.icc) else raster.icc
     raster = dataclasses.replace(raster, exif=exif, icc=icc, extras=extras)
     return _with_all_bits(raster, data) if header.may_be_deep else raster
@@ -73,15 +75,17 @@ def _is_srgb(icc: bytes | None) -> bool:
 
 
 def _metadata(data: bytes) -> dict[bytes, bytes]:
-    """Return the bodies of the boxes of metadata by their names, unpacked."""
+    """Return the bodies of boxes by their names, those of metadata unpacked."""
     found = {}
     for name, body in boxes(data) if data.startswith(JPEG_XL) else ():
-        if name in (b"Exif", b"xml "):
+        if name != b"brob":
             found[name] = body
-        elif name == b"brob" and body[:4] in (b"Exif", b"xml "):
+        elif body[:4] in (b"Exif", b"xml "):
             # What unpacks to more than this is no metadata.
             with contextlib.suppress(Exception):
                 found[body[:4]] = imagecodecs.brotli_decode(body[4:], out=_MOST_METADATA)
+        else:
+            found[body[:4]] = b""
     return found
 
 

@@ -80,6 +80,10 @@ def left_out(
         extras = picture.extras
         parts = (picture.exif, extras.xmp, extras.iptc, *extras.comments)
         lost += ["what is over 64 kB"] * any(len(part or b"") > LONGEST_SEGMENT for part in parts)
+    if name == "TIFF" and picture.exif:
+        from neid_tf.pictures.tiff_write import exif_left_out
+
+        lost += exif_left_out(picture.exif)
     if lost and metadata == "keep":
         lines.append(f"{', '.join(lost)} left out: {name} holds none")
     return tuple(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -15,6 +16,22 @@ INKS_CONVERTED = "its inks (CMYK) become sRGB"
 """What is said of a picture that is converted so."""
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_RESOURCE = 0x0404
+# Resolution, thumbnails, ICC, EXIF, XMP, digests: told elsewhere, or of the file as it was.
+_TOLD_RESOURCES = frozenset([_IPTC_RESOURCE, 1005, 1033, 1036, 1039, 1058, 1059, 1060, 1061])
+
+
+def left_out(kind: str, names: Iterable[bytes]) -> tuple[str, ...]:
+    """Say which parts of a file are left out.
+
+    Args:
+        kind: what its parts are called, as "chunks".
+        names: theirs.
+
+    Returns:
+        A line for a user; none where there are no such parts.
+    """
+    listed = ", ".join(repr(name.decode("latin-1").strip()) for name in sorted({*names}))
+    return (f"{kind} left out: {listed}",) if listed else ()
 
 
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
@@ -96,14 +113,21 @@ def photoshop_of_iptc(iptc: bytes) -> bytes:
 
 def iptc_of_photoshop(block: bytes) -> bytes | None:
     """Return the IPTC records in Photoshop's blocks, with or without their header; or None."""
-    at, block = 0, block.removeprefix(_PHOTOSHOP)
+    found = (body for kind, body in _resources(block) if kind == _IPTC_RESOURCE)
+    return next(found, None) or None
+
+
+def further_resources(block: bytes) -> list[int]:
+    """Return the numbers of what else is in Photoshop's blocks, and is not carried over."""
+    return sorted({kind for kind, _ in _resources(block)} - _TOLD_RESOURCES)
+
+
+def _resources(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the content of each of Photoshop's resources."""
+    at, block = 0, block.replace(_PHOTOSHOP, b"")
     while at + 12 <= len(block) and block[at : at + 4] == b"8BIM":
         (kind,) = struct.unpack_from(">H", block, at + 4)
         at += 6 + (block[at + 6] + 2) // 2 * 2  # The name has a length before it, and is even.
-        if at + 4 > len(block):
-            return None
-        (length,) = struct.unpack_from(">I", block, at)
-        if kind == _IPTC_RESOURCE:
-            return block[at + 4 : at + 4 + length] or None
+        length = int.from_bytes(block[at : at + 4], "big")
+        yield kind, block[at + 4 : at + 4 + length]
         at += 4 + length + length % 2
-    return None

@@ -123,7 +123,9 @@ def from_raster(raster: Raster, name: str) -> Picture:
     samples, bands, valid = (
         turned(array) for array in (raster.samples, raster.bands, raster.valid)
     )
-    extras, packed, further = _unpacked(raster.extras, *samples.shape[:2])
+    packet = xmp.sound(raster.extras.xmp)
+    extras = dataclasses.replace(raster.extras, xmp=packet)
+    extras, packed, further = _unpacked(extras, *samples.shape[:2])
     gray = samples.shape[-1] < 3
     # Parts of the samples, not copies; but the alpha outlives the colours.
     colours = samples[..., : 1 if gray else 3]
@@ -131,6 +133,8 @@ def from_raster(raster: Raster, name: str) -> Picture:
     icc, notes = metadata.matching_icc(raster.icc, gray), [*raster.notes, *further]
     if raster.exif and not exif:
         notes.append("its EXIF block, which is broken, is left out")
+    if raster.extras.xmp and packet is None:
+        notes.append("its XMP, which is no UTF-8 or too long, is left out")
     if raster.icc and not icc:
         notes.append("its colour profile, which is broken or of other colours, is left out")
     seen = hidden.visible(alpha, valid)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image, ImageFile
 
-from neid_tf.pictures import budget, metadata, xmp
+from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.raster import Extras, FormatError, Raster, with_channels
 from neid_tf.pixels.resample import bands
 
@@ -98,7 +98,7 @@ def raster_of(image: Image.Image, **fields: object) -> Raster:
         image: of a mode in :data:`TAKEN`.
         **fields: others of the raster.
     """
-    extras = Extras(xmp=xmp.sound(image.info.get("xmp")))
+    extras = Extras(xmp=image.info.get("xmp"))
     if isinstance(comment := image.info.get("comment"), bytes):
         extras = Extras(xmp=extras.xmp, comments=(comment,))
     # The profile of inks is applied.

@@ -134,8 +134,7 @@ def _notes(others: list[tuple[bytes, bytes]], frames: int, still: bool) -> tuple
     if frames and still:
         notes.append("its still picture, which is no frame of its animation, is left out")
     known = (*_FRAME_CHUNKS, *_COLOUR_CHUNKS, *TEXT_CHUNKS, b"iCCP", b"eXIf", b"pHYs")
-    if lost := sorted({name.decode("latin-1") for name, _ in others if name not in known}):
-        notes.append(f"chunks left out: {', '.join(map(repr, lost))}")
+    notes += metadata.left_out("chunks", {name for name, _ in others} - {*known})
     announced = [struct.unpack_from(">I", body)[0] for name, body in others if name == b"acTL"]
     if frames and announced and announced[0] != frames:
         notes.append(f"it announces {announced[0]} frames and holds {frames}")
@@ -192,7 +191,7 @@ def _profile(name: bytes, body: bytes) -> tuple[str, bytes | None]:
     if name == b"iTXt" and keyword == _XMP_KEYWORD:
         text = rest[2:].split(b"\0", 2)[-1]
         packet = _inflated(text, xmp.MAX_BYTES) if rest[:1] == b"\1" else text
-        return "xmp", xmp.sound(packet)
+        return "xmp", packet
     if name == b"tIME" or not keyword.startswith(_RAW_PROFILE):
         return "", None
     text = _inflated(rest[1:], _MAX_TEXT_BYTES) if name == b"zTXt" else rest
@@ -209,7 +208,7 @@ def _profile(name: bytes, body: bytes) -> tuple[str, bytes | None]:
             value if value[:1] == b"\x1c" else None
         )
     if kind == b"xmp":
-        return "xmp", xmp.sound(value)
+        return "xmp", value
     return "", None
 
 

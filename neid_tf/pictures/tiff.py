@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-from neid_tf.pictures import budget, geo, metadata, webp, xmp
+from neid_tf.pictures import budget, geo, metadata, webp
 from neid_tf.pictures.exif import ORIENTATION
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
@@ -23,7 +23,9 @@ from neid_tf.pictures.tiff_samples import (
     stored_samples,
 )
 
-TEXT_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
+TEXT_TAGS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432)
+WHOLE_TAGS = {18246: "H", 18249: "H", **dict.fromkeys(range(40091, 40096), "B")}
+"""Tags of whole numbers that travel as texts do, Windows' rating and its texts, and their types."""
 SUB_DIRECTORIES = (0x8769, 0x8825)
 XMP, IPTC, ICC = 700, 33723, 34675
 # Its value is an address in the file it came from.
@@ -35,6 +37,36 @@ _WEBP_COMPRESSION = 50001
 # data tells, how much comes out.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001, 50013)
 _REDUCED, _MASK = 1, 4
+KEPT_TAGS = {*TEXT_TAGS, *WHOLE_TAGS, *SUB_DIRECTORIES, XMP, IPTC, ICC}
+"""Tags that are carried over, beside those of a place and of the layout."""
+_SHORT_NAMES = {**dict.fromkeys(SUB_DIRECTORIES, "EXIF"), IPTC: "IPTC"}
+# How samples lie in the file, what is computed from them, which page it is, and its resolution.
+LAYOUT_TAGS = {
+    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281),
+    *(
+        282,
+        283,
+        284,
+        288,
+        289,
+        292,
+        293,
+        296,
+        297,
+        317,
+        320,
+        322,
+        323,
+        324,
+        325,
+        326,
+        327,
+        328,
+        330,
+    ),
+    *(332, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521),
+    *(529, 530, 531, 532, 32997, 34925, 50674, 50908),
+}
 ORIENTATION_LEFT_OUT = "its orientation tag, which its place excludes, is left out"
 """What is said of a GeoTIFF that has one."""
 
@@ -127,6 +159,7 @@ def _decoded(
     if valid is not None and stored.dtype.kind == "f":
         stored = np.where(valid[..., None], stored, stored.dtype.type(0))
     samples, bands = colours_and_bands(page, stored, icc)
+    notes += tags_left_out(page, KEPT_TAGS)
     if looks_like_colours(page):
         notes = (*notes, declared_as_colours(page))
     if tifffile.PHOTOMETRIC(page.photometric).name == "SEPARATED":
@@ -135,7 +168,7 @@ def _decoded(
             notes = (*notes, f"of the {8 * stored.dtype.itemsize} bits of its inks 8 are kept")
     tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
     extras = Extras(
-        xmp=xmp.sound(_bytes(page, XMP)),
+        xmp=_bytes(page, XMP),
         iptc=_bytes(page, IPTC),
         density=_density(page),
         tags=tags,
@@ -146,6 +179,18 @@ def _decoded(
     order, is_big = page.parent.byteorder, page.parent.is_bigtiff
     exif = exif_of_directory(data, order, is_big, page.offset, orientation)
     return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
+
+
+def tags_left_out(page: tifffile.TiffPage, kept: Container[int]) -> tuple[str, ...]:
+    """Say which tags of a page are left out.
+
+    Args:
+        page: with its tags.
+        kept: the numbers of those that are carried over beside its place.
+    """
+    left = (tag for tag in page.tags if tag.code not in LAYOUT_TAGS and tag.code not in geo.CARRIED)
+    names = [_SHORT_NAMES.get(tag.code, tag.name) for tag in left if tag.code not in kept]
+    return (f"{', '.join(sorted({*names}))} left out",) if names else ()
 
 
 def _bytes(page: tifffile.TiffPage, code: int) -> bytes | None:
@@ -246,6 +291,7 @@ def exif_of_directory(
             if text and not text.startswith('{"shape": '):
                 # Pillow reads text as Latin-1 and writes it as ASCII: so its bytes stay.
                 described[tag] = text.encode("latin-1", "replace")
+        described.update((tag, found[tag]) for tag in WHOLE_TAGS if tag in found)
         for tag in SUB_DIRECTORIES:
             if entries := sub_directory(found, tag):
                 described[tag] = entries

@@ -9,11 +9,20 @@ from collections.abc import Iterable
 
 import numpy as np
 import tifffile
-from PIL import Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from neid_tf.pictures import ome
 from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
-from neid_tf.pictures.tiff import IPTC, SUB_DIRECTORIES, TEXT_TAGS, XMP, sub_directory
+from neid_tf.pictures.tiff import (
+    IPTC,
+    KEPT_TAGS,
+    LAYOUT_TAGS,
+    SUB_DIRECTORIES,
+    TEXT_TAGS,
+    WHOLE_TAGS,
+    XMP,
+    sub_directory,
+)
 
 _DESCRIPTION = 270
 _DEFLATE = {"compression": "zlib", "compressionargs": {"level": 4}, "predictor": True}
@@ -52,20 +61,43 @@ def _exif_tags(raster: Raster) -> tuple[list[tuple], dict[int, dict]]:
     """Return the tags of EXIF that a page holds itself, and the directories below it."""
     # Metadata that does not fit into a TIFF must not cost the user the picture.
     with contextlib.suppress(Exception):
-        exif = Image.Exif()
-        exif.load(raster.exif or b"")
+        exif, present = _fitting(raster.exif)
         # Pillow reads text as Latin-1, whatever it is: so its bytes stay as they were.
         texts = {tag: str(exif[tag]) for tag in TEXT_TAGS if tag in exif}
         if _DESCRIPTION in texts:
             texts[_DESCRIPTION] = ome.refreshed(texts[_DESCRIPTION], *raster.samples.shape[:2])
         tags = [(tag, "s", 0, t.encode("latin-1", "replace"), True) for tag, t in texts.items()]
-        found = {tag: sub_directory(exif, tag) for tag in SUB_DIRECTORIES}
-        present = {tag: entries for tag, entries in found.items() if entries}
-        for tag, entries in present.items():
-            _directory(tag, entries).tobytes(8)
+        for tag, kind in WHOLE_TAGS.items():
+            if isinstance(value := exif.get(tag), (int, bytes)):
+                tags.append((tag, kind, 1 if isinstance(value, int) else len(value), value, True))
         # tifffile refuses to write these two tags: their neighbours keep the places for them.
         return tags + [(tag - 1, "I", 1, 0, True) for tag in present], present
     return [], {}
+
+
+def _fitting(block: bytes | None) -> tuple[Image.Exif, dict[int, dict]]:
+    """Return EXIF and the directories below it; raise anything where they don't fit a TIFF."""
+    exif = Image.Exif()
+    exif.load(block or b"")
+    found = {tag: sub_directory(exif, tag) for tag in SUB_DIRECTORIES}
+    present = {tag: entries for tag, entries in found.items() if entries}
+    for tag, entries in present.items():
+        _directory(tag, entries).tobytes(8)
+    return exif, present
+
+
+def exif_left_out(block: bytes | None) -> list[str]:
+    """Return the names of what of an EXIF block a TIFF is not given.
+
+    Args:
+        block: with its header, or None.
+    """
+    try:
+        exif, _ = _fitting(block)
+    except Exception:
+        return ["EXIF"]
+    lost = [tag for tag in exif if tag not in KEPT_TAGS and tag not in LAYOUT_TAGS]
+    return [f"{ExifTags.TAGS.get(tag, tag)} of its EXIF" for tag in lost]
 
 
 def _other_tags(raster: Raster) -> list[tuple]:

@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from PIL import WebPImagePlugin
 
-from neid_tf.pictures import budget, xmp
+from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.marks import LONGEST_WEBP
 from neid_tf.pictures.pillow import image_of, opened
 from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_channels
@@ -20,6 +20,7 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_c
 _LOSSLESS = {"lossless": True, "exact": True, "quality": 0, "method": 1}
 _EFFORT = 2
 _ALPHA = 0x10  # The header's flag of a picture with transparency.
+_KNOWN = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
 _CANVASES = 4  # What the decoder of animations keeps at a time.
 
 
@@ -55,8 +56,9 @@ def decode_webp(data: bytes, max_pixels: int) -> Raster:
         chunks.get(b"EXIF"),
         chunks.get(b"ICCP"),
         b"VP8L" in chunks,
-        Extras(xmp=xmp.sound(chunks.get(b"XMP "))),
+        Extras(xmp=chunks.get(b"XMP ")),
         pages=max(frames, 1),
+        notes=metadata.left_out("chunks", set(chunks) - _KNOWN),
     )
 
 

@@ -15,7 +15,7 @@ from neid_tf.pictures.exif import ORIENTATION
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import Extras, FormatError, Raster
-from neid_tf.pictures.tiff import ORIENTATION_LEFT_OUT, main_pages
+from neid_tf.pictures.tiff import ICC, ORIENTATION_LEFT_OUT, main_pages, tags_left_out
 from neid_tf.pictures.tiff_samples import (
     colours_and_bands,
     declared_as_colours,
@@ -35,7 +35,8 @@ _KINDS = ("MINISBLACK", "RGB")
 _JPEG = 7
 _BAND = 2**20  # Pixels that are looked at at a time where all of a picture is.
 _DNG_VERSION = 50706
-_LOST = {34665: "EXIF", 34853: "EXIF", 33723: "IPTC", 700: "XMP"}
+# What GDAL reads and writes beside a place.
+_KEPT_TAGS = {269, 270, 305, 306, 315, 316, 33432, ICC}
 
 
 def pixels_of(path: str | os.PathLike[str]) -> int:
@@ -176,10 +177,10 @@ class Windows:
 
 
 def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
-    lost = sorted({name for code, name in _LOST.items() if code in page.tags})
-    notes = []
-    if lost:
-        notes.append(f"{', '.join(lost)} left out: a TIFF that is done by windows holds none")
+    notes = [
+        f"{line}: a TIFF that is done by windows holds none"
+        for line in tags_left_out(page, _KEPT_TAGS)
+    ]
     if page.tags.valueof(ORIENTATION, default=1) != 1:
         notes.append(ORIENTATION_LEFT_OUT)
     if looks_like_colours(page):

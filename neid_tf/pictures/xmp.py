@@ -8,8 +8,11 @@ _GPANO_LENGTHS = (
     *("CroppedAreaImageWidthPixels", "CroppedAreaImageHeightPixels", "FullPanoWidthPixels"),
     *("FullPanoHeightPixels", "CroppedAreaLeftPixels", "CroppedAreaTopPixels"),
 )
-_THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
-_EXTENDED = re.compile(rb"\s+xmpNote:HasExtendedXMP\s*=\s*(\"[^\"]*\"|'[^']*')")
+_VIDEO = rb"GCamera:(?:MotionPhoto|MicroVideo)\w*"
+_TAGS = re.compile(rb"<(/?)(xmp:Thumbnails|Container:Directory|" + _VIDEO + rb")>")
+_ATTRIBUTES = re.compile(
+    rb"\s+(?:xmpNote:HasExtendedXMP|hdrgm:Version|" + _VIDEO + rb")\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+)
 MAX_BYTES = 2**24
 """The longest packet that is kept."""
 
@@ -29,8 +32,8 @@ _GPANO = _valued(tuple(f"GPano:{name}" for name in _GPANO_LENGTHS))
 def sound(packet: bytes | None) -> bytes | None:
     """Return a packet that can be carried over: UTF-8 of a sensible length; else None.
 
-    The part that a JPEG keeps elsewhere (extended XMP) and thumbnails, which would show the dark
-    picture, are taken out.
+    What tells of other parts of the file, which are left out, is taken out: of extended XMP, of a
+    video or a gain map behind the picture; and thumbnails, which would show the dark picture.
     """
     packet = (packet or b"").rstrip(b"\0")
     if not packet or len(packet) > MAX_BYTES:
@@ -39,7 +42,19 @@ def sound(packet: bytes | None) -> bytes | None:
         packet.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return _EXTENDED.sub(b"", _THUMBNAILS.sub(b"", packet))
+    return _ATTRIBUTES.sub(b"", _without_elements(packet))
+
+
+def _without_elements(packet: bytes) -> bytes:
+    """Take out the elements of :data:`_TAGS`, with all that is in them."""
+    kept, at, opening = [], 0, None
+    for tag in _TAGS.finditer(packet):
+        if opening is None:
+            opening = None if tag[1] else tag
+        elif tag[1] and tag[2] == opening[2]:
+            kept.append(packet[at : opening.start()])
+            at, opening = tag.end(), None
+    return b"".join([*kept, packet[at:]])
 
 
 def refreshed(packet: bytes | None, height: int, width: int) -> bytes | None:

@@ -341,6 +341,104 @@ def test_what_is_not_kept_is_told(tmp_path):
     assert read(tmp_path / "a.jpg").extras.comments == ()
 
 
+VIDEO = struct.pack(">I", 24) + b"ftypmp42" + bytes(16)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_lies_behind_a_jpeg_is_told(progressive, tmp_path):
+    plain = saved(Image.fromarray(noise(40, 50, 3)), "JPEG", progressive=progressive)
+    for behind, told in {
+        b"": (),
+        bytes(99) + b"\xff\xff\r\n": (),
+        b"SEFH of a phone": ("15 bytes behind the picture are left out",),
+        VIDEO: ("the video behind the picture is left out",),
+    }.items():
+        assert read_bytes(tmp_path, plain + behind).notes == told
+    frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(2)]
+    several = saved(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    further, video = read_bytes(tmp_path, several + VIDEO).notes
+    assert "further pictures" in further
+    assert "video" in video
+
+
+def test_xmp_does_not_tell_of_what_is_left_out(tmp_path):
+    packet = b"""<x:xmpmeta><rdf:Description GCamera:MotionPhoto="1" hdrgm:Version='1.0'
+ GCamera:MotionPhotoPresentationTimestampUs="968644" xmp:Rating="4">
+<Container:Directory><Container:Item Item:Mime="video/mp4"/></Container:Directory><a>b</a>
+<GCamera:MicroVideo>1</GCamera:MicroVideo><Container:Directory></rdf:Description></x:xmpmeta>"""
+    write(tmp_path / "a.jpg", Picture(smooth(), extras=Extras(xmp=packet)))
+    kept = read(tmp_path / "a.jpg").extras.xmp
+    assert not any(name in kept for name in (b"MotionPhoto", b"hdrgm", b"MicroVideo", b"video/mp4"))
+    assert b'xmp:Rating="4"' in kept
+    assert b"<a>b</a>" in kept
+    # What is not closed ends nothing.
+    assert kept.endswith(b"<Container:Directory></rdf:Description></x:xmpmeta>")
+
+
+@pytest.mark.parametrize("suffix", HOLDS_XMP)
+def test_xmp_that_is_no_utf8_is_told(suffix, tmp_path):
+    extras = Extras(xmp=b"<x:xmpmeta>\xe4</x:xmpmeta>")
+    write(tmp_path / f"a{suffix}", Picture(smooth(), extras=extras))
+    picture = read(tmp_path / f"a{suffix}")
+    assert picture.extras.xmp is None
+    assert picture.notes == ("its XMP, which is no UTF-8 or too long, is left out",)
+
+
+def test_resources_of_photoshop_are_told(tmp_path):
+    def resource(number, body):
+        return struct.pack(">4sHHI", b"8BIM", number, 0, len(body)) + body + bytes(len(body) % 2)
+
+    body = b"Photoshop 3.0\0" + resource(1005, bytes(16)) + resource(2000, b"path")
+    body += resource(0x0404, IPTC) + resource(1061, bytes(3)) + resource(1011, b"\1")
+    plain = saved(Image.fromarray(smooth()), "JPEG")
+    segment = b"\xff\xed" + struct.pack(">H", len(body) + 2) + body
+    picture = read_bytes(tmp_path, plain[:2] + segment + plain[2:])
+    assert picture.notes == ("resources of Photoshop left out: 1011, 2000",)
+    assert picture.extras.iptc == IPTC
+    write(tmp_path / "b.jpg", picture)
+    assert read(tmp_path / "b.jpg").notes == ()
+
+
+def test_chunks_of_a_webp_are_told(tmp_path):
+    data = saved(Image.fromarray(smooth()), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0")
+    data += b"note" + struct.pack("<I", 4) + b"mine"
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    assert read_bytes(tmp_path, data).notes == ("chunks left out: 'note'",)
+
+
+def test_tags_of_a_tiff_are_kept_or_told(tmp_path):
+    kept = [(269, "s", 0, "the name", True), (285, "s", 0, "a page", True)]
+    kept += [(18246, "H", 1, 4, True), (40091, "B", 6, "T\u00e4g".encode("utf-16-le"), True)]
+    lost = [(318, "2I", 1, (1, 3), True), (65123, "s", 0, "mine", True)]
+    options = {"photometric": "rgb", "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", smooth(), extratags=kept, **options)
+    assert read(tmp_path / "a.tif").notes == ()
+    tifffile.imwrite(tmp_path / "b.tif", smooth(), extratags=kept + lost, **options)
+    picture = read(tmp_path / "b.tif")
+    assert picture.notes == ("65123, WhitePoint left out",)
+    # To a TIFF, and by way of a JPEG.
+    write(tmp_path / "c.jpg", picture)
+    for number, source in enumerate((picture, read(tmp_path / "c.jpg"))):
+        assert left_out(tmp_path / "d.tif", source) == ()
+        write(tmp_path / f"{number}.tif", source)
+        with tifffile.TiffFile(tmp_path / f"{number}.tif") as file:
+            tags = file.pages[0].tags
+            assert tags[269].value == "the name"
+            assert tags[285].value == "a page"
+            assert tags[18246].value == 4
+            assert bytes(tags[40091].value).decode("utf-16-le") == "T\u00e4g"
+
+
+def test_exif_that_a_tiff_does_not_hold_is_told():
+    exif = Image.Exif()
+    exif[0xC4A5], exif[271], exif[274] = b"PrintIM", "Maker", 1
+    picture = Picture(smooth(), exif=exif.tobytes())
+    assert left_out("a.tif", picture) == (
+        "PrintImageMatching of its EXIF left out: TIFF holds none",
+    )
+    assert left_out("a.tif", picture, "none") == left_out("a.jpg", picture) == ()
+
+
 def test_a_still_picture_beside_an_animation_is_told(tmp_path):
     frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(3)]
     data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=True)

@@ -152,7 +152,10 @@ def test_jpeg_xl_of_16_bits_and_packed_metadata():
     assert jpegxl._exif_block(body) == block.removeprefix(b"Exif\0\0")
     bomb = imagecodecs.brotli_encode(bytes(2**25))
     boxed = marks.JPEG_XL + struct.pack(">I", len(bomb) + 12) + b"brobxml " + bomb
-    assert jpegxl._metadata(boxed) == {}
+    assert b"xml " not in jpegxl._metadata(boxed)
+    further = [struct.pack(">I4s", 12, name) + b"jumb" for name in (b"jhgm", b"brob")]
+    picture = decode("a", saved(image, "JXL", exif=block) + b"".join(further))
+    assert picture.notes == ("boxes left out: 'jhgm', 'jumb'",)
 
 
 def test_what_is_left_out_of_sequences_and_what_lies_beside_is_told():

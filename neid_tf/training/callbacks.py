@@ -153,7 +153,7 @@ class Recorder(keras.callbacks.Callback):
         if shows:
             self.board.panel(self.network, self.validation, done)
         if done % config.checkpoint_every == 0 or last:
-            self.run.save(self.trainer, done)
+            self.run.save(self.trainer, done, self.steps)
 
     def keep(self, done: int) -> None:
         """Validate and keep the network's weights as those after some epochs."""

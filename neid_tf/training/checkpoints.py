@@ -18,6 +18,7 @@ from neid_tf.support import files
 from neid_tf.support.errors import NeidError, reason_of
 
 LAST, BEFORE = "checkpoint.npz", "checkpoint_before.npz"
+_COUNT = "optimizer/iteration"
 _OLD = {"weights": "n", "optimizer": "o"}
 
 
@@ -26,7 +27,9 @@ def exist(workdir: Path) -> bool:
     return any((workdir / name).exists() for name in (LAST, BEFORE))
 
 
-def save(workdir: Path, network: Any, optimizer: Any, epoch: int, best: float) -> None:
+def save(
+    workdir: Path, network: Any, optimizer: Any, epoch: int, best: float, steps: int = 0
+) -> None:
     """Write a checkpoint; the one that was the last is kept beside it.
 
     Args:
@@ -35,10 +38,11 @@ def save(workdir: Path, network: Any, optimizer: Any, epoch: int, best: float) -
         optimizer: its Keras optimizer, built.
         epoch: the number of epochs done.
         best: the best validation score so far, in dB.
+        steps: of an epoch; 0 where that never changes.
     """
     arrays = {name: np.asarray(v) for name, v in _variables(network, optimizer).items()}
     buffer = io.BytesIO()
-    np.savez(buffer, epoch=epoch, best=best, **arrays)
+    np.savez(buffer, epoch=epoch, best=best, steps=steps, **arrays)
     last = workdir / LAST
     with files.whole_file(last) as temporary:
         temporary.write_bytes(buffer.getvalue())
@@ -46,13 +50,15 @@ def save(workdir: Path, network: Any, optimizer: Any, epoch: int, best: float) -
             os.replace(last, workdir / BEFORE)
 
 
-def restore(workdir: Path, network: Any, optimizer: Any) -> tuple[int, float]:
+def restore(workdir: Path, network: Any, optimizer: Any, steps: int = 0) -> tuple[int, float]:
     """Load the last checkpoint, or where it is damaged the one before; say so then.
 
     Args:
         workdir: folder of the run.
         network: the Keras model to train.
         optimizer: its Keras optimizer, built.
+        steps: of an epoch now: where there were more or fewer, the optimizer counts those that
+            are done anew, so that the learning rate is that of the epoch.
 
     Returns:
         The number of epochs done and the best validation score so far; 0 and −∞ where there is
@@ -66,7 +72,7 @@ def restore(workdir: Path, network: Any, optimizer: Any) -> tuple[int, float]:
         if not path.exists():
             continue
         try:
-            values, epoch, best = _read(path, variables)
+            values, epoch, best, before = _read(path, variables)
         except NeidError as error:
             damage = damage or error
             continue
@@ -74,6 +80,8 @@ def restore(workdir: Path, network: Any, optimizer: Any) -> tuple[int, float]:
             print(f"{damage}; going on from {path.name}", file=sys.stderr, flush=True)
         for name, variable in variables.items():
             variable.assign(values[name])
+            if name.startswith(_COUNT) and before and steps not in (0, before):
+                variable.assign(round(int(values[name]) * steps / before))
         return epoch, best
     if damage:
         raise damage
@@ -91,25 +99,26 @@ def restore_network(workdir: Path, network: Any) -> None:
         NeidError: naming the file, where there is none that can be read.
     """
     weights = _weights(network)
-    values, _, _ = _read(workdir / LAST, weights)
+    values, _, _, _ = _read(workdir / LAST, weights)
     for name, variable in weights.items():
         variable.assign(values[name])
 
 
-def _read(path: Path, variables: dict[str, Any]) -> tuple[dict[str, np.ndarray], int, float]:
-    """Return the arrays that variables take, the epochs done and the best score."""
+def _read(path: Path, variables: dict[str, Any]) -> tuple[dict[str, np.ndarray], int, float, int]:
+    """Return the arrays that variables take, the epochs done, the best score, an epoch's steps."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             names = _stored_names(file.files, list(variables))
             values = {name: file[stored] for name, stored in names.items()}
             epoch, best = int(file["epoch"]), float(file["best"])
+            steps = int(file["steps"]) if "steps" in file else 0  # Until version 0.16.
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise NeidError(f"{path}: not a readable checkpoint: {reason_of(error)}") from error
     for name, variable in variables.items():
         if values[name].shape != tuple(variable.shape):
             shapes = f"{values[name].shape}, not {tuple(variable.shape)}"
             raise NeidError(f"{path}: not a checkpoint of this run: {name} is {shapes}")
-    return values, epoch, best
+    return values, epoch, best, steps
 
 
 def _stored_names(stored: list[str], names: list[str]) -> dict[str, str]:

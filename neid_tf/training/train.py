@@ -73,7 +73,7 @@ def train(
         with strategy.scope(), devices.precision(config.mixed_precision):
             optimizer = config.optimizer(steps, strategy.num_replicas_in_sync)
             trainer = _trainer(config, network, optimizer)
-            first = run.restore(trainer)
+            first = run.restore(trainer, steps)
         callbacks.copy_average(trainer, network)
         recorder = functools.partial(callbacks.Recorder, run, trainer, network, validation, steps)
         if run.chief and first >= config.epochs and run.kept_epochs() < first:

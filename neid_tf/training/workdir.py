@@ -132,21 +132,28 @@ class Run:
         if self.chief:
             files.write_json(path, now, indent=2)
 
-    def save(self, trainer: Trainer, epoch: int) -> None:
+    def save(self, trainer: Trainer, epoch: int, steps: int) -> None:
         """Write the checkpoint: weights, optimizer and its averages, and the epochs done.
 
         Args:
             trainer: what is trained.
             epoch: the number of epochs done.
+            steps: of an epoch.
         """
-        checkpoints.save(self.workdir, trainer.network, trainer.optimizer, epoch, self.best)
+        network, optimizer = trainer.network, trainer.optimizer
+        checkpoints.save(self.workdir, network, optimizer, epoch, self.best, steps)
 
-    def restore(self, trainer: Trainer) -> int:
+    def restore(self, trainer: Trainer, steps: int) -> int:
         """Load the checkpoint if there is one; return the epochs that are done.
 
         What the history has of later epochs is dropped: they come again.
+
+        Args:
+            trainer: what is trained.
+            steps: of an epoch; see :func:`neid_tf.training.checkpoints.restore`.
         """
-        epoch, self.best = checkpoints.restore(self.workdir, trainer.network, trainer.optimizer)
+        network, optimizer = trainer.network, trainer.optimizer
+        epoch, self.best = checkpoints.restore(self.workdir, network, optimizer, steps)
         path = self.workdir / "history.jsonl"
         if self.chief and path.exists():
             kept = [row for row in self.history() if row["epoch"] <= epoch]

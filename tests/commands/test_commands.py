@@ -414,6 +414,28 @@ def test_train_and_use_what_was_trained(neid, tmp_path, pairs_folder):
     assert neid(*train_arguments(pairs_folder, workdir), "--allow_changed_data")[0] == 0
 
 
+def test_the_learning_rate_is_that_of_the_epoch_whatever_the_number_of_pairs(
+    neid, tmp_path, pairs_folder
+):
+    train = [
+        *train_arguments(pairs_folder, tmp_path / "run"),
+        "--batch_size=1",
+        "--learning_rate=1e-4",
+    ]
+    train += ["--schedule=piecewise", "--boundaries=3", "--decay=0.1"]
+    assert neid(*train, "--epochs=2")[0] == 0
+    names = sorted(path.name for path in (pairs_folder / "low").iterdir())
+    assert len(names) >= 5
+    for name in names[2:]:
+        for side in ("low", "high"):
+            (pairs_folder / side / name).unlink()
+    code, _, err = neid(*train, "--epochs=4", "--allow_changed_data")
+    assert (code, err) == (0, "")
+    lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in lines]
+    np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-4, 1e-5], rtol=1e-5)
+
+
 def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
     """A grid of gains and a refinement: trained, validated, kept, and used."""
     train = ["train", f"--data={pairs_folder}", "--validation=0.2", "--crop=32", "--epochs=1"]

@@ -1,8 +1,9 @@
 """The losses of section 2.3, equations 1 to 6, and three terms beyond the paper.
 
 Each loss takes pictures N×H×W×3 (the reference in [0, 1], the prediction unbounded) and gives
-one value a picture, shape N, so that it can be averaged over any number of devices. Their
-weighted sum, equation 7, is :class:`neid_tf.training.objective.Objective`.
+one value a picture, shape N, so that it can be averaged over any number of devices; it raises a
+ValueError where the shapes differ. Their weighted sum, equation 7, is
+:class:`neid_tf.training.objective.Objective`.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    error = ops.abs(y_true - y_pred)
+    error = ops.abs(_difference(y_true, y_pred))
     square = 0.5 * ops.square(error)
     linear = delta * error - 0.5 * delta**2
     return mean_of_each(ops.where(error <= delta, square, linear))
@@ -48,7 +49,7 @@ def mse(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values of at least 0.
     """
-    return mean_of_each(ops.square(y_true - y_pred))
+    return mean_of_each(ops.square(_difference(y_true, y_pred)))
 
 
 def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor:
@@ -62,7 +63,7 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
     Returns:
         N values of at least ε.
     """
-    return mean_of_each(ops.sqrt(ops.square(y_true - y_pred) + epsilon**2))
+    return mean_of_each(ops.sqrt(ops.square(_difference(y_true, y_pred)) + epsilon**2))
 
 
 def log_mse(y_true: Tensor, y_pred: Tensor, floor: float = 1e-3) -> Tensor:
@@ -127,6 +128,7 @@ def colour(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values in [0, 2].
     """
+    metrics.check_shapes(y_true, y_pred)
     true, predicted = _hue_saturation(y_true), _hue_saturation(y_pred)
     return sum(1.0 - _cosine(a, b) for a, b in zip(true, predicted, strict=True))
 
@@ -157,6 +159,11 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     product = ops.sum(a * b, axis=1) / size + _EPSILON**2
     norms = [ops.sqrt(ops.sum(x * x, axis=1) / size + _EPSILON**2) for x in (a, b)]
     return product / (norms[0] * norms[1])
+
+
+def _difference(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    metrics.check_shapes(y_true, y_pred)
+    return y_true - y_pred
 
 
 def mean_of_each(values: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def psnr(y_true: Tensor, y_pred: Tensor, data_range: float = 1.0) -> Tensor:
     Raises:
         ValueError: where the shapes differ.
     """
-    _check_shapes(y_true, y_pred)
+    check_shapes(y_true, y_pred)
     # Integers would wrap around.
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     error = ops.mean(ops.square(y_true - y_pred), axis=(1, 2, 3))
@@ -57,7 +57,7 @@ def ssim(y_true: Tensor, y_pred: Tensor, data_range: float = 1.0) -> Tensor:
     Raises:
         ValueError: where the shapes differ, or a side is below 11 pixels.
     """
-    _check_shapes(y_true, y_pred)
+    check_shapes(y_true, y_pred)
     if any(side is not None and side < 2 * _RADIUS + 1 for side in y_true.shape[1:3]):
         raise ValueError(f"SSIM needs at least 11×11 pixels, not {tuple(y_true.shape[1:3])}")
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
@@ -98,8 +98,9 @@ def _band(static: int | None, length: Any) -> Tensor:
     return ops.where(ops.abs(offset) <= _RADIUS, weights, 0.0)
 
 
-def _check_shapes(y_true: Tensor, y_pred: Tensor) -> None:
-    if tuple(y_true.shape) != tuple(y_pred.shape):
-        raise ValueError(
-            f"pictures of one size are compared, not {y_true.shape} and {y_pred.shape}"
-        )
+def check_shapes(y_true: Tensor, y_pred: Tensor) -> None:
+    """Raise ValueError where shapes differ, as far as they are known; one would be repeated."""
+    sides = [tuple(images.shape) for images in (y_true, y_pred)]
+    differ = any(None not in pair and pair[0] != pair[1] for pair in zip(*sides, strict=False))
+    if len(sides[0]) != len(sides[1]) or differ:
+        raise ValueError(f"pictures of one size are compared, not {sides[0]} and {sides[1]}")

@@ -133,3 +133,10 @@ def test_weights_of_the_terms():
     np.testing.assert_allclose(3 * one["tone"], two["tone"], rtol=1e-6)
     assert "colour" in one
     assert "colour" not in two
+
+
+@pytest.mark.parametrize("name", [*losses.RECONSTRUCTIONS, "exposure_aligned", "colour"])
+def test_pictures_of_other_shapes_are_refused(name):
+    for other in (PREDICTION[..., :1], PREDICTION[:, :1], PREDICTION[:1], PREDICTION[0]):
+        with pytest.raises(ValueError, match="one size"):
+            getattr(losses, name)(REFERENCE, other)

@@ -26,7 +26,7 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
     """
     first = decode_png(data, max_pixels)
     budget.check_effort(first.pages * first.samples[..., 0].size, max_pixels, "its frames")
-    canvas = None
+    canvas, uncovered = None, _leaves_uncovered(data)
     for control, body in _frames(data):
         width, height, left, top, wait, unit, dispose, blend = control
         part = _rgba(samples_of([*_head(data, width, height), (b"IDAT", body), (b"IEND", b"")]))
@@ -39,7 +39,9 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
         before = canvas[place].copy()
         canvas[place] = _over(part, before) if blend else part
         extras = dataclasses.replace(first.extras, duration=wait / (unit or 100))
-        yield dataclasses.replace(first, samples=_like(first.samples, canvas), extras=extras)
+        yield dataclasses.replace(
+            first, samples=_like(first.samples, canvas, uncovered), extras=extras
+        )
         if dispose:
             canvas[place] = 0 if dispose == 1 else before
 
@@ -59,6 +61,14 @@ def _frames(data: bytes) -> Iterator[tuple[tuple, bytes]]:
             parts.append(body)
         elif control and name == b"fdAT":
             parts.append(body[4:])
+
+
+def _leaves_uncovered(data: bytes) -> bool:
+    """Tell whether a part of the picture may be seen through, whatever its frames hold."""
+    places = [(control[:4], control[6]) for control, _ in _frames(data)]
+    whole = (*size_of(data), 0, 0)
+    first_cleared = places[0][1] == 2 and len(places) > 1
+    return places[0][0] != whole or first_cleared or any(dispose == 1 for _, dispose in places[:-1])
 
 
 def _head(data: bytes, width: int, height: int) -> list[tuple[bytes, bytes]]:
@@ -94,9 +104,12 @@ def _over(part: np.ndarray, below: np.ndarray) -> np.ndarray:
     return from_float(np.concatenate([colours, total], -1), part.dtype)
 
 
-def _like(samples: np.ndarray, canvas: np.ndarray) -> np.ndarray:
-    """Return the canvas with the channels that the default picture has."""
-    kept = {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[samples.shape[-1]]
+def _like(samples: np.ndarray, canvas: np.ndarray, uncovered: bool) -> np.ndarray:
+    """Return the canvas with the channels that the default picture has, and an alpha if needed."""
+    channels = samples.shape[-1]
+    kept = [0] if channels < 3 else [0, 1, 2]
+    if uncovered or channels in (2, 4):
+        kept.append(3)
     return np.ascontiguousarray(canvas[..., kept])
 
 

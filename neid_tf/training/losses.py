@@ -93,6 +93,7 @@ def exposure_aligned(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Returns:
         N values above 0.
     """
+    metrics.check_shapes(y_true, y_pred)
     means = [ops.mean(images, axis=(1, 2, 3), keepdims=True) for images in (y_true, y_pred)]
     gain = ops.clip(means[0] / ops.maximum(means[1], 0.02), 0.5, 2.0)
     return charbonnier(y_true, gain * y_pred)

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from neid_tf import pictures
-from neid_tf.pictures import PictureError, decode_all, encode_all, holds_all, left_out, read
+from neid_tf.pictures import PictureError, decode_all, encode_all, holds_all, left_out, png, read
 from tests.pictures.picture_files import chunk, noise, saved, shown
 
 FRAMES = [noise(20, 30, 3, seed=seed) for seed in range(3)]
@@ -150,6 +150,33 @@ def test_frames_that_cover_a_part_are_laid_over_the_others():
                 np.testing.assert_array_equal(picture.alpha, expected[..., 3])
                 seen = shown(picture.pixels, picture.alpha)
                 np.testing.assert_array_equal(seen, shown(expected[..., :3], picture.alpha))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dispose", [0, 1, 2])
+def test_what_a_frame_clears_is_seen_through(dispose, channels):
+    """Also where the samples have no alpha of their own."""
+    whole, part = noise(20, 30, channels), noise(8, 6, channels, seed=1)
+    plain = saved(Image.fromarray(whole if channels == 3 else whole[..., 0]), "PNG")
+    inner = saved(Image.fromarray(part if channels == 3 else part[..., 0]), "PNG")
+    body = dict(png.chunks_of(inner))[b"IDAT"]
+    first = chunk(b"fcTL", struct.pack(">5I2H2B", 0, 30, 20, 0, 0, 1, 10, dispose, 0))
+    second = chunk(b"fcTL", struct.pack(">5I2H2B", 1, 6, 8, 4, 3, 1, 10, 0, 0))
+    second += chunk(b"fdAT", struct.pack(">I", 2) + body)
+    at, end = plain.index(b"IDAT") - 4, plain.index(b"IEND") - 4
+    head = plain[:at] + chunk(b"acTL", struct.pack(">II", 2, 0)) + first
+    found = all_of(head + plain[at:end] + second + plain[end:])
+    assert [picture.gray for picture in found] == [channels == 1] * 2
+    np.testing.assert_array_equal(found[0].pixels, np.broadcast_to(whole, (20, 30, 3)))
+    np.testing.assert_array_equal(found[1].pixels[3:11, 4:10], np.broadcast_to(part, (8, 6, 3)))
+    if dispose == 0:
+        assert found[0].alpha is found[1].alpha is None
+    else:
+        expected = np.zeros((20, 30), np.uint8)
+        expected[3:11, 4:10] = 255
+        np.testing.assert_array_equal(found[0].alpha, 255)
+        np.testing.assert_array_equal(found[1].alpha, expected)
+    assert pictures.decode("a", encode_all("a.png", found)).pages == 2
 
 
 def test_gif_frames_become_an_animated_png(tmp_path):

@@ -36,7 +36,7 @@ class Picture:
         lossless: whether the file kept every sample; a WebP is saved losslessly if so.
         extras: what else the file held.
         bands: H×W×K further bands of the same type, which are not enhanced, or None.
-        valid: H×W, False where the file holds no picture (GeoTIFF's nodata), or None.
+        valid: H×W, False where the file holds no picture (GeoTIFF's nodata, a mask), or None.
         pages: how many pages or frames the file has, of which this is one.
         notes: what of the file was left out, a line each.
         packing: how the file was packed, or None; its pixels are uint16 then, without the curve.
@@ -211,6 +211,7 @@ def to_raster(picture: Picture, format: Format, metadata_kept: bool = True) -> R
         picture.lossless,
         dataclasses.replace(picture.extras, xmp=xmp.refreshed(picture.extras.xmp, height, width)),
         bands,
+        picture.valid if picture.extras.masked else None,
     )
 
 
@@ -234,6 +235,7 @@ def _bare(picture: Picture) -> Picture:
         tags=tuple(tag for tag in extras.tags if tag[0] == geo.NODATA),
         nodata=extras.nodata,
         layout=extras.layout,
+        masked=extras.masked,
         duration=extras.duration,
         loops=extras.loops,
     )

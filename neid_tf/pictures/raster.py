@@ -45,6 +45,7 @@ class Extras:
         tags: GeoTIFF tags (number, TIFF type, count, value).
         nodata: the value of samples that are no picture, or None.
         layout: of a TIFF.
+        masked: whether a mask of its own says where a TIFF holds a picture.
         duration: how long a frame of an animation is shown, in seconds.
         loops: how often an animation plays; 0 for without end.
     """
@@ -57,6 +58,7 @@ class Extras:
     tags: tuple[tuple, ...] = ()
     nodata: float | None = None
     layout: Layout | None = None
+    masked: bool = False
     duration: float = 0.0
     loops: int = 0
 
@@ -73,7 +75,8 @@ class Raster:
         lossless: whether the file keeps every sample as it was.
         extras: what else there is.
         bands: H×W×K further bands of the same type (near infrared, …), or None.
-        valid: H×W, False where the file holds no picture (GeoTIFF's nodata); None for everywhere.
+        valid: H×W, False where the file holds no picture (GeoTIFF's nodata, a mask); None for
+            everywhere. Of one that is written it becomes a mask.
         pages: how many pages or frames the file has.
         notes: what of the file was left out, a line each.
         quality: that is asked for, 1 to 100; None for :data:`QUALITY`, or without loss where the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import math
 from collections.abc import Container, Iterator
 
@@ -36,7 +37,7 @@ _WEBP_COMPRESSION = 50001
 # None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard, WebP: decoders that are told, or whose
 # data tells, how much comes out.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001, 50013)
-_REDUCED, _MASK = 1, 4
+_REDUCED, MASK = 1, 4
 KEPT_TAGS = {*TEXT_TAGS, *WHOLE_TAGS, *SUB_DIRECTORIES, XMP, IPTC, ICC}
 """Tags that are carried over, beside those of a place and of the layout."""
 _SHORT_NAMES = {**dict.fromkeys(SUB_DIRECTORIES, "EXIF"), IPTC: "IPTC"}
@@ -77,7 +78,8 @@ def decode_tiff(data: bytes, max_pixels: int) -> Raster:
     Gray, RGB, palette, CMYK and YCbCr; 1 to 16 bits unsigned (1 to 8 become 8 bits, 9 to 16
     become 16), or float samples in [0, 1], which stay floats. Float samples up to 0.001
     outside of [0, 1] are clipped. CMYK becomes 8-bit sRGB. Associated alpha is divided out;
-    extra samples of no declared meaning are kept as further bands.
+    extra samples of no declared meaning are kept as further bands. A mask of its own (a
+    bilevel page behind it, or below it) says where there is a picture.
 
     Args:
         data: the file.
@@ -89,7 +91,8 @@ def decode_tiff(data: bytes, max_pixels: int) -> Raster:
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages, notes = main_pages(file)
-        return dataclasses.replace(_decoded(pages[0], data, max_pixels, notes), pages=len(pages))
+        raster = _decoded(pages[0], data, max_pixels, notes)
+        return dataclasses.replace(raster, pages=len(pages))
 
 
 def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
@@ -123,16 +126,37 @@ def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[
         raise FormatError(f"{count} pages are not supported, only {_MOST_PAGES}")
     pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
     below = [sub for page in pages if page.subifds for sub in _sub_pages(page)]
-    notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | _MASK)]
-    whole = whole or [page for page in below if not page.subfiletype & (_REDUCED | _MASK)]
+    notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | MASK)]
+    whole = whole or [page for page in below if not page.subfiletype & (_REDUCED | MASK)]
     if not whole:
         raise FormatError("it holds only reduced copies of its picture")
     if reduced := sum(page.subfiletype & _REDUCED for page in (*pages, *below)):
         copies = "copy" if reduced == 1 else "copies"
         notes.append(f"{reduced} reduced {copies} of it (preview, overview) left out")
-    if masks := sum(bool(page.subfiletype & _MASK) for page in (*pages, *below)):
+    masks = sum(page.subfiletype & (_REDUCED | MASK) == MASK for page in (*pages, *below))
+    if masks := masks - sum(mask_of(page) is not None for page in whole):
         notes.append(f"{masks} mask{'s' if masks > 1 else ''} of it left out")
     return whole, tuple(notes)
+
+
+def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
+    """Return the mask of a page, which lies behind it, as GDAL writes it, or below it; or None.
+
+    It is nonzero where there is a picture.
+    """
+    size = (page.imagelength, page.imagewidth)
+    if page.subifds:
+        beside = _sub_pages(page)
+    elif isinstance(page.index, int):
+        behind = itertools.islice(page.parent.pages, page.index + 1, None)
+        beside = itertools.takewhile(lambda other: other.subfiletype & (_REDUCED | MASK), behind)
+    else:
+        return None
+    for other in beside:
+        is_mask = other.subfiletype & (_REDUCED | MASK) == MASK and other.samplesperpixel == 1
+        if is_mask and (other.imagelength, other.imagewidth) == size:
+            return other
+    return None
 
 
 def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
@@ -155,7 +179,9 @@ def _decoded(
         orientation, notes = 1, (*notes, ORIENTATION_LEFT_OUT)
     stored = stored_samples(page)
     nodata = geo.nodata_of(tags)
-    valid = geo.valid_pixels(stored, nodata)
+    valid, mask = geo.valid_pixels(stored, nodata), mask_of(page)
+    if mask:
+        valid = _seen_through(mask, data, max_pixels, valid)
     if valid is not None and stored.dtype.kind == "f":
         stored = np.where(valid[..., None], stored, stored.dtype.type(0))
     samples, bands = colours_and_bands(page, stored, icc)
@@ -174,11 +200,23 @@ def _decoded(
         tags=tags,
         nodata=nodata,
         layout=Layout(tile, tifffile.COMPRESSION(page.compression).name.lower()),
+        masked=mask is not None,
     )
     lossless = page.compression not in JPEG_COMPRESSIONS
     order, is_big = page.parent.byteorder, page.parent.is_bigtiff
     exif = exif_of_directory(data, order, is_big, page.offset, orientation)
     return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
+
+
+def _seen_through(
+    mask: tifffile.TiffPage, data: bytes, max_pixels: int, valid: np.ndarray | None
+) -> np.ndarray | None:
+    """Return where there is a picture, H×W, after its mask too; None for everywhere."""
+    _check_layout(mask, max_pixels)
+    _check_data(mask, data, max_pixels)
+    kept = mask.asarray().reshape(mask.imagelength, mask.imagewidth) != 0
+    kept = kept if valid is None else valid & kept
+    return None if kept.all() else kept
 
 
 def tags_left_out(page: tifffile.TiffPage, kept: Container[int]) -> tuple[str, ...]:

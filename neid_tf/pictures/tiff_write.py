@@ -17,6 +17,7 @@ from neid_tf.pictures.tiff import (
     IPTC,
     KEPT_TAGS,
     LAYOUT_TAGS,
+    MASK,
     SUB_DIRECTORIES,
     TEXT_TAGS,
     WHOLE_TAGS,
@@ -48,6 +49,9 @@ def encode_pages(rasters: Iterable[Raster]) -> bytes:
             tags, below = _exif_tags(raster)
             directories.append(below)
             _write_page(writer, raster, [*tags, *_other_tags(raster)])
+            if raster.valid is not None:
+                directories.append({})
+                _write_mask(writer, raster.valid)
     if not any(directories):
         return file.getvalue()
     data = bytearray(file.getvalue())
@@ -147,6 +151,19 @@ def _write_page(writer: tifffile.TiffWriter, raster: Raster, tags: list[tuple]) 
         resolution=density[:2] if density else None,
         resolutionunit=(2 if density[2] else 1) if density else None,
         **_compression(layout, samples, bool(meanings), raster.quality or QUALITY),
+    )
+
+
+def _write_mask(writer: tifffile.TiffWriter, valid: np.ndarray) -> None:
+    """Write where there is a picture as the mask of the page before, as GDAL does."""
+    writer.write(
+        valid,
+        photometric="mask",
+        subfiletype=MASK,
+        metadata=None,
+        contiguous=False,
+        software=False,
+        compression="zlib",
     )
 
 

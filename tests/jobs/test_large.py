@@ -165,10 +165,10 @@ def test_what_is_no_picture(how, scale, neid, request):
         assert file.nodata == options.get("nodata")
         assert (MaskFlags.per_dataset in file.mask_flag_enums[0]) == (how != "nodata")
     assert (got != seen).mean() < (0.02 if how == "alpha" and scale == 2 else 1e-9)
-    if how == "mask":  # A picture in memory does not know masks.
-        samples[hidden] = 0
-        path = saved("a.tif", samples, nodata=0)
     whole = in_memory(neid, path, f"--scale={scale}")[:3]
+    with rasterio.open("whole.tif") as file:
+        assert (MaskFlags.per_dataset in file.mask_flag_enums[0]) == (how != "nodata")
+        assert ((file.dataset_mask() > 0) == got).mean() > (0.98 if how == "alpha" else 1 - 1e-9)
     off = np.abs(bright.astype(int) - whole)[:, seen & got]
     # Beside what is not seen, that is continued from other pixels.
     assert off.mean() < 20

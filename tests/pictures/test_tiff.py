@@ -1,5 +1,6 @@
 """TIFF: whatever way its samples are stored, they come out right or not at all."""
 
+import dataclasses
 import io
 
 import imagecodecs
@@ -8,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from neid_tf.pictures import PictureError, read, write
+from neid_tf.pictures import PictureError, decode, decode_all, encode_all, left_out, read, write
 from tests.pictures.picture_files import shown
 
 
@@ -317,3 +318,71 @@ def test_other_pages_do_not_matter(tmp_path):
         tiff.write(RGB16, photometric="rgb", metadata=None)
         tiff.write(spoiled(np.nan), photometric="rgb", metadata=None)
     np.testing.assert_array_equal(read(tmp_path / "a.tif").pixels, RGB16)
+
+
+def masked_pages(count, below=False, smaller=0, orientation=1, kind=4):
+    """A TIFF of pages with a mask each, behind them or below them; the pages and the masks."""
+    file, pages, masks = io.BytesIO(), [], []
+    options = {"metadata": None, "contiguous": False}
+    with tifffile.TiffWriter(file) as writer:
+        for number in range(count):
+            pages.append(noise(30, 20, 3) // (number + 1))
+            masks.append(noise(30, 20, 1)[..., 0] > 40 + 90 * number)
+            tags = [(274, "H", 1, orientation, True)]
+            further = {"extratags": tags, "subifds": 1} if below else {"extratags": tags}
+            writer.write(pages[-1], photometric="rgb", **options, **further)
+            mask = masks[-1][smaller:]
+            writer.write(mask, photometric="mask", subfiletype=kind, compression="zlib", **options)
+    return file.getvalue(), pages, masks
+
+
+@pytest.mark.parametrize("below", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_masks_of_pages_are_kept(count, below):
+    data, pages, masks = masked_pages(count, below)
+    found = list(decode_all("a", data))
+    assert [picture.notes for picture in found] == [()] * count
+    for picture, page, mask in zip(found, pages, masks, strict=True):
+        np.testing.assert_array_equal(picture.valid, mask)
+        np.testing.assert_array_equal(picture.pixels[mask], page[mask])
+        # What is not seen continues what is.
+        assert not np.array_equal(picture.pixels[~mask], page[~mask])
+    exif = Image.Exif()
+    exif[0x8769] = {0x9003: "2026:01:02 03:04:05"}
+    bright = [
+        dataclasses.replace(
+            picture.with_pixels(picture.pixels.repeat(2, 0).repeat(2, 1)), exif=exif.tobytes()
+        )
+        for picture in found
+    ]
+    again = encode_all("b.tif", bright)
+    for picture, mask in zip(decode_all("b", again), masks, strict=True):
+        np.testing.assert_array_equal(picture.valid, mask.repeat(2, 0).repeat(2, 1))
+        assert b"03:04:05" in picture.exif
+        assert picture.notes == ()
+    assert left_out("b.png", found[0])[-1] == "its mask is left out: PNG holds none"
+    assert left_out("b.tif", found[0]) == ()
+
+
+def test_a_mask_turns_with_its_picture():
+    data, _, [mask] = masked_pages(1, orientation=6)
+    np.testing.assert_array_equal(decode("a", data).valid, mask[::-1].T)
+
+
+@pytest.mark.parametrize(("smaller", "kind"), [(3, 4), (0, 5)])
+def test_a_mask_of_another_size_is_told(smaller, kind):
+    data, [page], _ = masked_pages(1, smaller=smaller, kind=kind)
+    picture = decode("a", data)
+    assert picture.valid is None
+    np.testing.assert_array_equal(picture.pixels, page)
+    told = "1 mask of it left out" if kind == 4 else "1 reduced copy of it (preview"
+    assert picture.notes[0].startswith(told)
+
+
+def test_a_damaged_mask_is_named():
+    data, _, _ = masked_pages(1)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        place = file.pages[1].tags[279].valueoffset
+    damaged = data[:place] + (10**6).to_bytes(4, "little") + data[place + 4 :]
+    with pytest.raises(PictureError, match="a part of its picture is not in the file"):
+        decode("a", damaged)

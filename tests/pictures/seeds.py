@@ -44,7 +44,7 @@ def tiff(samples: np.ndarray, **options: object) -> bytes:
 
 
 def pages() -> bytes:
-    """A TIFF of a thumbnail, two pages, and a page with a picture below it."""
+    """A TIFF of a thumbnail, two pages with a mask of the last, and a page with one below it."""
     file = io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         for size, kind in ((6, 1), (20, 0), (24, 0)):
@@ -52,6 +52,8 @@ def pages() -> bytes:
             writer.write(
                 samples, photometric="rgb", subfiletype=kind, contiguous=False, metadata=None
             )
+        seen = noise(24, 27, 1)[..., 0] > 99
+        writer.write(seen, photometric="mask", subfiletype=4, compression="zlib", metadata=None)
         writer.write(noise(8, 9, 3), photometric="rgb", subifds=1, metadata=None)
         writer.write(noise(4, 5, 3), photometric="rgb", subfiletype=1, metadata=None)
     return file.getvalue()

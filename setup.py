@@ -20,7 +20,6 @@ setup(
             "build>=1.2",
             "jax>=0.7",
             "matplotlib>=3.9",
-            "openexr>=3.3",
             "pillow-heif>=1.0",
             "pillow-jxl-plugin>=1.3",
             "pytest>=8",

@@ -1,15 +1,13 @@
 r"""Gather photographs under free licences from Debian's packages, for training.
 
     apt-get download plasma-workspace-wallpapers mate-backgrounds gnome-backgrounds \
-        lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 gcompris-qt-data palapeli-data \
-        plasma-workspace-data gnome-control-center-data libjxl-testdata puzzle-jigsaw
+        lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 gcompris-qt-data palapeli-data
     for package in *.deb; do dpkg -x $package unpacked; done
     python data/make_photographs.py unpacked DIR/photographs
 
 They are bright or dark on purpose, as their makers left them, so they show what is to come back as
-it was: 58 wallpapers, 132 pictures of animals, buildings, musicians and machines, by day and by
-night, of GCompris 3.1 and of the puzzle Palapeli, and 40 that stand for users of desktops, or come
-with another puzzle and with JPEG XL. The short side comes to 640 pixels at most. The
+it was: 58 wallpapers, and 132 pictures of animals, buildings, musicians and machines, by day and by
+night, of GCompris 3.1 and of the puzzle Palapeli. The short side comes to 640 pixels at most. The
 licences (CC0, CC BY, CC BY-SA, GFDL, GPL, LGPL, public domain) are in
 ``unpacked/usr/share/doc/PACKAGE/copyright``. Nothing of them is part of the project.
 """
@@ -36,23 +34,8 @@ OTHERS = (
 )
 
 PUZZLES = (
-    "castle-maintenon cincinnati-bridge citrus-fruits european-honey-bee panther-chameleon-female "
+    "castle-maintenon cincinnati-bridge citrus-fruits european-honey-bee panther-chameleon-female"
 )
-FACES = (
-    "bicycle book calculator cat coffee2 flower2 gamepad guitar2 headphones hummingbird mountain "
-    "plane surfer tomatoes tree "
-)
-AVATARS = (
-    "Air_Balloon Astronaut Books Brushes Bulb Car Cat Chameleon Cocktail Dog Fish Gamepad Owl "
-    "Pancakes Parrot Pencils Shuttle Soccer Sunflower Sushi "
-)
-SAMPLES = {
-    "flower": "libjxl-testdata/jxl/flower/flower.png",
-    "rocks": "libjxl-testdata/external/wesaturate/500px/cvo9xd_keong_macan_srgb8.png",
-    "tulips": "libjxl-testdata/external/wesaturate/500px/tmshre_riaphotographs_srgb8.png",
-    "blossoms": "libjxl-testdata/external/wesaturate/500px/u76c0g_bliznaca_srgb8.png",
-    "tabby": "puzzle-jigsaw/samples/cat-animal-cat-portrait-mackerel.jpg",
-}
 RESOURCES = {
     "erase": range(1, 34),
     "explore_farm_animals": range(1, 10),
@@ -86,11 +69,7 @@ def sources(unpacked: Path) -> dict[str, Path]:
     for name in OTHERS.split():
         files = [*(share / "backgrounds").rglob(f"{name}*.*")]
         found |= {name: largest(files)} if files else {}
-    avatars = share / "plasma" / "avatars" / "photos"
-    others = {f"face_{n}": share / "pixmaps" / "faces" / f"{n}.jpg" for n in FACES.split()}
-    others |= {f"avatar_{n}": avatars / f"{n.replace('_', ' ')}.png" for n in AVATARS.split()}
-    others |= {f"sample_{n}": share / path for n, path in SAMPLES.items()}
-    return found | {name: path for name, path in others.items() if path.is_file()}
+    return found
 
 
 def embedded(content: bytes) -> Iterator[Image.Image]:
@@ -143,8 +122,7 @@ def main(unpacked: Path, target: Path) -> None:
         size = tuple(round(side * factor) for side in photo.size)
         photo.resize(size, Image.Resampling.LANCZOS).save(target / f"{name}.png")
         count += 1
-    single = (PLASMA + OTHERS + PUZZLES + FACES + AVATARS).split()
-    wanted = len([*single, *SAMPLES]) + sum(map(len, RESOURCES.values()))
+    wanted = len((PLASMA + OTHERS + PUZZLES).split()) + sum(map(len, RESOURCES.values()))
     print(f"{count} of {wanted} photographs in {target}")
 
 

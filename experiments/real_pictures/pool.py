@@ -4,10 +4,10 @@
 kind     input                                                       reference
 ======== =========================================================== ==============================
 lol      LoL's dark pictures                                         LoL's references
-dark     dark frames of SICE and of further brackets                 the fused bracket, or the frame
+dark     SICE's dark frames                                          the fused bracket, or the frame
                                                                      of medium brightness
-lit      their brighter frames that are off the medium               the same
-same     references of all sets                                      themselves
+lit      SICE's brighter frames that are off the medium              the same
+same     references of both sets                                     themselves
 dimmed   references made dark by :func:`synthesis.darken`            themselves
 night    references lit in part by :func:`synthesis.night`           the lit part
 photo    photographs under free licences, in the key that somebody   themselves
@@ -18,8 +18,7 @@ flat     :func:`synthesis.flat`                                      themselves
 ======== =========================================================== ==============================
 
 Photographs are the folder ``photographs``; a third of what is synthetic is made of them. Without it
-the kinds are made of the references alone. Further brackets are the folder ``brackets``, laid out
-as SICE is.
+the kinds are made of the references alone.
 """
 
 import concurrent.futures
@@ -61,16 +60,13 @@ def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) 
     """Return the samples of all kinds, lists by kind.
 
     Args:
-        data: the folder with ``our485``, ``sice`` and, where they are there, ``photographs`` and
-            ``brackets``.
+        data: the folder with ``our485``, ``sice`` and, where it is there, ``photographs``.
         held: LoL's pictures that are held out, as ``neid train --validation`` has it: ``lol``,
             ``none`` or the file of a list; the held-out scenes of SICE always are.
         synthetic: how many pictures of each synthetic kind are made.
         seed: of what is synthetic.
     """
-    samples = [*_lol(Path(data) / "our485", held), *_brackets(Path(data) / "sice")]
-    if (further := Path(data) / "brackets").is_dir():
-        samples += _brackets(further)
+    samples = [*_lol(Path(data) / "our485", held), *_sice(Path(data) / "sice")]
     references = [sample.low for sample in samples if sample.kind == "same"]
     photographs = _photographs(Path(data) / "photographs")
     samples += [Sample("photo", photo, (photo,)) for photo in photographs]
@@ -150,7 +146,7 @@ def _lol(folder, held):
             yield Sample("same", high, (high,))
 
 
-def _brackets(folder):
+def _sice(folder):
     found = brackets.scenes(folder, held_out=False).values()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         loaded = list(pool.map(brackets.frames, found))

@@ -20,6 +20,7 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 LONGEST_SEGMENT = 65_000
 """The longest metadata in one segment, in bytes, with what has to come before it."""
 _APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
+_MOST_SEGMENTS = 10_000
 _START, _END, _SCAN, _ALONE = 0xD8, 0xD9, 0xDA, 0x01
 # Between them lie fill bytes, coded samples, and the marks of a restart.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -35,13 +36,13 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
         max_pixels: the largest width × height decoded.
 
     Raises:
-        FormatError: if it is damaged, or too large, or has more scans than is sensible.
+        FormatError: if it is damaged, or too large, or has more scans or segments than is sensible.
     """
+    found, behind = list(segments(data)), _behind(data)
     with opened(JpegImagePlugin.JpegImageFile, data, max_pixels) as image:
         scans = data.count(b"\xff\xda")
         budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
-        found = list(segments(data))
-        samples, notes = samples_of(image), _notes(found, _behind(data))
+        samples, notes = samples_of(image), _notes(found, behind)
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")
         if image.mode == "CMYK":
             icc, notes = None, (*notes, metadata.INKS_CONVERTED)
@@ -58,11 +59,14 @@ def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _marked(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield each marker up to the picture's end, and where the body of its segment lies."""
-    at = 2
+    at, count = 2, 0
     while found := _MARKER.search(data, at):
         marker, at = data[found.end() - 1], found.end()
         if marker in (_START, _ALONE):
             continue
+        count += 1
+        if count > _MOST_SEGMENTS:
+            raise FormatError(f"more than {_MOST_SEGMENTS:,} segments are not supported")
         length = 0 if marker == _END else max(int.from_bytes(data[at : at + 2], "big"), 2)
         yield marker, at + 2, at + length
         if marker == _END:

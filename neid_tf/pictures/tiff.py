@@ -148,7 +148,8 @@ def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
     if page.subifds:
         beside = _sub_pages(page)
     elif isinstance(page.index, int):
-        behind = itertools.islice(page.parent.pages, page.index + 1, None)
+        pages = page.parent.pages
+        behind = (pages[index] for index in range(page.index + 1, len(pages)))
         beside = itertools.takewhile(lambda other: other.subfiletype & (_REDUCED | MASK), behind)
     else:
         return None

@@ -91,7 +91,33 @@ def webp_canvas(width, height):
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def tiff_of_many_pages():
+    """A TIFF of 2,000 pages."""
+    file, page = io.BytesIO(), np.zeros((8, 8), np.uint8)
+    with tifffile.TiffWriter(file) as writer:
+        for _ in range(2000):
+            writer.write(page, metadata=None, contiguous=False)
+    return file.getvalue()
+
+
+def jpeg_of_many_segments():
+    """A JPEG with 300,000 empty segments before its picture and as many behind."""
+    plain = saved(Image.fromarray(smooth()), "JPEG")
+    empty = 300_000 * b"\xff\xee\0\2"
+    return plain[:2] + empty + plain[2:-2] + empty + plain[-2:]
+
+
+def png_of_open_xmp():
+    """A PNG with a packet of XMP in which a million elements are opened and none is closed."""
+    plain = saved(Image.fromarray(smooth()), "PNG")
+    text = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(900_000 * b"<xmp:Thumbnails>")
+    return plain[:33] + chunk(b"iTXt", text) + plain[33:]
+
+
 COSTLY = {
+    "tiff of many pages": (tiff_of_many_pages(), None),
+    "jpeg of many segments": (jpeg_of_many_segments(), "10,000 segments"),
+    "png of open xmp": (png_of_open_xmp(), None),
     "bmp jumps": (bmp_of_runs(900_000, 1, b"\0\2\xff\0" * 200 + b"\0\1"), None),
     "bmp jumps far up": (bmp_of_runs(9000, 100, b"\0\2\xff\xff" * 200 + b"\0\1"), None),
     "bmp ends of lines": (bmp_of_runs(1, 900_000, b"\0\0" * 400_000 + b"\0\1"), None),

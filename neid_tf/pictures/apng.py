@@ -26,7 +26,7 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
     """
     first = decode_png(data, max_pixels)
     budget.check_effort(first.pages * first.samples[..., 0].size, max_pixels, "its frames")
-    canvas, uncovered = None, _leaves_uncovered(data)
+    canvas, has_alpha = None, first.samples.shape[-1] in (2, 4) or _leaves_uncovered(data)
     for control, body in _frames(data):
         width, height, left, top, wait, unit, dispose, blend = control
         part = _rgba(samples_of([*_head(data, width, height), (b"IDAT", body), (b"IEND", b"")]))
@@ -39,9 +39,8 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
         before = canvas[place].copy()
         canvas[place] = _over(part, before) if blend else part
         extras = dataclasses.replace(first.extras, duration=wait / (unit or 100))
-        yield dataclasses.replace(
-            first, samples=_like(first.samples, canvas, uncovered), extras=extras
-        )
+        samples = _like(first.samples, canvas, has_alpha)
+        yield dataclasses.replace(first, samples=samples, extras=extras)
         if dispose:
             canvas[place] = 0 if dispose == 1 else before
 
@@ -104,12 +103,9 @@ def _over(part: np.ndarray, below: np.ndarray) -> np.ndarray:
     return from_float(np.concatenate([colours, total], -1), part.dtype)
 
 
-def _like(samples: np.ndarray, canvas: np.ndarray, uncovered: bool) -> np.ndarray:
-    """Return the canvas with the channels that the default picture has, and an alpha if needed."""
-    channels = samples.shape[-1]
-    kept = [0] if channels < 3 else [0, 1, 2]
-    if uncovered or channels in (2, 4):
-        kept.append(3)
+def _like(samples: np.ndarray, canvas: np.ndarray, has_alpha: bool) -> np.ndarray:
+    """Return the canvas in gray where the default picture is, with its alpha or without."""
+    kept = ([0] if samples.shape[-1] < 3 else [0, 1, 2]) + [3] * has_alpha
     return np.ascontiguousarray(canvas[..., kept])
 
 

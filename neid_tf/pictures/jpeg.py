@@ -38,11 +38,11 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
     Raises:
         FormatError: if it is damaged, or too large, or has more scans or segments than is sensible.
     """
-    found, behind = list(segments(data)), _behind(data)
+    found = list(segments(data))
     with opened(JpegImagePlugin.JpegImageFile, data, max_pixels) as image:
         scans = data.count(b"\xff\xda")
         budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
-        samples, notes = samples_of(image), _notes(found, behind)
+        samples, notes = samples_of(image), _notes(found, _behind(data))
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")
         if image.mode == "CMYK":
             icc, notes = None, (*notes, metadata.INKS_CONVERTED)

@@ -24,8 +24,6 @@ _MOST_SEGMENTS = 10_000
 _START, _END, _SCAN, _ALONE = 0xD8, 0xD9, 0xDA, 0x01
 # Between them lie fill bytes, coded samples, and the marks of a restart.
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_FILL = b"\0\xff\r\n\t "
-_VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
 
 
 def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
@@ -109,10 +107,7 @@ def _notes(found: list[tuple[int, bytes]], behind: bytes) -> tuple[str, ...]:
     several = any(marker == _APP2 and body.startswith(b"MPF\0") for marker, body in found)
     if several:
         notes.append("further pictures behind the first (MPO, gain map) are left out")
-    if _VIDEO.search(behind):
-        notes.append("the video behind the picture is left out")
-    elif (further := behind.strip(_FILL)) and not several:
-        notes.append(f"{len(further):,} bytes behind the picture are left out")
+    notes += metadata.behind_left_out(behind, several)
     if any(
         marker == _APP1 and body.startswith(b"http://ns.adobe.com/xmp/ext")
         for marker, body in found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -14,6 +15,8 @@ from PIL import Image, ImageCms
 MAX_ICC_BYTES = 8 * 2**20
 INKS_CONVERTED = "its inks (CMYK) become sRGB"
 """What is said of a picture that is converted so."""
+_FILL = b"\0\xff\r\n\t "
+_VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _IPTC_RESOURCE = 0x0404
 # Resolution, thumbnails, ICC, EXIF, XMP, digests: told elsewhere, or of the file as it was.
@@ -32,6 +35,22 @@ def left_out(kind: str, names: Iterable[bytes]) -> tuple[str, ...]:
     """
     listed = ", ".join(repr(name.decode("latin-1").strip()) for name in sorted({*names}))
     return (f"{kind} left out: {listed}",) if listed else ()
+
+
+def behind_left_out(behind: bytes, told: bool = False) -> tuple[str, ...]:
+    """Say what lies behind a picture in its file, but for what fills it up.
+
+    Args:
+        behind: all that does.
+        told: whether it is told otherwise that pictures do.
+
+    Returns:
+        A line for a user, or none.
+    """
+    if _VIDEO.search(behind):
+        return ("the video behind the picture is left out",)
+    further = 0 if told else len(behind.strip(_FILL))
+    return (f"{further:,} bytes behind the picture are left out",) if further else ()
 
 
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from neid_tf.pictures.raster import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LONGEST_SIDE = 1_000_000
 """The longest side that libpng takes, in pixels."""
+_END = b"IEND\xae\x42\x60\x82"
 _HEADER_END = len(SIGNATURE) + 25
 _IMAGE_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _FRAME_CHUNKS = (b"acTL", b"fcTL", b"fdAT")
@@ -57,7 +58,8 @@ def decode_png(data: bytes, max_pixels: int) -> Raster:
     budget.check_bytes(_unfolded(image[0][1]), max_pixels)
     frames = sum(name == b"fcTL" for name, _ in others)
     raster = Raster(samples_of(image), **_described(others))
-    notes = _notes(others, frames, still)
+    end = data.find(_END) + len(_END)
+    notes = (*_notes(others, frames, still), *metadata.behind_left_out(data[end:]))
     return dataclasses.replace(raster, pages=max(frames, 1), notes=notes)
 
 

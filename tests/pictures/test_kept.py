@@ -361,6 +361,24 @@ def test_what_lies_behind_a_jpeg_is_told(progressive, tmp_path):
     assert "video" in video
 
 
+def test_what_lies_behind_a_png_is_told(tmp_path):
+    plain = saved(Image.fromarray(noise(40, 50, 3)), "PNG")
+    for behind, told in {
+        b"": (),
+        bytes(9): (),
+        b"notes": ("5 bytes behind the picture are left out",),
+        VIDEO: ("the video behind the picture is left out",),
+    }.items():
+        assert read_bytes(tmp_path, plain + behind).notes == told
+
+
+def test_boxes_beside_an_avif_are_told(tmp_path):
+    plain = saved(Image.fromarray(noise(40, 50, 3)), "AVIF")
+    assert read_bytes(tmp_path, plain).notes == ()
+    video = struct.pack(">I4s", 12, b"mpvd") + b"film"
+    assert read_bytes(tmp_path, plain + video).notes == ("boxes left out: 'mpvd'",)
+
+
 def test_xmp_does_not_tell_of_what_is_left_out(tmp_path):
     packet = b"""<x:xmpmeta><rdf:Description GCamera:MotionPhoto="1" hdrgm:Version='1.0'
  GCamera:MotionPhotoPresentationTimestampUs="968644" xmp:Rating="4">

@@ -633,3 +633,25 @@ def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert neid("enhance", "in/a.png", *options)[0] == 0
     assert "tile" not in sys.stderr.getvalue()
+
+
+def test_a_mask_and_what_lies_behind_a_picture(neid, folder):
+    """What is kept and what is told of files that hold more than a picture."""
+    samples, mask = darkened(picture(16, 20)), np.arange(16)[:, None] + np.zeros(20) > 4
+    with tifffile.TiffWriter(folder / "b.tif") as writer:
+        writer.write(samples, photometric="rgb", metadata=None, contiguous=False)
+        writer.write(mask, photometric="mask", subfiletype=4, metadata=None)
+    pictures.write(folder / "c.jpg", pictures.Picture(samples))
+    with open(folder / "c.jpg", "ab") as file:
+        file.write(b"\0\0\0\x18ftypmp42" + bytes(16))
+    code, _, err = neid("enhance", "in", "--output=out", QUICK)
+    assert code == 0
+    assert "c.jpg: the video behind the picture is left out" in err
+    assert "b.tif" not in err
+    np.testing.assert_array_equal(pictures.read("out/b.tif").valid, mask)
+    assert pictures.read("out/c.jpg").notes == ()
+    assert (
+        neid("enhance", "in/b.tif", "--output=b.png", QUICK)[2]
+        .strip()
+        .endswith("its mask is left out: PNG holds none")
+    )

@@ -26,6 +26,7 @@ scores the inputs themselves, and --method=half_and_back the reference halved an
 
 import io
 import json
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -222,6 +223,8 @@ def _pairs(low: Path, high: Path, names: Collection[str] | None = None) -> list:
     """Return name, picture and reference of each pair; of those of some names if they are told."""
     sides = [pair_files.find_pictures(side) for side in (low, high)]
     both = [name for name in sides[0] if name in sides[1] and (names is None or name in names)]
+    if missing := sorted(set(names or ()) - set(both)):
+        print(f"{low}: without {', '.join(missing)}, which are missing", file=sys.stderr)
     return [(name, *(pictures.read(side[name]).pixels for side in sides)) for name in both]
 
 

@@ -311,10 +311,10 @@ def main(_: list[str]) -> None:
     width, height = map(int, _SIZE.value)
     pixels, started = scene(height, width), time.time()
     body = pictures.encode("a.jpg", pictures.Picture(pixels))
-    service, workers = Service(body), usable_cores()
+    service, workers, report = Service(body), usable_cores(), {"bytes": len(body)}
     try:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            report = {"bytes": len(body), "throughput": throughput(service, pixels, pool)}
+            report["throughput"] = throughput(service, pixels, pool)
             report["batches_cpu_seconds"] = pool.apply(batches, (service.weights, pixels))
         rate = report["throughput"]["pictures_per_second"]["service"]["median"]
         report["half_load"] = latency(service, rate / 2)

@@ -29,6 +29,7 @@ Exit codes: 0 all done; 1 some input failed (each is named on stderr with its re
 rest is done); 2 wrong usage.
 """
 
+import dataclasses
 import functools
 import math
 import os
@@ -240,7 +241,11 @@ def _enhance_clip(job, check=lambda: None):
             bar.update(done - bar.n)
             check()
 
-        return video.enhance_video(job.source, job.target, model, progress=progress, **options)
+        made = video.enhance_video(job.source, job.target, model, progress=progress, **options)
+    if _tile() is None:
+        return made
+    note = f"--tile={_TILE.value} is for pictures: frames are done as with auto"
+    return dataclasses.replace(made, notes=(*made.notes, note))
 
 
 def _enhance_all(plan, tally):

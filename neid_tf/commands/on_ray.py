@@ -119,6 +119,9 @@ def enhance(
                 if tally.note(outcome):
                     job, reason = outcome.job, reason_of(outcome.error)
                     rows.append(failures.row(job.source, job.target, reason))
-    finally:
-        failures.record(rows, output)
+    except BaseException:
+        if rows:  # Of an earlier list nothing is known to be mended.
+            failures.record(rows, output)
+        raise
+    failures.record(rows, output)
     return tally.close()

@@ -19,6 +19,7 @@ Exit codes: 0 ended by a signal, all done; 1 some file failed; 2 wrong usage.
 """
 
 import contextlib
+import functools
 import os
 import threading
 
@@ -85,6 +86,8 @@ class _Watch:
         self.folder, self.output, self.existing = folder, output, existing
         self.tally, self.stop = Tally(output, planning.Plan()), threading.Event()
         self._failed: dict[str, dict] = {}
+        self._targets: dict[str, str] = {}
+        self._left_out: set[str] = set()
         self._first, self._how = True, enhance.how()
         self._names = enhance.SUFFIX.value, enhance.extensions()
 
@@ -94,8 +97,9 @@ class _Watch:
         Args:
             paths: below the folder.
         """
-        plan = planning.plan_below(self.folder, paths, self.output, *self._names)
+        plan = self._planned(paths)
         self._add(plan)
+        self._targets |= {job.target: job.source for job in plan.jobs}
         transfer = Transfer(existing=self.existing)
         function, clip, *rest = self._how
         jobs = [job for job in plan.jobs if not self._is_done(job)]
@@ -108,12 +112,24 @@ class _Watch:
         self._first = False
         self._record()
 
+    def _planned(self, paths):
+        """Return what becomes of files; one that was left out before is not counted again."""
+        self._targets = {t: s for t, s in self._targets.items() if os.path.lexists(s)}
+        below = functools.partial(planning.plan_below, self.folder)
+        how = (self.output, *self._names, self._targets)
+        plan, again = below(paths, *how), below(self._left_out.intersection(paths), *how)
+        plan.left_out -= again.left_out
+        done = {job.source for job in plan.jobs} | {source for source, _ in plan.failures}
+        self._left_out |= set(paths) - done
+        return plan
+
     def cannot(self, name: str, reason: str) -> None:
         """Take note of what can't be looked into."""
         self._add(planning.Plan(failures=[(name, reason)]))
         self._record()
 
     def _record(self):
+        self._failed = {s: row for s, row in self._failed.items() if os.path.lexists(s)}
         failures.record(self._failed.values(), self.output)
 
     def _add(self, plan):

@@ -239,6 +239,8 @@ class _Events:
     def show(self, results: Sequence[Result], number: int) -> tuple:
         """Return the original and the slider for one of the results."""
         result = results[number]
+        if not result.after.exists():
+            raise self.gr.Error("kept no longer: choose the pictures again", print_exception=False)
         pair = str(result.before), str(result.after)
         return (
             self.gr.Image(value=pair[0], label=f"{result.name}: {_ORIGINAL}"),

@@ -1,7 +1,9 @@
 """What the page does with an upload: the picture read, enhanced, and written for the browser."""
 
+import collections
 import dataclasses
 import functools
+import itertools
 import os
 import shutil
 import zipfile
@@ -25,7 +27,8 @@ PREVIEW_SIDE = 1600
 """The longest side of the pictures under the slider, in pixels; the download has them all."""
 SUFFIXES = (".png", ".jpg")
 """What a download can be."""
-_RESULTS = "result"
+KEPT = 8
+"""Of how many answers, of all who ask, the files are kept."""
 
 
 class Remembering(Network):
@@ -106,7 +109,7 @@ class Enhancer:
     Args:
         load: function from the name of weights to a model, as for :func:`neid_tf.enhance`. It is
             called once for each name that is asked for.
-        folder: where the files of the latest results are written.
+        folder: where the files of the latest answers are written.
         max_pixels: the largest picture read, in pixels.
         weights: the names that can be asked for, the usual one first.
     """
@@ -120,10 +123,15 @@ class Enhancer:
     ) -> None:
         self.network = functools.cache(lambda name: Remembering(load(name)))
         self.folder, self.max_pixels, self.weights = Path(folder), max_pixels, tuple(weights)
+        self._count, self._answers = itertools.count(1), collections.deque()
+        self.begin()
 
     def begin(self) -> None:
-        """Remove the files of earlier results."""
-        shutil.rmtree(self.folder / _RESULTS, ignore_errors=True)
+        """Begin an answer, whose files get a folder; remove all but the last :data:`KEPT`."""
+        # Never a folder that there was: a page may still hold paths of what was in it.
+        self._answers.append(self.folder / "result" / str(next(self._count)))
+        while len(self._answers) > KEPT:
+            shutil.rmtree(self._answers.popleft(), ignore_errors=True)
 
     def __call__(
         self, path: str | os.PathLike, settings: Settings = Settings(), number: int = 0
@@ -150,7 +158,7 @@ class Enhancer:
         return self._write(Path(path).name, number, picture, picture.with_pixels(pixels), stem)
 
     def _write(self, name, number, before, after, download):
-        folder = self.folder / _RESULTS / str(number)
+        folder = self._answers[-1] / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         size = _preview_size(*after.pixels.shape[:2])
         files = {
@@ -173,12 +181,13 @@ class Enhancer:
 
     def packed(self, results: Sequence[Result]) -> Path:
         """Return the one file to download for several results: a ZIP of their downloads."""
-        path, taken = self.folder / _RESULTS / "enhanced.zip", set()
+        path = self._answers[-1] / "enhanced.zip"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for number, result in enumerate(results):
+            for result in results:
                 name = result.download.name
-                archive.write(result.download, f"{number + 1}_{name}" if name in taken else name)
-                taken.add(name)
+                others = (f"{number}_{name}" for number in itertools.count(2))
+                free = (n for n in itertools.chain([name], others) if n not in archive.NameToInfo)
+                archive.write(result.download, next(free))
         return path
 
 

@@ -169,6 +169,9 @@ def table(report: Mapping[str, Any]) -> str:
         cells = [_cell(mean.get(score), places) for score, (_, places) in columns.items()]
         lines.append(f"{name:<24}" + "".join(cells))
     note = " * looks at the reference's brightness." if "psnr" in report["mean"] else ""
+    for name, (title, _) in columns.items():
+        if without := sum(image.get(name, 0) is None for image in report["images"]):
+            note += f" {title}: without {without} that have none."
     return "\n".join([*lines, f"{len(report['images'])} pictures.{note}"])
 
 

@@ -69,6 +69,8 @@ def _warn_of_losses(picture, name):
     lost = [*picture.notes, *(f"{line}: {advice}" for line in pages_left_out(picture))]
     if picture.bands is not None:
         lost.append(f"{picture.bands.shape[-1]} further bands are left out")
+    if picture.has_mask:
+        lost.append("its mask is left out: where it hides the picture, what is beside goes on")
     for line in lost:
         warnings.warn(f"{name}: {line}", stacklevel=4)
 

@@ -151,21 +151,21 @@ def _remove_leftovers(work, label):
 def _enhance(jobs, work, cluster, label):
     ray = ray_module()
     rest, barren_rounds, lost = dict(enumerate(jobs)), 0, False
+    there = _there_before(rest, work)
     with connected(cluster):
         while rest and barren_rounds < MAX_BARREN_ROUNDS:
             before = len(rest)
             try:
                 for row in _rows(rest, work, label, cluster):
-                    error, notes = _error_of(row), os.fsdecode(row["notes"])
-                    if lost and isinstance(error, AlreadyThere):
-                        error = None  # A lost worker may have written it.
-                    yield Outcome(
-                        rest.pop(int(row["number"])), error, tuple(filter(None, notes.split("\n")))
-                    )
+                    number, error = int(row["number"]), _error_of(row)
+                    if lost and isinstance(error, AlreadyThere) and number not in there:
+                        error = None  # A lost worker has written it.
+                    notes = filter(None, os.fsdecode(row["notes"]).split("\n"))
+                    yield Outcome(rest.pop(number), error, tuple(notes))
             except ray.exceptions.RayTaskError as error:
                 raise ClusterError(f"a worker failed: {_cause(error)}") from error
             except ray.exceptions.RayError:
-                for number in _written(rest, work):
+                for number in _written(rest, work, there):
                     yield Outcome(rest.pop(number))
                 # What a machine takes down with it is noticed one by one.
                 lost, barren_rounds = True, 0 if len(rest) < before else barren_rounds + 1
@@ -191,14 +191,30 @@ def _error_of(row):
     return _KINDS[row["kind"]](os.fsdecode(row["path"]), os.fsdecode(row["reason"]))
 
 
-def _written(rest, work):
-    """Return the jobs that are done although the word of it was lost with a worker."""
+def _there_before(rest, work):
+    """Return the jobs whose outputs are there and are not to be replaced."""
+    if work.existing == "overwrite":
+        return set()
+    names = set()
+    with contextlib.suppress(NeidError, OSError):  # A worker will tell why.
+        names.update(storage_of(work.output).below(work.output))
+    return {number for number, job in rest.items() if job.target in names}
+
+
+def _written(rest, work, there):
+    """Return the jobs that are done although the word of it was lost with a worker.
+
+    Args:
+        rest: the jobs that are not known to be done.
+        work: what every worker was given.
+        there: those whose outputs were there from the beginning.
+    """
     if work.existing == "overwrite":
         return []
     place = storage_of(work.output)
     # They are given out in their order.
     first = list(rest.items())[:_LOOKED_AT]
-    return [number for number, job in first if _exists(place, job.target)]
+    return [n for n, job in first if n not in there and _exists(place, job.target)]
 
 
 def _exists(place, path):

@@ -1,11 +1,12 @@
 """What an input names: files, all files below a folder, or those that match a pattern."""
 
 import collections
+import contextlib
 import dataclasses
 import fnmatch
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
 from neid_tf import pictures, video
@@ -19,6 +20,8 @@ TRANSPORT_STREAMS = frozenset({".ts", ".mts", ".m2ts"})
 _TEMPORARY = ".neid-*.tmp"
 _NAMED_KINDS = 8
 _SYNC, _PACKETS = b"\x47", ((0, 188), (4, 196))  # Where packets of transport streams begin.
+START = 200
+"""How many of a file's first bytes tell what it is."""
 
 
 @dataclasses.dataclass
@@ -96,7 +99,7 @@ def _named(path: str) -> Found:
 def _below(folder: str) -> Found:
     found = Found(root=folder, is_folder=True)
     for path, below in sorted(walk(folder, found.problems), key=lambda pair: pair[1].parts):
-        found.take(path, below, is_known(path))
+        found.take(path, below, is_known_file(path))
     if not found.files and not found.problems:
         found.problems.append((folder, _nothing_in(found.left_out)))
     return found
@@ -119,21 +122,32 @@ def listing(kinds: collections.Counter) -> str:
     return ", ".join(texts + ([f"{rest} others"] if rest else []))
 
 
-def is_known(path: str) -> bool:
-    """Tell whether a file of a folder is one that is enhanced, by its name."""
-    name = PurePath(path)
-    if name.suffix.lower() in TRANSPORT_STREAMS and has_known_suffix(name):
-        return _is_transport_stream(path)
-    return has_known_suffix(name)
+def is_known(name: PurePath, start: Callable[[], bytes | None]) -> bool:
+    """Tell whether a file of a folder is one that is enhanced.
+
+    Args:
+        name: of the file.
+        start: function that gives its first :data:`START` bytes, asked where the name does not
+            tell; None where they can't be read.
+    """
+    if not has_known_suffix(name):
+        return False
+    if name.suffix.lower() not in TRANSPORT_STREAMS:
+        return True
+    first = start()
+    # Of what can't be read, reading it in earnest tells what is wrong.
+    return first is None or any(all(first[n : n + 1] == _SYNC for n in at) for at in _PACKETS)
 
 
-def _is_transport_stream(path: str) -> bool:
-    try:
-        with files.open_regular(path) as file:
-            start = file.read(200)
-    except (OSError, NeidError):
-        return True  # Reading it in earnest tells what is wrong.
-    return any(all(start[at : at + 1] == _SYNC for at in places) for places in _PACKETS)
+def is_known_file(path: str) -> bool:
+    """Tell of a file of this machine what :func:`is_known` does."""
+    return is_known(PurePath(path), lambda: _start(path))
+
+
+def _start(path: str) -> bytes | None:
+    with contextlib.suppress(OSError, NeidError), files.open_regular(path) as file:
+        return file.read(START)
+    return None
 
 
 def walk(root: str, problems: list[tuple[str, str]]) -> Iterator[tuple[str, PurePath]]:

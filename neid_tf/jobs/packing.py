@@ -168,6 +168,7 @@ def _left_out(picture: pictures.Picture, settings: Settings) -> tuple[str, ...]:
     dtype = picture.pixels.dtype
     lines = {
         "its transparency is laid on white": picture.alpha is not None,
+        "its mask is left out": picture.has_mask,
         "further bands left out": picture.bands is not None,
         f"its {dtype} samples become uint8, behind a curve": dtype != np.uint8,
         f"{', '.join(lost)} left out": lost,

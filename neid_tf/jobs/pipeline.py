@@ -227,7 +227,7 @@ class _FilePipeline:
     def _do(self, job: Job, content: list[bytes], pixels: int) -> tuple[str, ...]:
         """Do a job; return notes on what could not be kept."""
         data = content.pop()  # So that the pool, which keeps the arguments, does not keep it.
-        picture = pictures.decode(job.source, data, self.max_pixels)
+        picture = pictures.decode(job.source, data, self.max_pixels, self.coding.unpack)
         steps = steps_for(self.steps, picture.packing, self.coding.unpack)
         size = size_of_result(steps, *picture.pixels.shape[:2])
         notes = self.coding.check(job, picture, *size)

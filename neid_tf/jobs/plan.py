@@ -5,12 +5,21 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 from neid_tf import pictures, video
-from neid_tf.jobs.found import SUFFIXES, Found, is_below, is_known, listing
-from neid_tf.jobs.storage import LocalStorage, Storage, inside, is_address, key_of, storage_of
+from neid_tf.jobs.found import SUFFIXES, Found, is_below, is_known_file, listing
+from neid_tf.jobs.storage import (
+    LocalStorage,
+    Storage,
+    inside,
+    is_address,
+    key_of,
+    place_of,
+    storage_of,
+)
 from neid_tf.support import files
 from neid_tf.support.errors import UsageError
 from neid_tf.support.machine import WINDOWS
@@ -121,6 +130,7 @@ def plan_below(
     output: str | os.PathLike,
     suffix: str = "",
     extensions: tuple[str, ...] = (),
+    taken: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Plan:
     """Decide what some files below a folder become, as :func:`plan` does for the whole folder.
 
@@ -129,24 +139,26 @@ def plan_below(
         paths: of files below it, which begin as it does.
         output: a folder.
         suffix, extensions: as for :func:`plan`.
+        taken: outputs of earlier plans and their sources; no other source is to replace them.
 
     Raises:
         UsageError: for a suffix that is no part of a name.
     """
     result, made = Found(root=folder, is_folder=True), Plan(storages=[LocalStorage()])
     for path in paths:
-        result.take(path, PurePath(os.path.relpath(path, folder)), is_known(path))
+        result.take(path, PurePath(os.path.relpath(path, folder)), is_known_file(path))
     files = _without_outputs(result, os.fspath(output), suffix, made.left_out)
     made.left_out += result.left_out
     made.jobs = [Job(path, str(below)) for path, below in files]
-    _set_targets(made, os.fspath(output), suffix, extensions)
+    _set_targets(made, os.fspath(output), suffix, extensions, taken)
     return made
 
 
-def _set_targets(made: Plan, output: str, suffix: str, extensions: tuple[str, ...]) -> None:
+def _set_targets(made, output, suffix, extensions, before=types.MappingProxyType({})):
     """Turn the paths below the output that jobs have into what is written."""
     check_suffix(suffix)
     taken, kept = {}, []
+    before = {os.path.normcase(target): source for target, source in before.items()}
     for job in made.jobs:
         below = target_name(PurePath(job.target), suffix, extensions)
         if WINDOWS and not is_address(output) and not files.windows_takes(below):
@@ -154,8 +166,9 @@ def _set_targets(made: Plan, output: str, suffix: str, extensions: tuple[str, ..
             continue
         target = inside(output, below.as_posix())
         name = os.path.normcase(target)
-        if name in taken:
-            made.failures.append((job.source, f"{target} is already the output of {taken[name]}"))
+        owner = taken.get(name) or before.get(name, job.source)
+        if name in taken or owner != job.source:
+            made.failures.append((job.source, f"{target} is already the output of {owner}"))
         else:
             taken[name] = job.source
             kept.append(dataclasses.replace(job, target=target))
@@ -251,9 +264,9 @@ def _without_outputs(
     That is what lies in an output folder inside the input; and where the outputs lie beside the
     inputs, files with the suffix whose input is there too.
     """
-    if not result.root or is_address(result.root) or is_address(output):
+    if not result.root:
         return result.files
-    there, root = os.path.realpath(output), os.path.realpath(result.root)
+    there, root = place_of(output), place_of(result.root)
     if there != root and is_below(there, root):
         reason, kept = "below the output", [f for f in result.files if not _lies_in(f[0], there)]
     elif suffix and is_below(root, there):
@@ -268,7 +281,7 @@ def _without_outputs(
 
 
 def _lies_in(path: str, folder: str) -> bool:
-    return is_below(os.path.realpath(path), folder)
+    return is_below(place_of(path), folder)
 
 
 def _is_made(stem: str, suffix: str, stems: set[str]) -> bool:

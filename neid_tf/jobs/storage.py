@@ -54,6 +54,9 @@ class Storage(Protocol):
                 :class:`neid_tf.support.files.NameTaken`.
         """
 
+    def below(self, folder: str) -> list[str]:
+        """Return the files below a folder, as :func:`inside` calls them; none if there is none."""
+
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
 
@@ -87,6 +90,18 @@ def inside(folder: str, name: str) -> str:
     if is_address(folder):
         return posixpath.join(without_options(folder), name)
     return os.path.join(folder, *name.split("/"))
+
+
+def place_of(path: str) -> str:
+    """Return what the places of all that lies below a folder begin with, links followed.
+
+    Args:
+        path: path or address; ``file://`` is this machine.
+    """
+    if not is_address(path):
+        return os.path.realpath(path)
+    scheme, _, below, _ = _ADDRESS.match(path).groups()
+    return os.path.realpath(f"/{below}") if scheme.lower() == "file" else without_options(path)
 
 
 def key_of(path: str) -> Hashable:
@@ -150,6 +165,11 @@ class LocalStorage:
         except OSError as error:
             raise PictureError(path, f"no folder for it: {reason_of(error)}") from error
 
+    def below(self, folder: str) -> list[str]:
+        """As :meth:`Storage.below`."""
+        places = os.walk(folder)
+        return [os.path.join(place, name) for place, _, names in places for name in names]
+
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
         with errors_named(path, PictureError), contextlib.suppress(FileNotFoundError):
@@ -157,9 +177,10 @@ class LocalStorage:
 
     def remove_leftovers(self, folder: str, label: str) -> None:
         """As :meth:`Storage.remove_leftovers`."""
-        for path in Path(folder).rglob(files.temporary_name(label, "*")):
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path in map(Path, self.below(folder)):
+            if path.match(files.temporary_name(label, "*")):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 class ArrowStorage:
@@ -199,9 +220,9 @@ class ArrowStorage:
         if self._info(name).is_file:
             return Found([(name, PurePosixPath(PurePosixPath(name).name))])
         result = Found(root=name, is_folder=True)
-        for address in self._below(name):
+        for address in self.below(name):
             below = PurePosixPath(address.removeprefix(name + "/"))
-            result.take(address, below, found.has_known_suffix(below))
+            result.take(address, below, found.is_known(below, lambda a=address: self._start(a)))
         if not result.files:
             kinds = f" (only {found.listing(result.left_out)})" if result.left_out else ""
             reason = f"no such file, or no pictures in this folder{kinds}"
@@ -213,14 +234,16 @@ class ArrowStorage:
 
         fixed = name[: re.search(r"[*?[]", name).start()].rpartition("/")[0]
         pattern = re.compile(fsspec.utils.glob_translate(name))
-        matching = [address for address in self._below(fixed) if pattern.match(address)]
+        matching = [address for address in self.below(fixed) if pattern.match(address)]
+        if "/." not in name.removeprefix(fixed):  # As on this machine, hidden ones are asked for.
+            matching = [a for a in matching if "/." not in a.removeprefix(fixed)]
         result = Found([(a, PurePosixPath(PurePosixPath(a).name)) for a in matching], root=fixed)
         if not matching:
             result.problems.append((item, "nothing matches this pattern"))
         return result
 
-    def _below(self, folder: str) -> list[str]:
-        """Return the addresses of the files below a folder, sorted; none if there is no such."""
+    def below(self, folder: str) -> list[str]:
+        """As :meth:`Storage.below`, sorted."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
@@ -232,6 +255,15 @@ class ArrowStorage:
         with errors_named(address, PictureError):
             [info] = self.system.get_file_info([self._path(address)])
         return info
+
+    def _start(self, address: str) -> bytes | None:
+        """Return a file's first bytes; None where it can't be read, which reading it then tells."""
+        with (
+            contextlib.suppress(OSError),
+            self.system.open_input_stream(self._path(address), compression=None) as file,
+        ):
+            return file.read(found.START)
+        return None
 
     def read(self, address: str) -> bytes:
         """Return a file's content."""
@@ -248,7 +280,9 @@ class ArrowStorage:
         return self._info(address).type != fs.FileType.NotFound
 
     def identity(self, address: str) -> Hashable:
-        """Return the address without its options."""
+        """Return the address without its options; of a file of this machine, what its path has."""
+        if _ADDRESS.match(address)[1].lower() == "file":
+            return LocalStorage().identity(self._path(address))
         return without_options(address)
 
     def write(self, address: str, data: bytes, label: str = "", overwrite: bool = True) -> None:
@@ -285,6 +319,6 @@ class ArrowStorage:
 
     def remove_leftovers(self, folder: str, label: str) -> None:
         """As :meth:`Storage.remove_leftovers`."""
-        for address in self._below(without_options(folder)):
+        for address in self.below(folder):
             if PurePosixPath(address).match(files.temporary_name(label, "*")):
                 self.remove(address)

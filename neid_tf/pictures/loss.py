@@ -70,7 +70,7 @@ def left_out(
         lines.append(f"its {picture.pixels.dtype} samples become {format.types[-1]} in {name}")
     elif picture.pixels.dtype == np.uint16 and FORMATS[picture.format].bits > format.bits:
         lines.append(f"of its samples {format.bits} bits are kept: {name} holds no more")
-    if picture.extras.masked and picture.valid is not None and name != "TIFF":
+    if picture.has_mask and name != "TIFF":
         lines.append(f"its mask is left out: {name} holds none")
     if picture.bands is not None and not format.bands:
         lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")

@@ -74,6 +74,11 @@ class Picture:
         if self.format not in FORMATS:
             raise NeidError(f"format must be one of {', '.join(FORMATS)}, not {self.format!r}")
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether a mask of the file's own says where it holds a picture."""
+        return self.extras.masked and self.valid is not None
+
     def with_pixels(self, pixels: np.ndarray) -> Picture:
         """Return the picture with enhanced pixels; all that depends on their size follows.
 

@@ -79,7 +79,10 @@ def content(path: str | os.PathLike[str]) -> bytes:
 
 
 def decode(
-    path: str | os.PathLike[str], data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS
+    path: str | os.PathLike[str],
+    data: bytes,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    unpack: bool = True,
 ) -> Picture:
     """Make a picture of a file's content; :func:`read` says more.
 
@@ -87,6 +90,7 @@ def decode(
         path: for messages.
         data: the file's content.
         max_pixels: as for :func:`read`.
+        unpack: whether a packed picture is to get the size that it had, which is limited too then.
 
     Raises:
         PictureError: as :func:`read`.
@@ -98,7 +102,7 @@ def decode(
         except Exception as error:
             raise _explained(error, name) from error
         _check_complaints(name)
-        return picture_of(raster, name, max_pixels)
+        return picture_of(raster, name, max_pixels, unpack)
 
 
 def decode_all(
@@ -134,19 +138,22 @@ def decode_all(
         yield picture
 
 
-def picture_of(raster: Raster, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def picture_of(
+    raster: Raster, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, unpack: bool = True
+) -> Picture:
     """Make a picture of samples, unless it is packed and was larger than what is read.
 
     Args:
         raster: the samples, which were checked before they were decoded.
         name: of the format.
         max_pixels: as for :func:`read`.
+        unpack: as for :func:`decode`.
 
     Raises:
         FormatError: if the size from before it was packed is over the limit.
     """
     picture = from_raster(raster, name)
-    if packed := picture.packing:
+    if unpack and (packed := picture.packing):
         check_size(packed.width, packed.height, max_pixels)
     return picture
 

@@ -207,6 +207,11 @@ class Pool:
             answer, made = await asyncio.wait_for(task.answer, timeout)
         except asyncio.TimeoutError:
             raise self._over(task) from None
+        except asyncio.CancelledError:
+            # Whoever asked has gone; the worker's time is not without end for that.
+            left = task.entered + timeout - time.monotonic()
+            asyncio.get_running_loop().call_later(max(left, 0.0), self._give_up, task)
+            raise
         finally:
             with contextlib.suppress(ValueError):
                 self.waiting.remove(task)
@@ -224,6 +229,11 @@ class Pool:
         log("timeout", worker=task.worker.number, pid=task.worker.process.pid)
         task.worker.kill()
         return Refused(504, "the picture took too long")
+
+    def _give_up(self, task):
+        """Replace the worker that still has a task whose time is over."""
+        if task.worker and task.worker.task is task:
+            self._over(task)
 
     async def _keep(self, number, first):
         """Keep one worker alive."""

@@ -120,7 +120,7 @@ class _Networks:
         try:
             notes = self._enhance(facts, files)
         except Exception as error:
-            return _failure(error), b""
+            return _failure(error, facts["scale"]), b""
         fields = {"status": 200, "notes": notes, "seconds": time.monotonic() - begun}
         return fields | {"pixels": pictures.count_pixels(content)}, files.target
 
@@ -140,8 +140,13 @@ class _Networks:
         return outcome.notes
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    """Return the answer that tells of an error: whose fault it is, and what it was."""
+def _failure(error: Exception, scale: int) -> dict[str, Any]:
+    """Return the answer that tells of an error: whose fault it is, and what it was.
+
+    Args:
+        error: what was raised.
+        scale: how many times larger the result was to be.
+    """
     from neid_tf.inference.network import NetworkError
     from neid_tf.pictures.budget import TooLargeError
     from neid_tf.support.errors import NeidError, reason_of
@@ -156,7 +161,8 @@ def _failure(error: Exception) -> dict[str, Any]:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if has(TooLargeError):
-        return {"status": 413, "error": reason}
+        quarter = ", which is a quarter of the service's, since the result counts"
+        return {"status": 413, "error": reason + quarter * (scale == 2)}
     if has(MemoryError):
         return {"status": 503, "error": "not enough memory for this picture now"}
     if has(NetworkError) or not has(NeidError):

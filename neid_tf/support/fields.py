@@ -5,6 +5,7 @@ flags and in saved settings the fields of all parts lie side by side.
 """
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -48,6 +49,8 @@ def check_fields(config: Any) -> None:
         # Python's booleans are integers too.
         if not isinstance(value, kind) or (isinstance(value, bool) and field.type in (int, float)):
             raise NeidError(f"{field.name} must be {said}, not {value!r}")
+        if field.type is float and not math.isfinite(value):
+            raise NeidError(f"{field.name} must be a finite number, not {value}")
         if "choices" in rules and value not in rules["choices"]:
             choices = ", ".join(rules["choices"])
             raise NeidError(f"{field.name} must be one of {choices}, not {value!r}")

@@ -20,12 +20,14 @@ def start(config: TrainConfig) -> Any:
         A ``tf.distribute`` strategy, or on other backends a stand-in with its ``scope``.
 
     Raises:
-        ValueError: for a strategy on a backend other than TensorFlow.
+        NeidError: for a strategy or ``deterministic`` on a backend other than TensorFlow.
     """
     keras.utils.set_random_seed(config.sampling.seed)
     if keras.backend.backend() != "tensorflow":
         if config.strategy != "none":
             raise NeidError(f"strategy {config.strategy} needs Keras's TensorFlow backend")
+        if config.deterministic:
+            raise NeidError("deterministic needs Keras's TensorFlow backend")
         return _OneDevice()
     import tensorflow as tf
 
@@ -49,13 +51,19 @@ def is_chief(strategy: str) -> bool:
     Args:
         strategy: ``TrainConfig.strategy``; with ``multiworker`` the environment's ``TF_CONFIG``
             says which of the workers this process is.
+
+    Raises:
+        NeidError: where that can't be read.
     """
     if strategy != "multiworker":
         return True
-    told = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    kind = told.get("task", {}).get("type", "chief")
-    has_chief = "chief" in told.get("cluster", {})
-    first = kind == "worker" and not has_chief and told["task"].get("index", 0) == 0
+    try:
+        told = json.loads(os.environ.get("TF_CONFIG") or "{}")
+        task, cluster = dict(told.get("task", {})), dict(told.get("cluster", {}))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise NeidError(f"TF_CONFIG tells no cluster and task in JSON: {error}") from error
+    kind = task.get("type", "chief")
+    first = kind == "worker" and "chief" not in cluster and task.get("index", 0) == 0
     return kind == "chief" or first
 
 

@@ -64,12 +64,13 @@ class Run:
         self.goes_on = checkpoints.exist(workdir)
         if self.goes_on:
             self._check_settings()
-        if self.chief:
-            settings = self.settings | {"command": self.command}
-            files.write_json(workdir / "settings.json", settings, indent=2)
-            files.write_json(workdir / "environment.json", environment(), indent=2)
-            flags = "".join(f"{flag}\n" for flag in self.command[2:])
-            files.write_whole(workdir / "flags.txt", flags.encode("utf-8", "surrogateescape"))
+
+    def _write_settings(self) -> None:
+        settings = self.settings | {"command": self.command}
+        files.write_json(self.workdir / "settings.json", settings, indent=2)
+        files.write_json(self.workdir / "environment.json", environment(), indent=2)
+        flags = "".join(f"{flag}\n" for flag in self.command[2:])
+        files.write_whole(self.workdir / "flags.txt", flags.encode("utf-8", "surrogateescape"))
 
     def _check_settings(self) -> None:
         """Refuse to mix two runs in one folder; only a longer run may go on."""
@@ -108,7 +109,7 @@ class Run:
         return f"; give it another --workdir, or {start}"
 
     def check_data(self, training: Pairs, validation: Pairs, allow_changed: bool) -> None:
-        """Compare the pairs with those that the run began with, and note them.
+        """Compare the pairs with those that the run began with; note them and the settings.
 
         Args:
             training: the pairs to train on.
@@ -130,6 +131,7 @@ class Run:
                     f"({summary}): --allow_changed_data goes on with it"
                 )
         if self.chief:
+            self._write_settings()
             files.write_json(path, now, indent=2)
 
     def save(self, trainer: Trainer, epoch: int, steps: int) -> None:

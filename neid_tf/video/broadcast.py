@@ -130,7 +130,7 @@ class FileOutput:
             placing = whole_file(self.path, self.overwrite)
             self._temporary = self._stack.enter_context(placing)
             how = (os.fspath(self.path), kind.format, kind.codec, pixels.shape[1::-1])
-            self._encoder = Encoder(str(self._temporary), *how)
+            self._encoder = Encoder(os.path.abspath(self._temporary), *how)
         self._encoder.write(pixels, seconds)
 
     def close(self) -> None:

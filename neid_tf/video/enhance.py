@@ -95,13 +95,13 @@ def _enhance_once(source, target, settings, progress, max_pixels, overwrite, wri
     kind, scale = container_for(target), settings[1]
     with contextlib.closing(Reader(source, max_pixels)) as reader:
         enhancer = Enhancer(*settings, upright=upright(reader.first))
-        with (
-            whole_file(target, overwrite) as temporary,
-            contextlib.closing(Writer(temporary, target, kind, reader, scale, *written)) as writer,
-        ):
-            _enhance_all(reader, enhancer, writer, progress)
+        with whole_file(target, overwrite) as temporary:
+            how = (temporary, target, kind, reader, scale, *written)
+            with contextlib.closing(Writer(*how)) as writer:
+                _enhance_all(reader, enhancer, writer, progress)
+            lost = lost_tags(temporary, reader) if written[0] == "keep" else []
         notes = [*reader.notes, *writer.notes]
-        if written[0] == "keep" and (lost := lost_tags(target, reader)):
+        if lost:
             notes.append(f"left out ({kind.format} has no place for them): {', '.join(lost)}")
         return Summary(writer.frames, *writer.size, enhancer.cuts, tuple(notes))
 

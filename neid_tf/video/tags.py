@@ -28,7 +28,8 @@ def lost_tags(written: str | os.PathLike, reader: Reader) -> list[str]:
     for stream in (reader.stream, *reader.others):
         titles = [v for k, v in stream.metadata.items() if k.lower() in ("title", "name")]
         given += [(f"title of stream {stream.index}", title) for title in titles]
-    with av.open(str(written)) as copy:
+    # A name with a colon would be taken for an address.
+    with av.open(os.path.abspath(written)) as copy:
         tags = [copy.metadata, *(stream.metadata for stream in copy.streams)]
         names = {name.lower() for name in copy.metadata}
     values = {value for some in tags for value in some.values()}

@@ -90,7 +90,8 @@ class Writer:
         self._reformatter = reformatter()
         with errors_of(path, f"beginning a file of the kind {kind.format} fails"):
             options = self._container_options(reader.container)
-            self.output = av.open(str(temporary), "w", format=kind.format, options=options)
+            place = os.path.abspath(temporary)
+            self.output = av.open(place, "w", format=kind.format, options=options)
             self._add_video(reader, scale)
             self._set_geometry(reader, scale)
             if alone:

@@ -119,13 +119,37 @@ def test_another_strength_asks_the_model_once(enhancer, source):
     assert len(calls) == 2
 
 
-def test_only_the_latest_result_is_kept(enhancer, source):
-    enhancer(source)
-    other = write(source.with_name("other.png"), darkened(picture(20, 24)))
-    enhancer.begin()
-    result = enhancer(other)
+def test_only_the_latest_results_are_kept(enhancer, source):
+    results = []
+    for _ in range(uploads.KEPT + 1):
+        enhancer.begin()
+        results.append(enhancer(source))
     kept = {path for path in enhancer.folder.rglob("*") if path.is_file()}
-    assert kept == {result.before, result.after, result.download}
+    assert kept == {path for r in results[1:] for path in (r.before, r.after, r.download)}
+
+
+def test_nobody_is_shown_the_picture_of_another(enhancer, source):
+    events, session, gradio = events_of(enhancer)
+    theirs = write(source.with_name("other.png"), darkened(picture(20, 24)))
+    results, *_ = events.answer(session, (str(source), str(source)), *CONTROLS)
+    events.answer(SimpleNamespace(session_hash="b"), (str(theirs),), *CONTROLS)
+    original, _ = events.show(results, 0)
+    assert original.label == "dark.png: original"
+    assert pixels(original.value["path"]).shape == (21, 30, 3)
+    for _ in range(uploads.KEPT):
+        enhancer.begin()
+    with pytest.raises(gradio.Error, match="kept no longer"):
+        events.show(results, 0)
+
+
+def test_a_name_in_the_zip_is_there_once(enhancer, tmp_path):
+    names = ("a.png", "a.jpg", "2_a.png")
+    results = [
+        enhancer(write(tmp_path / name, darkened(picture(20, 24))), number=number)
+        for number, name in enumerate(names)
+    ]
+    with zipfile.ZipFile(enhancer.packed(results)) as archive:
+        assert archive.namelist() == ["a_neid.png", "2_a_neid.png", "2_2_a_neid.png"]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,8 @@ def test_report_without_references():
         {"name", "niqe", "brightness", "contrast", "megapixels", "seconds"}
     ] * 2
     assert made["mean"]["niqe"] is None  # too small
+    shown = report.table(made | {"method": {"name": "a"}, "controls": {}})
+    assert shown.endswith("2 pictures. NIQE: without 2 that have none.")
     dark = report.evaluate(rows)["mean"]
     assert made["mean"]["brightness"] == pytest.approx(4 * dark["brightness"], rel=0.1)
     assert made["mean"]["contrast"] == pytest.approx(4 * dark["contrast"], rel=0.1)

@@ -7,7 +7,8 @@ import os
 import secrets
 import subprocess
 import sys
-from pathlib import Path
+import types
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ import pytest
 from neid_tf import pictures
 from neid_tf.commands import main
 from neid_tf.inference import methods
-from neid_tf.jobs import cluster, packing
+from neid_tf.jobs import cluster, packing, pipeline
 from neid_tf.jobs.plan import plan
 from neid_tf.jobs.storage import storage_of
+from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.errors import UsageError
 from tests.conftest import darkened, flags_restored, picture, write
 
@@ -149,7 +151,8 @@ def test_names_that_are_no_text_and_paths_that_are_too_long(nodes, tmp_path):
     options = [f"--output={output}", "--method=msr"]
     code, out, err = on_ray(nodes, source, long, *options)
     assert (code, out) == (1, f"2 written to {output}, 2 failed")
-    named = sorted(line.split("/")[-1].partition(" (")[0] for line in err.splitlines())
+    lines = [line.removeprefix("neid: ") for line in err.splitlines()]
+    named = sorted(line.split("/")[-1].partition(" (")[0] for line in lines)
     assert named == [
         r"br\xfcche.png: not a picture of a known format",
         f"{long}: file name too long",
@@ -288,6 +291,7 @@ def test_a_worker_that_cannot_work_ends_it(connected, tmp_path):
 
 def test_mistakes_need_no_cluster(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
     mistakes = [
         (["a.png", "--output=o", "--method=magic"], 2, "magic"),
         (["a.png", "--output=o", "--weights=none.npz"], 1, "none.npz"),
@@ -302,7 +306,7 @@ def test_mistakes_need_no_cluster(tmp_path, capsys, monkeypatch):
         err = capsys.readouterr().err
         assert message in err
         assert len(err.splitlines()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["o"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "o"}
     assert len((tmp_path / "o" / "failures.jsonl").read_text().splitlines()) == 1
 
 
@@ -327,6 +331,106 @@ def test_globs_and_trees_of_addresses(tmp_path):
     assert set(found) == {"/sub/d e.png", "/sub/[1].png"}
     assert planned(f"{root}/none")[1][0][0] == f"{root}/none"
     assert planned(f"{root}/none*")[1] == [(f"{root}/none*", "nothing matches this pattern")]
+
+
+def test_addresses_are_found_by_the_same_rules_as_paths(tmp_path):
+    for name in ("a.png", "app.ts", ".hidden.png", ".neid-1.tmp", "out/a.png", "b_x.png", "b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+
+    def planned(root, output, suffix=""):
+        made = plan([root], output, suffix, on_cluster=True)
+        sources = {PurePosixPath(job.source).relative_to(root.rstrip("/*")) for job in made.jobs}
+        return {str(s) for s in sources}, made.failures, made.left_out
+
+    for end in ("", "/*"):
+        for suffix in ("", "_x"):
+            output = "out" if end == "" else "../elsewhere"
+            here = planned(f"{tmp_path}{end}", f"{tmp_path}/{output}", suffix)
+            there = planned(f"{tmp_path.as_uri()}{end}", f"{tmp_path.as_uri()}/{output}", suffix)
+            mixed = planned(f"{tmp_path.as_uri()}{end}", f"{tmp_path}/{output}", suffix)
+            assert there == mixed
+            if end == "":
+                assert here == there
+                assert here[0] == {"a.png", "b.png", "b_x.png"}
+                assert here[2] == {"below the output": 1, "hidden": 1, ".ts": 1}
+            else:
+                assert not any(name.startswith(".") for name in there[0])
+    beside = planned(tmp_path.as_uri(), tmp_path.as_uri(), "_x")
+    assert beside[2]["made before (*_x.*)"] == 1
+
+
+def test_an_address_of_this_machine_is_the_path(tmp_path):
+    source = write(tmp_path / "in" / "a.png", darkened(picture(20, 30)))
+    content = source.read_bytes()
+    for item, output in (
+        (tmp_path / "in", (tmp_path / "in").as_uri()),
+        ((tmp_path / "in").as_uri(), tmp_path / "in" / "."),
+    ):
+        made = plan([str(item)], str(output), on_cluster=True)
+        transfer = Transfer(tuple(made.storages), storage_of(str(output)), "overwrite")
+        [outcome] = pipeline.enhance_files(made.jobs, lambda pixels: 255 - pixels, transfer)
+        assert "the output is the input itself" in str(outcome.error)
+    assert source.read_bytes() == content
+
+
+def test_a_list_of_failures_stays_where_nothing_was_tried(tmp_path, monkeypatch):
+    write(tmp_path / "in" / "a.png", darkened(picture(20, 30)))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "failures.jsonl").write_text("{}\n")
+
+    def failing(*_):
+        raise cluster.ClusterError("no cluster")
+        yield
+
+    monkeypatch.setattr(cluster, "enhance", failing)
+    options = [f"--output={tmp_path / 'out'}", "--method=msr", "--engine=ray"]
+    assert here(tmp_path / "in", *options) == 1
+    assert (tmp_path / "out" / "failures.jsonl").read_text() == "{}\n"
+
+
+def test_what_was_there_before_a_worker_was_lost_is_not_its_work(tmp_path, monkeypatch):
+    for n in range(3):
+        write(tmp_path / "in" / f"{n}.png", darkened(picture(20, 30)))
+    write(tmp_path / "out" / "0.png", picture(20, 30))
+    made = plan([str(tmp_path / "in")], str(tmp_path / "out"), on_cluster=True)
+    storages = tuple(made.storages)
+
+    class Lost(Exception):
+        pass
+
+    ray = types.SimpleNamespace(
+        exceptions=types.SimpleNamespace(RayTaskError=KeyError, RayError=Lost)
+    )
+    rounds = []
+
+    def rows(rest, work, label, _):
+        rounds.append(list(rest))
+        if len(rounds) == 1:
+            (tmp_path / "out" / "1.png").write_bytes(b"made by the worker that died")
+            raise Lost
+        worker = cluster.Worker(work, label, None, 1)
+        for number, job in list(rest.items()):
+            columns = {"source": job.source, "target": job.target}
+            batch = {name: [os.fsencode(value)] for name, value in columns.items()}
+            done = worker(batch | {"number": [number], "storage": [job.storage]})
+            yield {name: values[0] for name, values in done.items()}
+
+    monkeypatch.setattr(cluster, "ray_module", lambda: ray)
+    monkeypatch.setattr(cluster, "connected", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(cluster, "_rows", rows)
+    monkeypatch.setattr(cluster.time, "sleep", lambda _: None)
+    work = cluster.Work(inverting, "", storages, str(tmp_path / "out"), existing="fail")
+    outcomes = {
+        Path(o.job.source).name: str(o.error or "") for o in cluster.enhance(made.jobs, work)
+    }
+    assert "is there already" in outcomes["0.png"]
+    assert (outcomes["1.png"], outcomes["2.png"]) == ("", "")
+    assert [sorted(names) for names in rounds] == [[0, 1, 2], [0, 2]]
+
+
+def inverting(_):
+    return lambda pixels: 255 - pixels
 
 
 def test_a_storage_writes_whole_files(tmp_path):

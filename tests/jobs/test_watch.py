@@ -156,6 +156,42 @@ def test_overwriting_does_what_has_changed(watched, tmp_path):
             time.sleep(0.02)
 
 
+def test_no_file_replaces_the_output_of_another(watched, tmp_path, capfd):
+    with watched("--existing=overwrite", "--format=jpeg") as run:
+        run.wait_for("there.jpg")
+        made = (run.output / "there.jpg").stat()
+        write(run.folder / "there.tif", darkened(picture(30, 24)))
+        run.wait_for("failures.jsonl")
+        assert (run.output / "there.jpg").stat() == made
+        [row] = map(json.loads, (run.output / "failures.jsonl").read_text().splitlines())
+        owner = run.folder / "there.png"
+        assert row["reason"] == f"{run.output / 'there.jpg'} is already the output of {owner}"
+        os.unlink(owner)  # Then the other one may be done, once it changes.
+        write(run.folder / "there.tif", darkened(picture(32, 24)))
+        until = time.monotonic() + PATIENCE
+        while (run.output / "failures.jsonl").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+    assert pictures.read(run.output / "there.jpg").pixels.shape == (32, 24, 3)
+
+
+def test_what_is_left_out_counts_once_and_what_is_gone_is_not_listed(watched, capfd):
+    with watched() as run:
+        run.wait_for("there.png")
+        (run.folder / "bad.png").write_bytes(b"no picture")
+        run.wait_for("failures.jsonl")
+        for text in ("more", "and more"):
+            (run.folder / "notes.txt").write_text(text)
+            time.sleep(0.6)
+        (run.folder / "bad.png").unlink()
+        write(run.folder / "last.png", darkened(picture(20, 24)))
+        run.wait_for("last.png")
+    assert not (run.output / "failures.jsonl").exists()
+    out, err = capfd.readouterr()
+    assert "1 file left out: 1 .txt" in err
+    assert "1 failed, 1 left out" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
@@ -225,15 +261,15 @@ def test_a_folder_that_can_not_be_looked_into_is_listed_at_once(neid, tmp_path, 
     listed = tmp_path / "out" / "failures.jsonl"
 
     def closed(folder, output, settle, stop, report):
-        report("closed", "permission denied")
-        assert json.loads(listed.read_text())["input"] == "closed"
+        report(os.path.join(folder, "closed"), "permission denied")
+        assert json.loads(listed.read_text())["input"] == str(tmp_path / "in" / "closed")
         return iter([])
 
     monkeypatch.setattr("neid_tf.jobs.watch.complete_files", closed)
-    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "closed").mkdir(parents=True)
     options = [f"--output={tmp_path / 'out'}", "--method=lime"]
     code, _, err = neid("watch", tmp_path / "in", *options)
-    assert (code, err) == (1, "neid: closed: permission denied\n"), err
+    assert (code, err) == (1, f"neid: {tmp_path / 'in' / 'closed'}: permission denied\n"), err
 
 
 def test_without_its_library_nothing_is_watched(neid, tmp_path, monkeypatch):

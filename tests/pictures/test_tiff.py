@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import neid_tf
 from neid_tf.pictures import PictureError, decode, decode_all, encode_all, left_out, read, write
 from tests.pictures.picture_files import shown
 
@@ -362,6 +363,14 @@ def test_masks_of_pages_are_kept(count, below):
         assert picture.notes == ()
     assert left_out("b.png", found[0])[-1] == "its mask is left out: PNG holds none"
     assert left_out("b.tif", found[0]) == ()
+
+
+def test_where_no_mask_can_go_that_is_told(neid, tmp_path):
+    (tmp_path / "a.tif").write_bytes(masked_pages(1)[0])
+    code, _, err = neid("pack", tmp_path / "a.tif", f"--output={tmp_path / 'a.jpg'}")
+    assert (code, err.count("its mask is left out")) == (0, 1)
+    with pytest.warns(UserWarning, match="its mask is left out"):
+        neid_tf.enhance(tmp_path / "a.tif", lambda batch: batch.repeat(2, 1).repeat(2, 2))
 
 
 def test_a_mask_turns_with_its_picture():

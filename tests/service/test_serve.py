@@ -1,6 +1,7 @@
 """``neid serve``, asked as its clients ask."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from neid_tf import pictures
+from neid_tf.jobs import packing
 from neid_tf.service import worker
 from neid_tf.service.configuration import Configuration
 from neid_tf.service.settings import Settings
@@ -184,6 +186,42 @@ def test_a_packed_picture_gets_its_size_back(server, neid, tmp_path):
     for query, size in (("", (39, 48)), ("?scale=1", (20, 24)), ("?scale=2", (40, 48))):
         status, _, made = server.ask(f"/v1/enhance{query}", packed)
         assert (status, pixels(made).shape[:2]) == (200, size)
+
+
+def test_the_limit_is_of_what_is_made(server):
+    """A packed picture that is larger unpacked than allowed may be doubled all the same."""
+    packed, _ = packing.pack(pictures.Picture(darkened(picture(96, 98))))
+    status, _, made = server.ask("/v1/enhance?scale=2", packed)
+    assert (status, pixels(made).shape[:2]) == (200, (96, 98))
+    packed, _ = packing.pack(pictures.Picture(darkened(picture(98, 104))))
+    assert server.ask("/v1/enhance?scale=1", packed)[0] == 200
+    for query in ("", "?scale=2"):
+        assert server.ask(f"/v1/enhance{query}", packed)[0] == 413
+    reason = json.loads(server.ask("/v1/enhance?scale=2", packed)[2])["error"]
+    assert reason.endswith(
+        "over the limit of 2500, which is a quarter of the service's, since the result counts"
+    )
+
+
+def test_a_picture_whose_client_has_gone_is_given_up_in_time():
+    async def ask():
+        pool = Pool(Configuration({"neid_s": "neid_s"}, workers=1))
+        await pool.start()
+        [one] = pool.alive
+        with stopped(one.process.pid):
+            facts = vars(Settings(1, True, 1.0, "neid_s", ".png"))
+            asked = asyncio.create_task(pool.enhance(facts, PNG, 0.5))
+            await asyncio.sleep(0.1)
+            asked.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asked
+            assert pool.busy == 1
+            async with asyncio.timeout(TIMEOUT):
+                while pool.lost == 0:
+                    await asyncio.sleep(0.02)
+        await pool.stop()
+
+    asyncio.run(ask())
 
 
 def bomb(width, height):

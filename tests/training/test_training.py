@@ -12,6 +12,7 @@ from neid_tf.data.sampling import Sampling
 from neid_tf.evaluation import report
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.models import grid, pretrained
+from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, Trainer, board, callbacks, devices
 from neid_tf.training import train as training
@@ -474,6 +475,13 @@ def test_one_worker_is_the_chief(monkeypatch, cluster, task, chief):
     assert devices.is_chief("multiworker") == chief
 
 
+@pytest.mark.parametrize("told", ["{", "[1]", '{"task": 3}'])
+def test_a_cluster_that_can_not_be_read_is_named(monkeypatch, told):
+    monkeypatch.setenv("TF_CONFIG", told)
+    with pytest.raises(NeidError, match=r"^TF_CONFIG tells no cluster and task in JSON"):
+        devices.is_chief("multiworker")
+
+
 def test_cosine_schedule():
     settings = config(schedule="cosine", epochs=100, warmup=10.0, learning_rate=1.0)
     np.testing.assert_allclose(rates(settings, [0, 5, 10, 55, 100]), [0, 0.5, 1, 0.5, 0], atol=0.01)
@@ -488,6 +496,7 @@ def test_cosine_schedule():
         ({"boundaries": "5,x"}, "'5,x'"),
         ({"ema": 1.0}, "ema"),
         ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"clip_norm": float("inf")}, "clip_norm must be a finite number, not inf"),
         ({"learning_rate": "1e-4"}, "learning_rate must be a number, not '1e-4'"),
     ],
 )

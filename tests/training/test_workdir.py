@@ -197,6 +197,7 @@ def test_changed_data_are_refused_unless_allowed(workdir, training, told):
     assert told in str(caught.value)
     assert "--allow_changed_data" in str(caught.value)
     assert epochs(workdir) == [1, 2]
+    assert json.loads((workdir / "settings.json").read_text("utf-8"))["epochs"] == 2
 
 
 def test_changed_data_can_be_allowed(workdir):

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from neid_tf import video  # noqa: E402
 from neid_tf.support.errors import NeidError  # noqa: E402
 from neid_tf.support.libraries import install_extra  # noqa: E402
 from neid_tf.video import Frame, VideoError, enhance_video  # noqa: E402
+from tests.conftest import darkened, picture  # noqa: E402
 from tests.video.test_frames import double, grays, noisy, sensitive_model  # noqa: E402
 
 UNIT = Fraction(1, 30000)
@@ -224,6 +226,25 @@ def test_sound_that_the_file_cannot_hold_is_encoded_anew(tmp_path):
     assert tone.size / 48000 == pytest.approx(1.0, abs=0.05)
     peak = np.argmax(np.abs(np.fft.rfft(tone[4800:43200])))
     assert peak * 48000 / 38400 == pytest.approx(440, abs=2)
+
+
+def test_names_that_look_like_addresses(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_clip("a.mp4", [darkened(picture(32, 48))] * 3)
+    for output in ("12:30.mp4", "13:00/", "tcp:a/b.mkv"):
+        code, _, err = neid("enhance", "a.mp4", f"--output={output}", "--weights=neid_s")
+        assert (code, err) == (0, "")
+    made = sorted(path.as_posix() for path in Path().rglob("*") if path.is_file())
+    assert made == ["12:30.mp4", "13:00/a.mp4", "a.mp4", "tcp:a/b.mkv"]
+    assert len(read(tmp_path / "tcp:a/b.mkv")) == len(read(tmp_path / "12:30.mp4")) > 0
+
+
+def test_tiles_are_for_pictures(neid, tmp_path):
+    make_clip(tmp_path / "a.mp4", [darkened(picture(32, 48))] * 3)
+    output = f"--output={tmp_path / 'b.mp4'}"
+    code, _, err = neid("enhance", tmp_path / "a.mp4", output, "--weights=neid_s", "--tile=64")
+    assert code == 0
+    assert err.endswith("a.mp4: --tile=64 is for pictures: frames are done as with auto\n")
 
 
 def test_odd_sizes_and_twice_the_size(tmp_path):

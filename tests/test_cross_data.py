@@ -89,6 +89,7 @@ def test_the_program_writes_a_record_and_its_table(data, tmp_path):
     assert shlex.split(report["command"]) == words
     assert set(report["sets"]) >= {"lol", "sice_fused", "fivek", "DICM"}
     assert "| `msr` |" in done.stdout
+    assert "low: without 145, 149" in done.stderr
     assert pictures.read(tmp_path / "sheets" / "NPE.png").pixels.shape[0] == 240
 
 

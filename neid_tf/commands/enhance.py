@@ -242,10 +242,15 @@ def _enhance_clip(job, check=lambda: None):
             check()
 
         made = video.enhance_video(job.source, job.target, model, progress=progress, **options)
-    if _tile() is None:
-        return made
-    note = f"--tile={_TILE.value} is for pictures: frames are done as with auto"
-    return dataclasses.replace(made, notes=(*made.notes, note))
+    return dataclasses.replace(made, notes=(*made.notes, *_without_effect()))
+
+
+def _without_effect():
+    """Say which flags a video does not heed."""
+    if _tile() is not None:
+        yield f"--tile={_TILE.value} is for pictures: frames are done as with auto"
+    if common.FORMAT.value:
+        yield f"--format={common.FORMAT.value} is for pictures: a video is written as its name says"
 
 
 def _enhance_all(plan, tally):

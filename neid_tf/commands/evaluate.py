@@ -176,5 +176,8 @@ def _described():
     if _OUTPUTS.value:
         return {"name": "outputs", "folder": _OUTPUTS.value}
     method = common.METHOD.value
-    has_weights = method == "neid" or (method in methods.LEARNED and common.WEIGHTS.present)
-    return {"name": method} | ({"weights": common.WEIGHTS.value} if has_weights else {})
+    weights = common.WEIGHTS.value
+    # A rival's default is its own weights.
+    is_its_own = method in methods.LEARNED and weights == methods.DEFAULT
+    has_weights = method == "neid" or (method in methods.LEARNED and not is_its_own)
+    return {"name": method} | ({"weights": weights} if has_weights else {})

@@ -77,10 +77,18 @@ def _check_weights(weights, method):
 
 
 def _of_rival(method, weights):
-    """Return the path of a rival's weights: the package's in place of those of NEID."""
+    """Return the path of a rival's weights: the package's in place of the default.
+
+    Raises:
+        UsageError: for the name of other weights of NEID.
+    """
     from neid_tf.models import pretrained
 
-    return pretrained.rival_file(method) if _is_packaged(weights) else weights
+    if weights in ("", DEFAULT):
+        return pretrained.rival_file(method)
+    if _is_packaged(weights):
+        raise UsageError(f"--weights={weights} needs --method=neid, not {method}")
+    return weights
 
 
 def load(
@@ -99,7 +107,7 @@ def load(
     Args:
         method: one of :data:`METHODS`.
         weights: for ``neid``: as for :func:`load_network`; for a learned rival the path of its
-            weights, or a name of the package's for those of the package; else empty.
+            weights, or :data:`DEFAULT` for those of the package; else empty.
         scale: 1 or 2; all methods but ``neid`` know 1 only.
         strength: see :func:`neid_tf.enhance`.
         tile: side of tiles in input pixels; None for a size that fits.

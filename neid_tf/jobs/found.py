@@ -57,13 +57,18 @@ class Found:
 
 
 def has_known_suffix(name: PurePath) -> bool:
-    """Tell whether a name is one that is looked for in folders."""
-    return name.suffix.lower() in SUFFIXES and not name.name.startswith(".")
+    """Tell whether a path below a folder is one that is looked for."""
+    return name.suffix.lower() in SUFFIXES and not is_hidden(name)
+
+
+def is_hidden(name: PurePath) -> bool:
+    """Tell whether a path below a folder is hidden, or in a folder that is."""
+    return any(part.startswith(".") for part in name.parts)
 
 
 def kind_of(name: PurePath) -> str:
     """Return the kind that a file is counted under where it is left out."""
-    if name.name.startswith("."):
+    if is_hidden(name):
         return "hidden"
     return name.suffix.lower() or "without a suffix"
 
@@ -99,7 +104,7 @@ def _named(path: str) -> Found:
 def _below(folder: str) -> Found:
     found = Found(root=folder, is_folder=True)
     for path, below in sorted(walk(folder, found.problems), key=lambda pair: pair[1].parts):
-        found.take(path, below, is_known_file(path))
+        found.take(path, below, is_known_file(path, below))
     if not found.files and not found.problems:
         found.problems.append((folder, _nothing_in(found.left_out)))
     return found
@@ -126,7 +131,7 @@ def is_known(name: PurePath, start: Callable[[], bytes | None]) -> bool:
     """Tell whether a file of a folder is one that is enhanced.
 
     Args:
-        name: of the file.
+        name: its path below the folder.
         start: function that gives its first :data:`START` bytes, asked where the name does not
             tell; None where they can't be read.
     """
@@ -139,9 +144,14 @@ def is_known(name: PurePath, start: Callable[[], bytes | None]) -> bool:
     return first is None or any(all(first[n : n + 1] == _SYNC for n in at) for at in _PACKETS)
 
 
-def is_known_file(path: str) -> bool:
-    """Tell of a file of this machine what :func:`is_known` does."""
-    return is_known(PurePath(path), lambda: _start(path))
+def is_known_file(path: str, below: PurePath) -> bool:
+    """Tell of a file of this machine what :func:`is_known` does.
+
+    Args:
+        path: the file.
+        below: its path below the folder.
+    """
+    return is_known(below, lambda: _start(path))
 
 
 def _start(path: str) -> bytes | None:

@@ -146,7 +146,8 @@ def plan_below(
     """
     result, made = Found(root=folder, is_folder=True), Plan(storages=[LocalStorage()])
     for path in paths:
-        result.take(path, PurePath(os.path.relpath(path, folder)), is_known_file(path))
+        below = PurePath(os.path.relpath(path, folder))
+        result.take(path, below, is_known_file(path, below))
     files = _without_outputs(result, os.fspath(output), suffix, made.left_out)
     made.left_out += result.left_out
     made.jobs = [Job(path, str(below)) for path, below in files]

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 from PIL import BmpImagePlugin
 
-from neid_tf.pictures import budget
+from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.pillow import image_of, opened, samples_of
 from neid_tf.pictures.raster import Extras, FormatError, Raster
 
@@ -34,11 +34,24 @@ def decode_bmp(data: bytes, max_pixels: int) -> Raster:
             samples = _decoded_runs(data, compression, *image.size, max_pixels)
         else:
             samples = samples_of(image)
-    return Raster(samples, extras=Extras(density=_density(data)))
+    icc, notes = _profile(data)
+    return Raster(samples, None, icc, extras=Extras(density=_density(data)), notes=notes)
 
 
 def _compression(data: bytes) -> int:
     return int.from_bytes(data[30:34], "little") if data[14] >= 40 else 0
+
+
+def _profile(data: bytes) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the colour profile that a header of version 5 names, and what is left out of it."""
+    if data[14] < 124:
+        return None, ()
+    kind, start, size = (data[70:74], *struct.unpack_from("<II", data, 126))
+    if kind == b"KNIL":
+        return None, ("its colour profile, which is a file of its own, is left out",)
+    if kind != b"DEBM":
+        return None, ()
+    return data[14 + start : 14 + start + min(size, metadata.MAX_ICC_BYTES)] or None, ()
 
 
 def _density(data: bytes) -> tuple[float, float, bool] | None:

@@ -84,7 +84,7 @@ def _brand(start: bytes) -> Callable[[bytes], bool]:
 
 FORMATS = {
     "JPEG": Format(
-        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
         matches=_starts(b"\xff\xd8\xff"),
         decode=jpeg.decode_jpeg,
         encode=jpeg.encode_jpeg,
@@ -151,7 +151,7 @@ FORMATS = {
         several="frames",
     ),
     "AVIF": Format(
-        suffixes=(".avif",),
+        suffixes=(".avif", ".avifs"),
         matches=_brand(b"av"),
         decode=_in("heif", "decode_avif"),
         encode=_in("heif", "encode_avif"),
@@ -161,7 +161,7 @@ FORMATS = {
         longest_side=marks.LONGEST_HEIF,
     ),
     "HEIC": Format(
-        suffixes=(".heic", ".heif"),
+        suffixes=(".heic", ".heif", ".hif", ".heics"),
         matches=_brand(b"he"),
         decode=_in("heif", "decode_heic"),
         encode=_in("heif", "encode_heic"),

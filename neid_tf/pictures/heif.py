@@ -21,7 +21,6 @@ from neid_tf.support.libraries import optional_import
 _SPEED, _EFFORT = 8, {"preset": "ultrafast"}
 _KNOWN = {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"idat", b"mini"}
 _FREE_PIXELS = 2**20
-_HDR, _WIDE = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 
 
 def decode_avif(data: bytes, max_pixels: int) -> Raster:
@@ -61,10 +60,8 @@ def _notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
     at = data.find(b"colrnclx")
     if 0 <= at <= len(data) - 12:
         primaries, transfer = struct.unpack_from(">HH", data, at + 8)
-        if transfer in _HDR:
-            notes.append(f"its levels are those of HDR ({_HDR[transfer]}) and taken for sRGB's")
-        elif primaries in _WIDE and not image.info.get("icc_profile"):
-            notes.append(f"its colours are those of {_WIDE[primaries]} and taken for sRGB's")
+        has_profile = bool(image.info.get("icc_profile"))
+        notes += metadata.taken_for_srgb(primaries, transfer, has_profile)
     return tuple(notes)
 
 

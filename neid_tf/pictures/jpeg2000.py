@@ -62,7 +62,8 @@ def decode_jpeg2000(data: bytes, max_pixels: int) -> Raster:
     stream = dict(found).get(b"jp2c", b"") if found else data
     bits = _checked_header(stream, max_pixels)
     header = list(boxes(dict(found).get(b"jp2h", b"")))
-    samples = _samples(data, bits, _colour_space(header), max_pixels)
+    has_palette = any(name == b"pclr" for name, _ in header)
+    samples = _samples(data, bits, _colour_space(header), has_palette, max_pixels)
     exif, extras, notes = _metadata(found, header)
     icc = next((b[3:] for n, b in header if n == b"colr" and b[:1] == b"\2"), None)
     return Raster(samples, exif, icc, _is_reversible(stream), extras, notes=notes)
@@ -92,11 +93,14 @@ def _colour_space(header: list[tuple[bytes, bytes]]) -> int:
     return int.from_bytes(bodies[0][3:7], "big") if bodies else _RGB
 
 
-def _samples(data: bytes, bits: int, space: int, max_pixels: int) -> np.ndarray:
+def _samples(data: bytes, bits: int, space: int, has_palette: bool, max_pixels: int) -> np.ndarray:
     if bits <= 8:
         # Pillow knows palettes, inks, luminance with colour differences and coarser components.
         with opened(Jpeg2KImagePlugin.Jpeg2KImageFile, data, max_pixels) as image:
-            return samples_of(image)
+            samples = samples_of(image)
+        if bits == 8 or has_palette or space not in (_RGB, _GRAY):
+            return samples
+        return from_levels(samples >> (8 - bits), 2**bits - 1, np.uint8)  # Pillow's white is less.
     if space not in (_RGB, _GRAY):
         raise FormatError(f"colours of the kind {space} are not supported with {bits} bits")
     samples = with_channels(imagecodecs.jpeg2k_decode(data))

@@ -16,6 +16,7 @@ from neid_tf.pictures.jpeg2000 import boxes
 from neid_tf.pictures.marks import JPEG_XL, JPEG_XL_CODESTREAM
 from neid_tf.pictures.pillow import image_of, opened, raster_of
 from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_channels
+from neid_tf.pixels.samples import from_levels
 from neid_tf.support.libraries import optional_import
 
 _MOST_METADATA = 2**24
@@ -45,7 +46,7 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> Raster:
     extras = Extras(xmp=raster.extras.xmp or found.get(b"xml "))
     icc = None if _is_srgb(raster.icc) else raster.icc
     raster = dataclasses.replace(raster, exif=exif, icc=icc, extras=extras)
-    return _with_all_bits(raster, data) if header.may_be_deep else raster
+    return raster if header.bits == 8 else _with_all_bits(raster, data, header.bits)
 
 
 def _plugin():
@@ -55,15 +56,22 @@ def _plugin():
     return pillow_jxl.JpegXLImagePlugin
 
 
-def _with_all_bits(raster: Raster, data: bytes) -> Raster:
+def _with_all_bits(raster: Raster, data: bytes, bits: int) -> Raster:
     """Return a raster with the samples of the first frame, of 16 bits where there are so many.
 
     The plugin gives 8 bits, and of an animation the last frame.
+
+    Args:
+        raster: as the plugin gives it.
+        data: the file.
+        bits: of a sample; 0 for floats.
     """
     stored = with_channels(imagecodecs.jpegxl_decode(data, index=0))
-    if stored.dtype.kind != "u" or stored.shape != raster.samples.shape:
+    if stored.dtype.kind != "u" or not bits or stored.shape != raster.samples.shape:
         return dataclasses.replace(raster, notes=(*raster.notes, "8 bits of its samples are read"))
-    return dataclasses.replace(raster, samples=stored)
+    # The decoder gives the levels that the file has: 0 to 4095 for 12 bits.
+    samples = from_levels(stored, 2**bits - 1, stored.dtype)
+    return dataclasses.replace(raster, samples=samples)
 
 
 def _is_srgb(icc: bytes | None) -> bool:
@@ -102,14 +110,14 @@ class _Header:
     Attributes:
         size: width and height in pixels.
         is_animated: whether there are several frames.
-        may_be_deep: False where there are 8 bits for sure.
+        bits: of a sample; 0 for floats.
     """
 
     def __init__(self, data: bytes) -> None:
         start = 0 if data[:2] == JPEG_XL_CODESTREAM else _codestream(data)
-        self._bits, self._at = int.from_bytes(data[start + 2 : start + 34], "little"), 0
+        self._bits, self._at = int.from_bytes(data[start + 2 : start + 66], "little"), 0
         self.size, self.is_animated = self._size(), False
-        self.may_be_deep = self._is_deep()
+        self.bits = self._depth()
 
     def _size(self) -> tuple[int, int]:
         small = self._read(1)
@@ -127,19 +135,36 @@ class _Header:
     def _length(self, small: int) -> int:
         return 8 * (self._read(5) + 1) if small else self._read((9, 13, 18, 30)[self._read(2)]) + 1
 
-    def _is_deep(self) -> bool:
+    def _choice(self, *choices: tuple[int, int]) -> int:
+        """Read one of four numbers, each a least one and the bits of what is added to it."""
+        least, bits = choices[self._read(2)]
+        return least + self._read(bits)
+
+    def _depth(self) -> int:
         if self._read(1):  # All of the rest is as usual.
-            return False
+            return 8
         if self._read(1):  # Further fields come first: how it is turned, its size on paper.
             self._read(3)
             if self._read(1):
                 self._size()
-            if self._read(1):  # A preview, which says much.
-                return True
+            if self._read(1):
+                self._skip_preview()
             self.is_animated = bool(self._read(1))
-            if self.is_animated:
-                return True
-        return bool(self._read(1) or self._read(2))
+            if self.is_animated:  # The length of a tick, loops, and whether there is a timecode.
+                self._choice((100, 0), (1000, 0), (1, 10), (1, 30))
+                self._choice((1, 0), (1001, 0), (1, 8), (1, 10))
+                self._choice((0, 0), (0, 3), (0, 16), (0, 32))
+                self._read(1)
+        if self._read(1):  # Floats.
+            return 0
+        return self._choice((8, 0), (10, 0), (12, 0), (1, 6))
+
+    def _skip_preview(self) -> None:
+        eighths = ((16, 0), (32, 0), (1, 5), (33, 9))
+        lengths = eighths if self._read(1) else ((1, 6), (65, 8), (321, 10), (1345, 12))
+        self._choice(*lengths)
+        if not self._read(3):
+            self._choice(*lengths)
 
 
 def _codestream(data: bytes) -> int:

@@ -37,6 +37,27 @@ def left_out(kind: str, names: Iterable[bytes]) -> tuple[str, ...]:
     return (f"{kind} left out: {listed}",) if listed else ()
 
 
+_HDR, _WIDE = {16: "PQ", 18: "HLG"}, {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+
+
+def taken_for_srgb(primaries: int, transfer: int, told: bool) -> tuple[str, ...]:
+    """Say what levels and colours are that are enhanced as if they were sRGB's.
+
+    Args:
+        primaries: a code of ITU-T H.273.
+        transfer: likewise.
+        told: whether what is written tells of these primaries, as a profile does.
+
+    Returns:
+        A line for a user; none where they are sRGB's or nearly so.
+    """
+    if transfer in _HDR:
+        return (f"its levels are those of HDR ({_HDR[transfer]}) and taken for sRGB's",)
+    if primaries in _WIDE and not told:
+        return (f"its colours are those of {_WIDE[primaries]} and taken for sRGB's",)
+    return ()
+
+
 def behind_left_out(behind: bytes, told: bool = False) -> tuple[str, ...]:
     """Say what lies behind a picture in its file, but for what fills it up.
 

@@ -197,7 +197,9 @@ def to_raster(picture: Picture, format: Format, metadata_kept: bool = True) -> R
     transparent = picture.alpha is not None and 4 in format.channels
     gray = picture.gray and 1 + transparent in format.channels
     icc = held_icc(picture, format, transparent)
-    samples = to_gray(picture.pixels) if gray else picture.pixels
+    samples = to_gray(picture.pixels) if picture.gray else picture.pixels
+    if picture.gray and not gray:
+        samples = np.repeat(samples, 3, axis=-1)
     if picture.alpha is not None and not transparent:
         samples = over_white(samples, picture.alpha)
     dtype = format.type_for(samples.dtype)

@@ -26,6 +26,7 @@ TAKEN = (*_WANTED, "CMYK")
 """Pillow's modes that :func:`samples_of` takes."""
 Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 """What opens a file: a plugin's class."""
+_GIF_XMP = b"\x21\xff\x0bXMP DataXMP"
 
 
 def opened(plugin: Plugin, data: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -129,7 +130,18 @@ def decode_gif(data: bytes, max_pixels: int) -> Raster:
 
     with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
         # Counting the frames goes through the file once, and decodes none.
-        return raster_of(image, pages=image.n_frames)
+        return _with_packet(raster_of(image, pages=image.n_frames), data)
+
+
+def _with_packet(raster: Raster, data: bytes) -> Raster:
+    """Return a raster with the XMP of a GIF's file, which Pillow passes over."""
+    start = data.find(_GIF_XMP) + len(_GIF_XMP)
+    end = data.find(b"\x01\xff\xfe\xfd", start)  # Bytes that lead to the end of any block.
+    if start < len(_GIF_XMP) or end < 0:
+        return raster
+    return dataclasses.replace(
+        raster, extras=dataclasses.replace(raster.extras, xmp=data[start:end])
+    )
 
 
 def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
@@ -146,7 +158,7 @@ def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
 
     with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
         budget.check_effort(image.n_frames * image.width * image.height, max_pixels, "its frames")
-        first = raster_of(image, pages=image.n_frames)
+        first = _with_packet(raster_of(image, pages=image.n_frames), data)
         for number in range(image.n_frames):
             image.seek(number)
             budget.check_size(*image.size, max_pixels)

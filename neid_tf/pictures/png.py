@@ -137,6 +137,12 @@ def _notes(others: list[tuple[bytes, bytes]], frames: int, still: bool) -> tuple
         notes.append("its still picture, which is no frame of its animation, is left out")
     known = (*_FRAME_CHUNKS, *_COLOUR_CHUNKS, *TEXT_CHUNKS, b"iCCP", b"eXIf", b"pHYs")
     notes += metadata.left_out("chunks", {name for name, _ in others} - {*known})
+    notes += [
+        note
+        for name, body in others
+        if name == b"cICP" and len(body) == 4
+        for note in metadata.taken_for_srgb(body[0], body[1], told=True)
+    ]
     announced = [struct.unpack_from(">I", body)[0] for name, body in others if name == b"acTL"]
     if frames and announced and announced[0] != frames:
         notes.append(f"it announces {announced[0]} frames and holds {frames}")

@@ -71,7 +71,7 @@ def decode_tiff(data: bytes, max_pixels: int) -> Raster:
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages, notes = main_pages(file)
-        raster = _decoded(pages[0], data, max_pixels, notes)
+        raster = _decoded(pages[0], data, max_pixels, (*notes, *_layout_notes(data)))
         return dataclasses.replace(raster, pages=len(pages))
 
 
@@ -87,6 +87,7 @@ def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
     """
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         pages, notes = main_pages(file)
+        notes += _layout_notes(data)
         total = sum(page.imagewidth * page.imagelength for page in pages)
         budget.check_effort(total, max_pixels, f"its {len(pages)} pages")
         for number, page in enumerate(pages, 1):
@@ -95,6 +96,12 @@ def decode_pages(data: bytes, max_pixels: int) -> Iterator[Raster]:
             except FormatError as error:
                 raise FormatError(f"page {number}: {error}") from error
             yield dataclasses.replace(raster, pages=len(pages))
+
+
+def _layout_notes(data: bytes) -> tuple[str, ...]:
+    """Say that a file that is laid out for the cloud, as GDAL does it, becomes another."""
+    is_cog = b"LAYOUT=IFDS_BEFORE_DATA" in data[:256]
+    return ("its layout for the cloud (COG) is left out",) if is_cog else ()
 
 
 def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:

@@ -15,6 +15,11 @@ ACCURATE = 0x4 | 0x2000 | 0x4000 | 0x40000
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 """The colour matrices of ISO/IEC 23091-2 that swscale knows, in its own numbers."""
 
+TRANSPARENT = "transparency is not kept"
+"""What is said of a video that has an alpha."""
+SPHERICAL = "it is a 360° video: that mark is left out, so players show it flat"
+"""What is said of one."""
+
 _BT709, _BT601, _UNSPECIFIED = 1, 6, 2
 _LIMITED_RANGE, _FULL_RANGE, _HDR_CURVES = 1, 2, (16, 18)
 
@@ -58,7 +63,9 @@ def lost_properties(frame: av.VideoFrame) -> list[str]:
     elif bits > 8:
         notes.append(f"{bits} bits a sample, written in 8")
     if any(part.is_alpha for part in parts):
-        notes.append("transparency is not kept")
+        notes.append(TRANSPARENT)
+    if any(data.type.name == "SPHERICAL" for data in frame.side_data):
+        notes.append(SPHERICAL)
     if _has_fine_colour(frame.format):
         notes.append("colour is written at half the resolution (4:2:0)")
     return notes

@@ -99,7 +99,7 @@ def _enhance_once(source, target, settings, progress, max_pixels, overwrite, wri
             how = (temporary, target, kind, reader, scale, *written)
             with contextlib.closing(Writer(*how)) as writer:
                 _enhance_all(reader, enhancer, writer, progress)
-            lost = lost_tags(temporary, reader) if written[0] == "keep" else []
+            lost = lost_tags(temporary, reader, kind.format) if written[0] == "keep" else []
         notes = [*reader.notes, *writer.notes]
         if lost:
             notes.append(f"left out ({kind.format} has no place for them): {', '.join(lost)}")

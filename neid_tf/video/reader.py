@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 import typing
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from types import ModuleType
 
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
-from neid_tf.video.coding import Color, lost_properties, reformatter, to_rgb
+from neid_tf.video.coding import SPHERICAL, TRANSPARENT, Color, lost_properties, reformatter, to_rgb
 from neid_tf.video.completeness import NO_ZERO, Ending
 from neid_tf.video.frames import Frame
 
@@ -21,8 +22,10 @@ if typing.TYPE_CHECKING:
     import av
 
 _SLACK = 2**20  # pixels
+_MOST_OF_INDEX = 2**24  # bytes of an MP4's index that are looked through
 _MOST_STREAMS = 64  # whose headers are decoded under the limit when a file is opened
-_COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+COVER = 0x400
+"""The disposition of a stream that is a cover picture (AV_DISPOSITION_ATTACHED_PIC)."""
 
 
 class VideoError(FileError):
@@ -76,9 +79,15 @@ class Reader:
         self._layout = "rgb48le" if deep else "rgb24"
         self.container = _open(path, self._limit)
         self.stream = picture_stream(self.container, path, self._limit)
-        self.others = [s for s in self.container.streams if s.type in ("audio", "subtitle")]
+        self.others = [s for s in self.container.streams if _is_copied(s)]
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         self.notes += lost_properties(self.first)
+        modes = (v for k, v in self.stream.metadata.items() if k.lower() == "alpha_mode")
+        if "1" in modes and TRANSPARENT not in self.notes:
+            self.notes.append(TRANSPARENT)  # FFmpeg's decoders of VP8 and VP9 pass over it.
+        if SPHERICAL not in self.notes and _is_spherical_mp4(path):
+            self.notes.append(SPHERICAL)
+        self._seen = {_kind_of(self.first)}
 
     @property
     def seconds(self) -> Fraction | None:
@@ -145,8 +154,21 @@ class Reader:
             pts = 0 if last is None else last + step
         # Encoders refuse a time that does not grow.
         self._last = pts if last is None else max(pts, last + 1)
+        self._note_changes(frame, float(self._last * unit))
         duration = frame.duration or step
         return Frame(pixels, self._last, duration, float(self._last * unit))
+
+    def _note_changes(self, frame, seconds):
+        """Take note of what frames from here on are, and the first is not."""
+        if (kind := _kind_of(frame)) in self._seen:
+            return
+        self._seen.add(kind)
+        if (frame.width, frame.height) != (self.width, self.height):
+            sizes = f"{self.width}×{self.height} to {frame.width}×{frame.height}"
+            change = f"frames change from {sizes}: they are fitted to the first size"
+            self.notes.append(f"from {seconds:.1f} s: {change}")
+        new = [note for note in lost_properties(frame) if note not in self.notes]
+        self.notes += [f"from {seconds:.1f} s: {note}" for note in new]
 
     def _from_zero(self, timed):
         """Let a broadcast, whose clock starts anywhere, start at zero."""
@@ -211,6 +233,33 @@ class Limit:
         for frame in frames:
             self.check(frame.width, frame.height)
         return frames
+
+
+def _kind_of(frame):
+    """Return what of a frame may change in the midst of a video."""
+    shape = frame.width, frame.height, frame.format.name
+    return (*shape, frame.interlaced_frame, frame.color_trc)
+
+
+def _is_spherical_mp4(path):
+    """Tell whether an MP4 or MOV says that it is a 360° video, of which frames know nothing."""
+    with open(path, "rb") as file:
+        while len(head := file.read(16)) >= 8:
+            length, name = struct.unpack(">I4s", head[:8])
+            length = int.from_bytes(head[8:], "big") if length == 1 else length
+            if name == b"moov":
+                body = file.read(min(length, _MOST_OF_INDEX))
+                return b"<GSpherical:Spherical>true" in body or b"sv3d" in body
+            if length < 8 or not name.isalnum():
+                return False
+            file.seek(length - len(head), os.SEEK_CUR)
+    return False
+
+
+def _is_copied(stream):
+    """Tell whether a stream is sound, text or a cover picture."""
+    is_cover = stream.type == "video" and stream.disposition & COVER
+    return stream.type in ("audio", "subtitle") or bool(is_cover)
 
 
 def _first_frame(path, limit):
@@ -287,7 +336,7 @@ def picture_stream(
         VideoError: where there is none, or its frames are too large.
     """
     for stream in container.streams.video:
-        if not stream.disposition & _COVER:
+        if not stream.disposition & COVER:
             limit.check(stream.width, stream.height)
             stream.codec_context.options = limit.options
             stream.thread_type = "AUTO"

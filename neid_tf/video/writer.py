@@ -18,15 +18,16 @@ from neid_tf.video.coding import display_matrix, reformatter, to_yuv
 from neid_tf.video.containers import CONTAINERS, WRITABLE, Container
 from neid_tf.video.frames import Frame
 from neid_tf.video.reader import Reader, VideoError, errors_of
-from neid_tf.video.tags import OF_THE_FILE, is_apples
+from neid_tf.video.tags import OF_THE_FILE, is_apples, of_stream
 
 if typing.TYPE_CHECKING:
     import av
 
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
-_STREAM_TAGS = ("language", "title", "handler_name", "creation_time")
 _LARGE = 2**24  # pixels of a frame: 40 frames of this size, as usual, would take 1 GB
-_NO_PLACE = "the file has no place for it"
+_NO_PLACE, _NOT_COPIED = "the file has no place for it", "such data is not copied"
+_NO_COVER = "cover pictures are kept in MP4 and MOV alone"
+_HAS_COVERS, _HAS_TIMECODES = ("mp4", "mov"), ("mp4", "mov")
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
 
 
@@ -143,8 +144,7 @@ class Writer:
             pix_fmt="yuv420p",
             time_base=self._unit,
         )
-        tags = self._tags(reader.stream).items()
-        self.stream.metadata.update({k: v for k, v in tags if k.lower() in _STREAM_TAGS})
+        self.stream.metadata.update(self._tags(reader.stream))
         context, color = self.stream.codec_context, self._color
         context.flags |= _FRAME_DURATION
         context.colorspace, context.color_range = color.tag, color.range
@@ -152,8 +152,7 @@ class Writer:
 
     def _tags(self, stream):
         """Return what is told of a stream: all, or no more than which language it has."""
-        # MP4 calls a stream's title its name, and takes it as title.
-        tags = {"title" if k.lower() == "name" else k: v for k, v in stream.metadata.items()}
+        tags = of_stream(stream, self.kind.format)
         return {k: v for k, v in tags.items() if self._keeps or k.lower() == "language"}
 
     def _codec_options(self, pixels):
@@ -183,14 +182,36 @@ class Writer:
         for stream in reader.container.streams:
             if stream.index == reader.stream.index or stream.name == _CHAPTERS:
                 continue
-            reason = "" if stream in reader.others else _NO_PLACE
-            if reason or (reason := self._add_other(stream)):
+            if self._is_timecode(stream, reader.stream):
+                continue
+            add = self._add_other if stream in reader.others else self._attached
+            if reason := add(stream):
                 left_out.append(f"{stream.type} stream {stream.index} ({reason})")
         if left_out:
             self.notes.append(f"left out: {', '.join(left_out)}")
 
+    def _is_timecode(self, stream, video):
+        """Tell whether a stream holds what is written anew from the picture's tags."""
+        told = video.metadata.get("timecode")
+        is_written = told and self._keeps and self.kind.format in _HAS_TIMECODES
+        return bool(is_written) and stream.type == "data" and "timecode" in stream.metadata
+
+    def _attached(self, stream):
+        """Attach a file that is attached to the source; return why it is not kept, or ""."""
+        if stream.type != "attachment":
+            return _NOT_COPIED
+        if self.kind.format != "matroska":
+            return _NO_PLACE
+        kind = stream.mimetype or "application/octet-stream"
+        self.output.add_attachment(stream.name or "attachment", kind, bytes(stream.data))
+        return ""
+
     def _add_other(self, stream):
         """Copy a stream, or encode it anew if it is sound; return why it is not kept, or ""."""
+        if stream.type == "video" and not self._keeps:
+            return "--metadata=none"
+        if stream.type == "video" and self.kind.format not in _HAS_COVERS:
+            return _NO_COVER
         new = self._copied(stream)
         encodes = new is None
         if encodes:
@@ -243,6 +264,8 @@ class Writer:
         index, kind = packet.stream.index, packet.stream.type
         doing = f"writing {kind} stream {index} fails"
         with errors_of(self.path, doing), self._goes_on_without(index, kind):
+            if kind == "video" and packet.size:  # A cover has no time.
+                packet.pts = packet.dts = 0
             frames = sound.decoded(packet) if encodes else None
             for frame in frames or ():
                 self.output.mux(stream.encode(frame))

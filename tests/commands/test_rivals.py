@@ -70,6 +70,8 @@ def test_what_is_refused(neid, weights, dark, tmp_path):
         assert "glad" in said
     said = refused(neid, "enhance", dark, output, "--method=glad", "--weights=nowhere.npz")
     assert "nowhere.npz" in said
+    said = refused(neid, "enhance", dark, output, "--method=glad", "--weights=neid_s")
+    assert "--weights=neid_s needs --method=neid, not glad" in said
     onnx = [f"--weights={weights['glad']}", "--format=onnx", f"--output={tmp_path / 'x.onnx'}"]
     assert "glad is not exported" in refused(neid, "export", *onnx)
     assert not (tmp_path / "x.png").exists()

@@ -43,6 +43,15 @@ def test_folders_keep_their_tree(tree):
     assert failures == []
 
 
+def test_hidden_folders_are_left_out_and_counted(tree):
+    write(tree / "in" / ".thumbnails" / "a.png", picture(8, 10))
+    made = plan([str(tree / "in")], str(tree / "out"))
+    assert len(made.jobs) == 3
+    assert made.left_out == {"hidden": 2, ".txt": 1}
+    named = plan([str(tree / "in" / ".thumbnails")], str(tree / "out"))
+    assert [Path(job.source).name for job in named.jobs] == ["a.png"]
+
+
 def test_files_and_globs(tree):
     jobs, failures = planned([str(tree / "in" / "*" / "*"), "none*.png"], tree / "out")
     assert names(jobs, tree) == {"in/sub/a.png": "out/a.png", "in/sub/b.jpg": "out/b.jpg"}

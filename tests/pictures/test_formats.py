@@ -2,12 +2,14 @@
 
 import io
 import struct
+from pathlib import PurePath
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
-from neid_tf.pictures import Picture, bmp, read, write
+from neid_tf.jobs import found
+from neid_tf.pictures import Picture, bmp, left_out, read, write
 from neid_tf.pictures.raster import Raster
 from tests.pictures.picture_files import chunk, noise, png, saved, shown, smooth
 
@@ -29,6 +31,46 @@ def test_webp_follows_its_source(tmp_path):
     for lossless in (True, False):
         data = saved(clip[0], "WEBP", save_all=True, append_images=clip[1:], lossless=lossless)
         assert read_bytes(tmp_path, data).lossless is lossless
+
+
+def test_the_profile_of_a_bmp_is_kept_or_named(tmp_path):
+    picture = Picture(smooth(), alpha=np.full((48, 64), 9, np.uint8))
+    plain = bytearray(bmp.encode_bmp(Raster(np.dstack([smooth(), picture.alpha]))))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    header = plain[14 : 14 + 108] + bytes(16)
+    header[:4], header[56:60] = struct.pack("<I", 124), b"DEBM"
+    pixels = bytes(plain[14 + 108 :])
+    header[112:120] = struct.pack("<II", 124 + len(pixels), len(profile))
+    start = struct.pack("<2sIII", b"BM", 14 + 124 + len(pixels) + len(profile), 0, 14 + 124)
+    back = read_bytes(tmp_path, start + bytes(header) + pixels + profile)
+    np.testing.assert_array_equal(back.pixels, smooth())
+    assert back.icc == profile
+    assert left_out("a.bmp", back) == ("ICC left out: BMP holds none",)
+    assert left_out("a.png", back) == ()
+    header[56:60] = b"KNIL"
+    back = read_bytes(tmp_path, start + bytes(header) + pixels + profile)
+    assert back.notes == ("its colour profile, which is a file of its own, is left out",)
+
+
+def test_xmp_of_a_gif_is_kept(tmp_path):
+    data = saved(Image.fromarray(smooth()).quantize(9), "GIF")
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+    trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    block = b"\x21\xff\x0bXMP DataXMP" + packet + trailer
+    at = data.index(b"\x21\xf9") if b"\x21\xf9" in data else data.index(b"\x2c", 13 + 3 * 16)
+    back = read_bytes(tmp_path, data[:at] + block + data[at:])
+    assert back.extras.xmp == packet
+    assert left_out("a.webp", back) == ()
+    np.testing.assert_array_equal(back.pixels, read_bytes(tmp_path, data).pixels)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".MPO", "JPEG"), (".hif", "HEIC")])
+def test_cameras_have_further_names(suffix, kind, tmp_path):
+    if kind == "HEIC":
+        pytest.importorskip("pillow_heif")
+    write(tmp_path / f"a{suffix}", Picture(smooth()))
+    assert read(tmp_path / f"a{suffix}").format == kind
+    assert found.has_known_suffix(PurePath(f"a{suffix}"))
 
 
 RGB16_ROWS = [row.astype(">u2").tobytes() for row in noise(20, 9, 3, np.uint16)]

@@ -32,6 +32,14 @@ def enlarged(pixels, scale):
     return np.clip(pixels.repeat(scale, 0).repeat(scale, 1) + pixels.dtype.type(1), 1, None)
 
 
+def test_a_small_file_for_the_cloud_becomes_a_plain_one_with_a_note(tmp_path):
+    fields = {"height": 30, "width": 40, "count": 3, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="COG", **fields) as file:
+        file.write(np.moveaxis(noise(30, 40, 3), -1, 0))
+    assert read(tmp_path / "a.tif").notes == ("its layout for the cloud (COG) is left out",)
+    assert read(saved(tmp_path / "b.tif", noise(30, 40, 3))).notes == ()
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 @pytest.mark.parametrize("transform", [PLACE, TURNED])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -18,6 +18,7 @@ from neid_tf.pictures import (
     jpegxl,
     left_out,
     marks,
+    png,
 )
 from neid_tf.pictures.raster import Extras
 from tests.pictures.picture_files import noise, saved, smooth
@@ -158,6 +159,40 @@ def test_jpeg_xl_of_16_bits_and_packed_metadata():
     assert picture.notes == ("boxes left out: 'jhgm', 'jumb'",)
 
 
+@pytest.mark.parametrize("bits", [2, 7, 9, 10, 12, 14])
+@pytest.mark.parametrize("extended", [False, True])
+def test_white_is_white_whatever_the_bits_of_a_jpeg_xl(bits, extended):
+    pytest.importorskip("pillow_jxl")
+    levels = noise(20, 31, 3, np.uint16) >> (16 - bits)
+    levels[:3] = 2**bits - 1
+    levels = levels.astype(np.uint8) if bits <= 8 else levels
+    frames = [levels, levels[::-1]] if extended else levels  # An animation says more before it.
+    data = imagecodecs.jpegxl_encode(np.stack(frames), bitspersample=bits, lossless=True)
+    found = decode("a", data).pixels
+    assert found.dtype == ("uint8" if bits <= 8 else "uint16")
+    np.testing.assert_allclose(
+        found / np.iinfo(found.dtype).max,
+        levels / (2**bits - 1),
+        atol=0.6 / np.iinfo(found.dtype).max,
+    )
+
+
+def test_white_is_white_in_a_jpeg_2000_of_few_bits():
+    levels = noise(20, 31, 3) >> 4
+    data = imagecodecs.jpeg2k_encode(levels, level=0, bitspersample=4)
+    np.testing.assert_array_equal(decode("a", data).pixels, levels * 17)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "avif", "heic", "jxl", "jpg"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_gray_stays_gray_where_there_is_no_kind_for_it(suffix, transparent):
+    alpha = np.full((48, 64), 120, np.uint8) if transparent else None
+    tinted = np.clip(smooth() * [1.0, 0.9, 0.8], 0, 255).astype(np.uint8)
+    found = decode("a", encode(f"a.{suffix}", Picture(tinted, alpha, gray=True))).pixels
+    spread = found.max(axis=-1).astype(int) - found.min(axis=-1)
+    assert spread.mean() < 1.0
+
+
 def test_what_is_left_out_of_sequences_and_what_lies_beside_is_told():
     pytest.importorskip("pillow_jxl")
     pillow_heif = pytest.importorskip("pillow_heif")
@@ -189,6 +224,14 @@ def test_other_colours_without_a_profile_are_told(primaries, transfer, told):
     notes = decode("a", file.getvalue()).notes
     assert " ".join(notes).startswith(told)
     assert bool(notes) == bool(told)
+
+
+def test_a_png_of_hdr_is_told():
+    lines = "its levels are those of HDR (HLG) and taken for sRGB's"
+    for transfer, told in ((18, (lines,)), (13, ())):
+        chunk = png.png_file([(b"cICP", bytes([9, transfer, 0, 1]))])[8:]
+        data = encode("a.png", Picture(smooth()))
+        assert decode("a", data[:33] + chunk + data[33:]).notes == told
 
 
 def test_jpeg_2000_of_others():

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import resource
+import struct
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from neid_tf import video  # noqa: E402
 from neid_tf.support.errors import NeidError  # noqa: E402
 from neid_tf.support.libraries import install_extra  # noqa: E402
 from neid_tf.video import Frame, VideoError, enhance_video  # noqa: E402
+from neid_tf.video.reader import COVER  # noqa: E402
 from tests.conftest import darkened, picture  # noqa: E402
 from tests.video.test_frames import double, grays, noisy, sensitive_model  # noqa: E402
 
@@ -226,6 +228,129 @@ def test_sound_that_the_file_cannot_hold_is_encoded_anew(tmp_path):
     assert tone.size / 48000 == pytest.approx(1.0, abs=0.05)
     peak = np.argmax(np.abs(np.fft.rfft(tone[4800:43200])))
     assert peak * 48000 / 38400 == pytest.approx(440, abs=2)
+
+
+def remade(source, target, tags=(), streams=lambda file: ()):
+    """Copy the picture of a video into a file with tags of its stream, and other streams."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        stream.metadata.update(tags)
+        packets = list(streams(new))
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+        for packet in packets:
+            new.mux(packet)
+    return target
+
+
+def streams_of(path):
+    with av.open(str(path)) as file:
+        return [(s.type, dict(s.metadata), s.disposition) for s in file.streams]
+
+
+def test_tags_of_the_picture_are_kept_or_named(tmp_path):
+    clip = make_clip(tmp_path / "clip.mkv", grays([90] * 3))
+    tags = {"stereo_mode": "left_right", "CAMERA": "X100", "language": "deu"}
+    source = remade(clip, tmp_path / "in.mkv", tags)
+    assert enhance_video(source, tmp_path / "a.mkv", double).notes == ()
+    [(_, kept, _)] = streams_of(tmp_path / "a.mkv")
+    assert tags.items() <= kept.items()
+    [note] = enhance_video(source, tmp_path / "a.mp4", double).notes
+    assert note.endswith(": stereo_mode of stream 0, camera of stream 0")
+    assert enhance_video(source, tmp_path / "b.mkv", double, metadata="none").notes == ()
+    assert "CAMERA" not in streams_of(tmp_path / "b.mkv")[0][1]
+
+
+@pytest.mark.parametrize(("language", "written"), [("deu", "ger"), ("eng", "eng"), ("fra", "fra")])
+def test_languages_are_kept_as_apple_has_them(tmp_path, language, written):
+    clip = make_clip(tmp_path / "clip.mkv", grays([90] * 3))
+    source = remade(clip, tmp_path / "in.mkv", {"language": language})
+    assert enhance_video(source, tmp_path / "a.mov", double).notes == ()
+    assert streams_of(tmp_path / "a.mov")[0][1]["language"] == written
+    source = remade(clip, tmp_path / "other.mkv", {"language": "qaa"})
+    [note] = enhance_video(source, tmp_path / "a.mov", double).notes
+    assert "language of stream 0" in note
+
+
+def test_a_timecode_a_cover_and_fonts_are_kept_or_named(tmp_path):
+    clip = make_clip(tmp_path / "clip.mp4", grays([90] * 3))
+    timed = tmp_path / "timed.mov"
+    with av.open(str(timed), "w") as file:
+        file.metadata["timecode"] = "01:02:03:04"
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(picture(48, 64)).reformat(format="yuv420p")
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    assert [kind for kind, *_ in streams_of(timed)] == ["video", "data"]
+    assert enhance_video(timed, tmp_path / "a.mov", double).notes == ()
+    assert streams_of(tmp_path / "a.mov")[1][1]["timecode"] == "01:02:03:04"
+    [note] = enhance_video(timed, tmp_path / "a.mkv", double).notes
+    assert note == "left out: data stream 1 (such data is not copied)"
+
+    def cover(file):
+        stream = file.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuvj420p"
+        stream.disposition = COVER
+        frame = av.VideoFrame.from_ndarray(picture(16, 16)).reformat(format="yuvj420p")
+        return [*stream.encode(frame), *stream.encode(None)]
+
+    covered = remade(clip, tmp_path / "covered.mp4", streams=cover)
+    assert streams_of(covered)[1][2] & COVER
+    assert enhance_video(covered, tmp_path / "b.mp4", double).notes == ()
+    assert streams_of(tmp_path / "b.mp4")[1][2] & COVER
+    for target, how, reason in (
+        ("b.mkv", "keep", "cover pictures are kept in MP4 and MOV alone"),
+        ("c.mp4", "none", "--metadata=none"),
+    ):
+        [note] = enhance_video(covered, tmp_path / target, double, metadata=how).notes
+        assert note == f"left out: video stream 1 ({reason})"
+
+    def font(file):
+        file.add_attachment("a.ttf", "application/x-truetype-font", b"a font")
+        return ()
+
+    styled = remade(clip, tmp_path / "styled.mkv", streams=font)
+    assert enhance_video(styled, tmp_path / "d.mkv", double).notes == ()
+    with av.open(str(tmp_path / "d.mkv")) as file:
+        [attached] = [s for s in file.streams if s.type == "attachment"]
+        assert (attached.name, bytes(attached.data)) == ("a.ttf", b"a font")
+    [note] = enhance_video(styled, tmp_path / "d.mp4", double).notes
+    assert note == "left out: attachment stream 1 (the file has no place for it)"
+
+
+def test_transparency_and_spheres_that_frames_do_not_tell_are_named(tmp_path):
+    clip = make_clip(tmp_path / "clip.webm", grays([90] * 3), codec="libvpx-vp9")
+    clear = remade(clip, tmp_path / "clear.webm", {"alpha_mode": "1"})
+    assert enhance_video(clear, tmp_path / "a.webm", double).notes == ("transparency is not kept",)
+    assert "alpha_mode" not in streams_of(tmp_path / "a.webm")[0][1]
+    data = make_clip(tmp_path / "clip.mp4", grays([90] * 3)).read_bytes()
+    body = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")
+    body += b"<GSpherical:Spherical>true</GSpherical:Spherical>"
+    box = struct.pack(">I4s", 8 + len(body), b"uuid") + body
+    at = data.index(b"moov") - 4
+    assert data.index(b"mdat") < at
+    (length,) = struct.unpack_from(">I", data, at)
+    end = at + length
+    made = data[:at] + struct.pack(">I", length + len(box)) + data[at + 4 : end] + box + data[end:]
+    (tmp_path / "round.mp4").write_bytes(made)
+    [note] = enhance_video(tmp_path / "round.mp4", tmp_path / "b.mp4", double).notes
+    assert note.startswith("it is a 360° video")
+
+
+def test_frames_that_change_are_told(tmp_path):
+    """A broadcast's frames may change their size, as when a phone is turned."""
+    sizes = [(48, 64), (64, 36), (48, 64)]
+    parts = []
+    for number, size in enumerate(sizes):
+        pixels = [np.full((*size, 3), 90, np.uint8)] * 5
+        parts.append(make_clip(tmp_path / f"{number}.ts", pixels).read_bytes())
+    (tmp_path / "in.ts").write_bytes(b"".join(parts))
+    notes = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double).notes
+    changes = [note for note in notes if "frames change" in note]
+    assert len(changes) == 1
+    assert "frames change from 64×48 to 36×64: they are fitted to the first size" in changes[0]
 
 
 def test_names_that_look_like_addresses(neid, tmp_path, monkeypatch):

@@ -95,3 +95,14 @@ def test_the_program_writes_a_record_and_its_table(data, tmp_path):
 
 def test_the_scenes_held_out_are_40_in_blocks():
     assert len(brackets.held_out_scenes()) == 40
+
+
+def test_how_bright_black_comes_out():
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, 64:] = 200
+    lifted = picture + np.uint8(10)
+    found = cross_data.black_in(picture, lifted, lambda pixels: pixels + np.uint8(20))
+    assert found["black"] == 10.0
+    assert 20.0 <= found["black_sent"] < 24.0  # A JPEG's blocks ring.
+    bright = np.full((64, 96, 3), 9, np.uint8)
+    assert set(cross_data.black_in(bright, bright, lambda pixels: pixels).values()) == {None}

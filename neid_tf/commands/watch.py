@@ -99,7 +99,7 @@ class _Watch:
         """
         plan = self._planned(paths)
         self._add(plan)
-        self._targets |= {job.target: job.source for job in plan.jobs}
+        self._targets |= {os.path.normcase(job.target): job.source for job in plan.jobs}
         transfer = Transfer(existing=self.existing)
         function, clip, *rest = self._how
         jobs = [job for job in plan.jobs if not self._is_done(job)]
@@ -114,7 +114,6 @@ class _Watch:
 
     def _planned(self, paths):
         """Return what becomes of files; one that was left out before is not counted again."""
-        self._targets = {t: s for t, s in self._targets.items() if os.path.lexists(s)}
         below = functools.partial(planning.plan_below, self.folder)
         how = (self.output, *self._names, self._targets)
         plan, again = below(paths, *how), below(self._left_out.intersection(paths), *how)

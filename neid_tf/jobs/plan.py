@@ -139,7 +139,8 @@ def plan_below(
         paths: of files below it, which begin as it does.
         output: a folder.
         suffix, extensions: as for :func:`plan`.
-        taken: outputs of earlier plans and their sources; no other source is to replace them.
+        taken: outputs of earlier plans, as :func:`os.path.normcase` has them, and their sources;
+            no other source replaces them while theirs is there.
 
     Raises:
         UsageError: for a suffix that is no part of a name.
@@ -159,7 +160,6 @@ def _set_targets(made, output, suffix, extensions, before=types.MappingProxyType
     """Turn the paths below the output that jobs have into what is written."""
     check_suffix(suffix)
     taken, kept = {}, []
-    before = {os.path.normcase(target): source for target, source in before.items()}
     for job in made.jobs:
         below = target_name(PurePath(job.target), suffix, extensions)
         if WINDOWS and not is_address(output) and not files.windows_takes(below):
@@ -168,7 +168,7 @@ def _set_targets(made, output, suffix, extensions, before=types.MappingProxyType
         target = inside(output, below.as_posix())
         name = os.path.normcase(target)
         owner = taken.get(name) or before.get(name, job.source)
-        if name in taken or owner != job.source:
+        if name in taken or (owner != job.source and os.path.lexists(owner)):
             made.failures.append((job.source, f"{target} is already the output of {owner}"))
         else:
             taken[name] = job.source

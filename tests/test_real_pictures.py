@@ -100,6 +100,19 @@ def test_what_has_no_light_is_to_be_black():
         assert high[low.max(axis=-1) < 0.5 / 255].max(initial=0.0) < 0.1
 
 
+def test_of_a_city_the_lights_are_left():
+    random, scene = np.random.default_rng(0), np.full((40, 40, 3), 0.2, np.float32)
+    scene[::8, ::8] = 1.0
+    pairs = [synthesis.city(scene, random) for _ in range(40)]
+    lights, rest = (
+        [high[places].mean() for _, high in pairs]
+        for places in (np.s_[::8, ::8], np.s_[4::8, 4::8])
+    )
+    assert np.mean(lights) > 5 * np.mean(rest)
+    for low, high in pairs:
+        assert low.mean() < high.mean() + 6 / 255
+
+
 def test_darkened_pictures_are_darker():
     random = np.random.default_rng(0)
     bright = np.full((24, 24, 3), 0.7, np.float32)
@@ -237,7 +250,7 @@ def test_what_a_batch_shows_holds_its_crops(held):
         assert 0 <= batch[number].min() <= batch[number].max() < getattr(held, name).shape[0]
 
 
-def test_the_tone_sees_what_is_sent(samples, held):
+def test_the_tone_sees_what_is_sent(samples, held, monkeypatch):
     """Miniatures are of the pictures as they arrive; a store of those alone has the same."""
     batch = drawn(held, 32)
     halves, whole = np.asarray(held.halves), np.asarray(held.pictures)
@@ -251,6 +264,10 @@ def test_the_tone_sees_what_is_sent(samples, held):
             arrived = whole[batch["source"][row], : size[0], : size[1]]
         seen = np.asarray(held.thumbnails(batch["low"][row : row + 1]))[0]
         np.testing.assert_allclose(seen, store.miniature(arrived), atol=1e-3)
+    photographs = {low for low, _ in held.table["photo"]}
+    assert not photographs & held.compressed.keys()
+    assert photographs <= store.Store(samples, whole=False).compressed.keys()
+    monkeypatch.setattr(store, "STORED_KINDS", ())
     alone = store.Store(samples, whole=False)
     np.testing.assert_array_equal(np.asarray(alone.minis), np.asarray(held.minis))
     assert (drawn(alone, 0)["low"] >= alone.first_halved).any()

@@ -18,6 +18,8 @@ from neid_tf.pixels.resample import halve
 MINIATURE = 160
 SENT_KINDS = ("lol", "dark", "lit", "dimmed", "night", "backlit")
 """The kinds that are compressed at times, as over a narrow link."""
+STORED_KINDS = ("photo", "same", "dull", "key")
+"""Those that are so for the tone alone, which is to know a JPEG by night from a dark room."""
 SENT, AT_FULL_SIZE = 3, 2
 """Compressed versions of each of those: halved before, and at full size."""
 
@@ -79,7 +81,8 @@ class Store(keras.layers.Layer):
 
         None of them is held for longer than it takes where miniatures are all that is wanted.
         """
-        lows = [low for kind in SENT_KINDS for low, _ in self.table.get(kind, ())]
+        kinds = SENT_KINDS if whole else (*SENT_KINDS, *STORED_KINDS)
+        lows = [low for kind in kinds for low, _ in self.table.get(kind, ())]
         lows = sorted(set(lows))
 
         def made(low):

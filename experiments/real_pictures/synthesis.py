@@ -76,13 +76,48 @@ def night(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray,
         random: what is drawn from.
     """
     mask, curve = lit_part(picture, random), random.uniform(1.9, 2.4)
-    target = picture * mask ** (1 / curve)
     share = 2.0 ** -random.uniform(0, 4.5) if random.random() < 0.65 else 1.0
+    return _seen_by_night(picture * mask ** (1 / curve), curve, share, (2.2, 0.9), random)
+
+
+def city(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lights of a picture under a black sky, and what is to be made of it.
+
+    As :func:`night`, but what is bright stays bright, alone, and mostly on one side of a line.
+
+    Args:
+        picture: well lit.
+        random: what is drawn from.
+    """
+    (y, x), curve = _plane(*picture.shape[:2]), random.uniform(1.9, 2.4)
+    largest = picture.max(axis=-1)
+    threshold = np.quantile(largest, random.uniform(0.6, 0.97))
+    mask = _sigmoid((largest - threshold) * random.uniform(20, 80))
+    mask = np.maximum(mask, random.uniform(0, 0.04) * (random.random() < 0.6))
+    if random.random() < 0.7:
+        side = 1 if random.random() < 0.75 else -1
+        place = side * y + random.normal(0, 0.25) * x - random.uniform(-0.5, 0.5)
+        mask = mask * _sigmoid(place * np.exp(random.uniform(np.log(5), np.log(80))))
+    share = 2.0 ** -random.uniform(0, 2.5) if random.random() < 0.4 else 1.0
+    mask = mask[..., None].astype(np.float32)
+    return _seen_by_night(picture * mask ** (1 / curve), curve, share, (3.0, 1.2), random)
+
+
+def _seen_by_night(target, curve, share, most, random):
+    """Return what a camera makes of a scene of a share of its light, and the scene.
+
+    Args:
+        target: the scene.
+        curve: of the camera.
+        share: of the light.
+        most: the largest black level and the largest noise, of 255.
+        random: what is drawn from.
+    """
     light = target.astype(np.float64) ** curve * share * np.exp(random.normal(0, 0.05, 3))
-    level = random.uniform(0, 2.2) / 255 * np.exp(random.normal(0, 0.35, 3))
+    level = random.uniform(0, most[0]) / 255 * np.exp(random.normal(0, 0.35, 3))
     level = level * (random.random() < 0.75)
     low = np.sqrt((np.clip(light, 0, 1) ** (1 / curve)) ** 2 + level**2)
-    low = low + random.normal(0, random.uniform(0.1, 0.9) / 255, low.shape)
+    low = low + random.normal(0, random.uniform(0.1, most[1]) / 255, low.shape)
     return np.clip(low, 0, 1).astype(np.float32), target.astype(np.float32)
 
 

@@ -46,7 +46,9 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> Raster:
     extras = Extras(xmp=raster.extras.xmp or found.get(b"xml "))
     icc = None if _is_srgb(raster.icc) else raster.icc
     raster = dataclasses.replace(raster, exif=exif, icc=icc, extras=extras)
-    return raster if header.bits == 8 else _with_all_bits(raster, data, header.bits)
+    if header.bits == 8 and not header.is_animated:
+        return raster
+    return _with_all_bits(raster, data, header.bits)
 
 
 def _plugin():

@@ -175,9 +175,7 @@ def _made_elsewhere(rows, folder):
 def _described():
     if _OUTPUTS.value:
         return {"name": "outputs", "folder": _OUTPUTS.value}
-    method = common.METHOD.value
-    weights = common.WEIGHTS.value
+    method, weights = common.METHOD.value, common.WEIGHTS.value
     # A rival's default is its own weights.
-    is_its_own = method in methods.LEARNED and weights == methods.DEFAULT
-    has_weights = method == "neid" or (method in methods.LEARNED and not is_its_own)
+    has_weights = method == "neid" or (method in methods.LEARNED and weights != methods.DEFAULT)
     return {"name": method} | ({"weights": weights} if has_weights else {})

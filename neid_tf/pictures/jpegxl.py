@@ -69,7 +69,7 @@ def _with_all_bits(raster: Raster, data: bytes, bits: int) -> Raster:
         bits: of a sample; 0 for floats.
     """
     stored = with_channels(imagecodecs.jpegxl_decode(data, index=0))
-    if stored.dtype.kind != "u" or not bits or stored.shape != raster.samples.shape:
+    if stored.dtype.kind != "u" or not 0 < bits <= 16 or stored.shape != raster.samples.shape:
         return dataclasses.replace(raster, notes=(*raster.notes, "8 bits of its samples are read"))
     # The decoder gives the levels that the file has: 0 to 4095 for 12 bits.
     samples = from_levels(stored, 2**bits - 1, stored.dtype)

@@ -27,7 +27,7 @@ _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
 _LARGE = 2**24  # pixels of a frame: 40 frames of this size, as usual, would take 1 GB
 _NO_PLACE, _NOT_COPIED = "the file has no place for it", "such data is not copied"
 _NO_COVER = "cover pictures are kept in MP4 and MOV alone"
-_HAS_COVERS, _HAS_TIMECODES = ("mp4", "mov"), ("mp4", "mov")
+_QUICKTIMES = ("mp4", "mov")  # They have places for covers and timecodes.
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
 
 
@@ -193,7 +193,7 @@ class Writer:
     def _is_timecode(self, stream, video):
         """Tell whether a stream holds what is written anew from the picture's tags."""
         told = video.metadata.get("timecode")
-        is_written = told and self._keeps and self.kind.format in _HAS_TIMECODES
+        is_written = told and self._keeps and self.kind.format in _QUICKTIMES
         return bool(is_written) and stream.type == "data" and "timecode" in stream.metadata
 
     def _attached(self, stream):
@@ -210,7 +210,7 @@ class Writer:
         """Copy a stream, or encode it anew if it is sound; return why it is not kept, or ""."""
         if stream.type == "video" and not self._keeps:
             return "--metadata=none"
-        if stream.type == "video" and self.kind.format not in _HAS_COVERS:
+        if stream.type == "video" and self.kind.format not in _QUICKTIMES:
             return _NO_COVER
         new = self._copied(stream)
         encodes = new is None

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -655,3 +656,18 @@ def test_a_mask_and_what_lies_behind_a_picture(neid, folder):
         .strip()
         .endswith("its mask is left out: PNG holds none")
     )
+
+
+def test_hidden_folders_and_jpeg_xl_of_any_depth_by_the_command(neid, tmp_path):
+    pytest.importorskip("pillow_jxl")
+    levels = np.full((24, 32, 3), 2000, np.uint16)
+    data = imagecodecs.jpegxl_encode(levels, bitspersample=12, lossless=True)
+    for path in (tmp_path / "in" / "a.jxl", tmp_path / "in" / ".thumbnails" / "b.jxl"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    options = ["--strength=0", "--weights=neid_s", "--format=png", f"--output={tmp_path / 'out'}"]
+    code, out, err = neid("enhance", tmp_path / "in", *options)
+    assert (code, err.strip()) == (0, "neid: 1 file left out: 1 hidden"), err
+    assert "1 written" in out
+    [made] = (tmp_path / "out").rglob("*.png")
+    np.testing.assert_allclose(pictures.read(made).pixels / 65535, 2000 / 4095, atol=1e-4)

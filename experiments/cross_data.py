@@ -311,16 +311,19 @@ def record(data: Path, method: Method, only: list | None = None) -> dict:
     return {name: score() for name, score in found.items() if not only or name in only}
 
 
-def draw_sheets(data: Path, method: Method, folder: Path, height: int = 240) -> None:
+def draw_sheets(
+    data: Path, names: Sequence[str], method: Method, folder: Path, height: int = 240
+) -> None:
     """Write the pictures without reference, each beside its input, a sheet a set.
 
     Args:
         data: folder of the data sets.
+        names: of those of the sets that are there.
         method: what enhances the pictures.
         folder: for the sheets.
         height: of each row, in pixels.
     """
-    for name in WITHOUT_REFERENCE:
+    for name in names:
         rows = []
         for _, picture in _alone(Path(data) / name):
             pair = np.concatenate([picture, method(picture)], axis=1)
@@ -397,6 +400,8 @@ def main(arguments: list) -> None:
         output = Path(common.required(common.OUTPUT))
         records = output.parent
         method = Method(common.METHOD.value, common.WEIGHTS.value)
+        if _SHEET.value and method.needs_reference:
+            raise NeidError(f"{method.name} needs a reference: nothing for --sheet to show")
         made = record(Path(common.DATA.value), method, _ONLY.value)
         report = {
             "command": command_line(__name__, "experiments.cross_data", ("output", "sheet")),
@@ -410,7 +415,8 @@ def main(arguments: list) -> None:
         files.write_json(output, report)
         if _SHEET.value:
             Path(_SHEET.value).mkdir(parents=True, exist_ok=True)
-            draw_sheets(Path(common.DATA.value), method, Path(_SHEET.value))
+            names = [name for name in WITHOUT_REFERENCE if name in made]
+            draw_sheets(Path(common.DATA.value), names, method, Path(_SHEET.value))
     print(table(records))
 
 

@@ -69,12 +69,25 @@ def first_moments(arrays):
     return np.sqrt(sum(np.square(value).sum() for value in found))
 
 
-def test_two_workers_and_two_mirrored_devices(alone, pairs_folder, tmp_path):
+def test_a_batch_that_devices_can_not_share_evenly_is_refused(pairs_folder, tmp_path):
+    mirrored = processes.neid_on_two_devices
+    started = start(
+        pairs_folder, tmp_path / "odd", "mirrored", 1, "--batch_size=3", program=mirrored
+    )
+    assert started.wait() == 1
+    assert "--batch_size=3 on 2 devices: it must be a multiple" in started.output()
+
+
+def test_two_workers_one_and_two_mirrored_devices(alone, pairs_folder, tmp_path):
     # Four steps, of which each gives at most CLIP.
     assert 0.5 * CLIP * (1 - 0.9**4) < first_moments(alone[1]) <= CLIP * (1 - 0.9**4) * 1.001
     for worker in start_workers(pairs_folder, tmp_path / "workers"):
         worker.finish()
     assert_same(alone, results(tmp_path / "workers"))
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(1)]}
+    told = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": "0"}})
+    start(pairs_folder, tmp_path / "one", "multiworker", TF_CONFIG=told).finish()
+    assert_same(alone, results(tmp_path / "one"))
     mirrored = processes.neid_on_two_devices
     start(pairs_folder, tmp_path / "mirrored", "mirrored", program=mirrored).finish()
     assert_same(alone, results(tmp_path / "mirrored"))

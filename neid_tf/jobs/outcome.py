@@ -25,11 +25,15 @@ def named(job: Job, error: Exception) -> FileError:
     """Return an error of any kind as one that names the file; its cause is the original.
 
     Args:
-        job: its source is named.
+        job: its source is named, and its target where the error is that one's.
         error: what went wrong with it.
     """
     if isinstance(error, FileError):
-        return error
+        if str(error.path) != job.target or job.target == job.source:
+            return error
+        failure = type(error)(job.source, str(error))
+        failure.__cause__ = error
+        return failure
     reason = reason_of(error)
     if not isinstance(error, (ValueError, OSError, MemoryError)):
         reason = f"can't be enhanced: {type(error).__name__}: {reason}"

@@ -159,21 +159,36 @@ def plan_below(
 def _set_targets(made, output, suffix, extensions, before=types.MappingProxyType({})):
     """Turn the paths below the output that jobs have into what is written."""
     check_suffix(suffix)
-    taken, kept = {}, []
-    for job in made.jobs:
-        below = target_name(PurePath(job.target), suffix, extensions)
+    taken, kept = {}, {}
+    below_of = [target_name(PurePath(job.target), suffix, extensions) for job in made.jobs]
+
+    def is_renamed(index):
+        """Whether another kind is written: a name goes first to the file that has it already."""
+        source = PurePath(made.jobs[index].source)
+        return source.suffix.lower() != below_of[index].suffix.lower()
+
+    for index in sorted(range(len(made.jobs)), key=is_renamed):
+        job, below = made.jobs[index], below_of[index]
         if WINDOWS and not is_address(output) and not files.windows_takes(below):
             made.failures.append((job.source, f"no file of Windows can be called {below}"))
             continue
         target = inside(output, below.as_posix())
         name = os.path.normcase(target)
-        owner = taken.get(name) or before.get(name, job.source)
+        if name in taken and _is_same(made, taken[name], job):
+            continue  # Given twice, as by a folder and by its own name: it is done once.
+        owner = taken[name].source if name in taken else before.get(name, job.source)
         if name in taken or (owner != job.source and os.path.lexists(owner)):
             made.failures.append((job.source, f"{target} is already the output of {owner}"))
         else:
-            taken[name] = job.source
-            kept.append(dataclasses.replace(job, target=target))
-    made.jobs = _without_inputs_as_outputs(made, kept, storage_of(output))
+            taken[name], kept[index] = job, dataclasses.replace(job, target=target)
+    jobs = [kept[index] for index in sorted(kept)]
+    made.jobs = _without_inputs_as_outputs(made, jobs, storage_of(output))
+
+
+def _is_same(made, *jobs):
+    """Tell whether two jobs read one file."""
+    first, second = (made.storages[job.storage].identity(job.source) for job in jobs)
+    return first == second
 
 
 def _without_inputs_as_outputs(made, jobs, storage):

@@ -123,7 +123,7 @@ def rival_file(name: str) -> Path:
         raise WeightsError(
             name,
             "its weights are not in the package: neid train makes them (docs/rivals.md says how), "
-            "and --weights=FILE takes them",
+            f"and --weights=FILE (neid compare: --methods={name}=FILE) takes them",
         )
     return path
 
@@ -149,6 +149,8 @@ def card(name: str | os.PathLike = DEFAULT) -> dict:
 
 
 def _locate(name):
+    if not isinstance(name, (str, os.PathLike)) or not os.fspath(name):
+        raise NeidError(f"weights are named by a name of the package or a path, not {name!r}")
     name = current(name)
     if name in names():
         return FOLDER / next(p.weights for p in presets() if p.name == name)

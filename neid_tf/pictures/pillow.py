@@ -61,8 +61,8 @@ def samples_of(image: Image.Image) -> np.ndarray:
     if image.mode not in _WANTED:
         raise FormatError(f"pixels of mode {image.mode} are not supported")
     wanted = _WANTED[image.mode]
-    if image.mode in ("L", "P", "RGB", "1") and "transparency" in image.info:
-        wanted = "RGBA"
+    if "transparency" in image.info:
+        wanted = {"L": "LA", "1": "LA", "P": "RGBA", "RGB": "RGBA"}.get(image.mode, wanted)
     return with_channels(_array(image if image.mode == wanted else image.convert(wanted)))
 
 
@@ -105,6 +105,9 @@ def raster_of(image: Image.Image, **fields: object) -> Raster:
     # The profile of inks is applied.
     icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
     exif = image.info.get("exif") or _of_imagemagick(image)
+    if image.mode.startswith("I;16") and "transparency" in image.info:
+        # Pillow has no pictures of 16 bits with transparency.
+        fields["notes"] = (*fields.get("notes", ()), "its transparent value is left out")
     return Raster(samples_of(image), exif, icc, **{"extras": extras, **fields})
 
 

@@ -174,6 +174,8 @@ def _decoded(
         stored = np.where(valid[..., None], stored, stored.dtype.type(0))
     samples, bands = colours_and_bands(page, stored, icc)
     notes += tags_left_out(page, KEPT_TAGS)
+    if stored.dtype == np.float64:
+        notes = (*notes, "of the 64 bits of its samples 32 are kept")
     if looks_like_colours(page):
         notes = (*notes, declared_as_colours(page))
     if tifffile.PHOTOMETRIC(page.photometric).name == "SEPARATED":

@@ -134,6 +134,17 @@ class TrainConfig:
         elif self.objective != Objective():
             raise NeidError(f"{name} has its own loss, not that of NEID")
 
+    def check_fresh(self, model: ModelConfig | RivalConfig) -> None:
+        """Check that a model with fresh weights can be trained so.
+
+        Raises:
+            NeidError: where a part stays as it is that would have learned nothing.
+        """
+        phases = PHASES.get(model.architecture, ("tone", "streams"))
+        if self.train in phases[1:]:
+            before = ", ".join(f"--train={name}" for name in phases[: phases.index(self.train)])
+            raise NeidError(f"--train={self.train} goes on from {before}: name weights by --init")
+
     def _check_terms(self, model):
         """Refuse a loss that is not there in the model, or in the part of it that is trained."""
         without = {"detail_weight": "detail"} if not model.has_detail else {}

@@ -60,10 +60,11 @@ def is_chief(strategy: str) -> bool:
     try:
         told = json.loads(os.environ.get("TF_CONFIG") or "{}")
         task, cluster = dict(told.get("task", {})), dict(told.get("cluster", {}))
+        index = int(task.get("index", 0))
     except (ValueError, TypeError, AttributeError) as error:
         raise NeidError(f"TF_CONFIG tells no cluster and task in JSON: {error}") from error
     kind = task.get("type", "chief")
-    first = kind == "worker" and "chief" not in cluster and task.get("index", 0) == 0
+    first = kind == "worker" and "chief" not in cluster and index == 0
     return kind == "chief" or first
 
 

@@ -64,8 +64,11 @@ def train(
         if config.init and not checkpoints.exist(workdir):
             pretrained.card(config.init)  # What can't be read is named before anything is made.
         run = Run(workdir, config, model_name, model_fields, command)
+        if not (config.init or run.goes_on):
+            config.check_fresh(models.model_config(model_name, **model_fields))
         run.check_data(pairs, validation, allow_changed_data)
         strategy = devices.start(config)
+        _check_shares(config.sampling.batch_size, strategy.num_replicas_in_sync)
         steps = config.sampling.steps_per_epoch(pairs)
         network = models.build(model_name, **model_fields)
         if config.init and not run.goes_on:
@@ -82,6 +85,13 @@ def train(
         if first < config.epochs:
             _fit(run, trainer, pairs, recorder(), first)
         return models.inference_model(network)
+
+
+def _check_shares(batch_size: int, devices: int) -> None:
+    """Refuse a batch that is not shared out evenly: samples would not weigh the same."""
+    if batch_size % devices:
+        multiple = "a multiple of their number"
+        raise NeidError(f"--batch_size={batch_size} on {devices} devices: it must be {multiple}")
 
 
 def _start_from(init: str, network: models.NEID, tells: bool) -> None:

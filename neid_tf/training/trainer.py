@@ -203,10 +203,20 @@ class Trainer(keras.Model):
             gradients = self._shares(tape.gradient(scaled, variables), strategy)
             self.optimizer.apply(gradients, variables)
             results = self.get_metrics_result()
-            if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            if _has_several_workers(strategy):
                 # Keras averages over workers along an axis that scalars do not have.
                 results = {name: value[None] for name, value in results.items()}
             return results
+
+
+def _has_several_workers(strategy):
+    """Tell whether a strategy of TensorFlow shares a batch out among processes."""
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    tasks = strategy.cluster_resolver.cluster_spec().as_dict()
+    return sum(len(tasks.get(kind, ())) for kind in ("chief", "worker")) > 1
 
 
 def _with_turned_grid(network: NEID) -> keras.Model:

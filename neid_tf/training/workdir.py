@@ -60,7 +60,7 @@ class Run:
         self.workdir, self.config, self.command = workdir, config, list(command)
         self.chief = is_chief(config.strategy)
         self.settings = flatten(config) | {"model": model_name} | dict(model_fields)
-        self.best = float("-inf")
+        self.best, self._scores_others = float("-inf"), False
         self.goes_on = checkpoints.exist(workdir)
         if self.goes_on:
             self._check_settings()
@@ -76,7 +76,8 @@ class Run:
         """Refuse to mix two runs in one folder; only a longer run may go on."""
         path = self.workdir / "settings.json"
         if not path.exists():
-            return
+            lost = "the settings of the run are not there any more"
+            raise NeidError(f"{path}: {lost}{self._way_out(())}")
         # A run from before a parameter was there had its default.
         old = flatten(TrainConfig()) | _read_json(path)
         if not self.settings["init"]:  # It has started: the weights it started from may be gone.
@@ -121,10 +122,11 @@ class Run:
         """
         path = self.workdir / "data.json"
         now = {"training": _fingerprints(training), "validation": _fingerprints(validation)}
-        if self.goes_on and path.exists() and not allow_changed:
+        if self.goes_on and path.exists():
             before = _read_json(path)
             changes = [_changes(side, before.get(side, {}), now[side]) for side in now]
-            if any(changes):
+            self._scores_others = bool(changes[1])
+            if any(changes) and not allow_changed:
                 summary = "; ".join(filter(None, changes))
                 raise NeidError(
                     f"{self.workdir}: the data set is not the one that the run began with "
@@ -156,6 +158,8 @@ class Run:
         """
         network, optimizer = trainer.network, trainer.optimizer
         epoch, self.best = checkpoints.restore(self.workdir, network, optimizer, steps)
+        if self._scores_others:  # What was best of other pictures says nothing of these.
+            self.best = float("-inf")
         path = self.workdir / "history.jsonl"
         if self.chief and path.exists():
             kept = [row for row in self.history() if row["epoch"] <= epoch]

@@ -1,6 +1,7 @@
 """Exports are loaded back by their own runtime, at sizes that they were not traced at."""
 
 import functools
+import shutil
 import subprocess
 import sys
 
@@ -344,6 +345,11 @@ def test_command_writes_a_saved_model(neid, weights_file, tmp_path):
     assert code == 1
     assert f"{target / 'saved_model.pb'}: is there already" in err
     assert neid(*arguments, "--overwrite")[0] == 0
+    mine = shutil.copy(weights_file, target / "mine.npz")
+    for weights in (weights_file, mine):
+        code, _, err = neid(*arguments[:2], f"--weights={weights}", "--overwrite")
+        assert (code, f"{target}: holds mine.npz, which is not of a SavedModel" in err) == (1, True)
+    assert mine.is_file()
 
 
 def test_command_writes_int8(neid, weights_file, tmp_path):

@@ -82,6 +82,30 @@ def test_pillow_pictures(mode, scale):
         np.testing.assert_allclose(made, enhance(gray(), double, scale=scale) * 257.0, atol=257)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16", "I;16B"])
+def test_a_transparent_value_of_a_pillow_picture_is_kept(mode):
+    image, value = Image.fromarray(rgb()), 7
+    if mode.startswith("I;16"):
+        levels = np.arange(14 * 18).astype(">u2" if mode == "I;16B" else "<u2")
+        image = Image.frombytes(mode, (18, 14), levels.tobytes())
+    elif mode == "RGB":
+        value = image.getpixel((3, 2))
+    else:
+        image = image.convert(mode)
+        value = image.getpixel((3, 2))
+    image.info["transparency"] = value
+    hidden = np.asarray(image) == value
+    hidden = hidden.all(-1) if mode == "RGB" else hidden
+    if mode.startswith("I;16"):
+        with pytest.warns(UserWarning, match="transparent value is left out"):
+            made = enhance(image, double, scale=1)
+        assert made.mode == "I;16"
+    else:
+        made = enhance(image, double, scale=1)
+        assert made.mode == {"1": "LA", "L": "LA"}.get(mode, "RGBA")
+        np.testing.assert_array_equal(np.asarray(made)[..., -1] == 0, hidden)
+
+
 @pytest.mark.parametrize("mode", ["I", "F", "LAB"])
 def test_pillow_pictures_of_unknown_white_are_refused(mode):
     with pytest.raises(ValueError, match=f"mode .* is one of .*RGB.*, not {mode}: .*an array"):

@@ -102,9 +102,10 @@ def test_order_and_errors_of_every_stage(tmp_path):
     outcomes = list(pipeline.enhance_files(jobs_of(names, tmp_path), function, memory))
     assert [os.path.basename(job.source) for job, *_ in outcomes] == names
     failed = {os.path.basename(job.source): error.reason for job, error, _ in outcomes if error}
+    targets = {os.path.basename(job.source): job.target for job, *_ in outcomes}
     assert failed == {
-        "there.bmp": "is there already",
-        "full.bmp": "no space left on device",
+        "there.bmp": f"{targets['there.bmp']}: is there already",
+        "full.bmp": f"{targets['full.bmp']}: no space left on device",
         "refused.bmp": "too large for this model",
     }
     assert all(isinstance(error, PictureError) for _, error, _ in outcomes if error)

@@ -74,6 +74,25 @@ def test_two_inputs_of_one_name(tree):
     assert "already the output of" in failures[0][1]
 
 
+def test_a_name_goes_to_the_file_that_has_it(tree):
+    for name in ("a.png", "a.gif", "b.gif"):
+        (tree / "both" / name).parent.mkdir(exist_ok=True)
+        (tree / "both" / name).touch()
+    jobs, failures = planned([str(tree / "both")], tree / "out")
+    assert names(jobs, tree) == {"both/a.png": "out/a.png", "both/b.gif": "out/b.png"}
+    target, source = tree / "out" / "a.png", tree / "both" / "a.png"
+    reason = f"{target} is already the output of {source}"
+    assert failures == [(str(tree / "both" / "a.gif"), reason)]
+
+
+def test_a_file_that_is_given_twice_is_done_once(tree):
+    folder = tree / "in" / "sub"
+    inputs = [str(folder), str(folder / "a.png"), f"{folder}/../sub/*.jpg", str(folder)]
+    jobs, failures = planned(inputs, tree / "out")
+    assert names(jobs, tree) == {"in/sub/a.png": "out/a.png", "in/sub/b.jpg": "out/b.jpg"}
+    assert failures == []
+
+
 def test_no_input_is_the_output_of_another(tree):
     inputs = [str(tree / "in/a.png"), str(tree / "in/sub/a.png"), str(tree / "in/sub/b.jpg")]
     jobs, failures = planned(inputs, tree / "in" / "sub")

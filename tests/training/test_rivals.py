@@ -125,6 +125,8 @@ def test_a_run_goes_on(runs, loaded, tmp_path):
 def test_what_a_rival_does_not_have_is_refused(loaded, tmp_path):
     with pytest.raises(ValueError, match="--train=decom, then --train=relight, not with --train=a"):
         run(config("all"), loaded, tmp_path, "retinexnet")
+    with pytest.raises(ValueError, match="goes on from --train=decom, --train=restoration: name w"):
+        config("adjust").check_fresh(models.model_config("kind"))
     with pytest.raises(ValueError, match="glad has its own loss"):
         run(config("all", colour_weight=0.5), loaded, tmp_path, "glad")
     assert not list(tmp_path.iterdir())

@@ -103,6 +103,12 @@ def test_a_part_is_trained_alone(loaded, first_run, tmp_path, train):
             assert changes or same, layer.name
 
 
+def test_what_has_learned_nothing_is_not_kept(loaded, tmp_path):
+    with pytest.raises(ValueError, match="--train=streams goes on from --train=tone: name weights"):
+        run(config(train="streams"), loaded, tmp_path / "run")
+    assert not (tmp_path / "run" / "settings.json").exists()
+
+
 def test_a_tone_cannot_be_kept_where_there_is_none(loaded, tmp_path):
     with pytest.raises(ValueError, match="needs a model with a tone"):
         run(config(train="streams"), loaded, tmp_path / "run", "neid")
@@ -466,6 +472,7 @@ def test_settings_without_effect_or_sense_are_refused(fields, reason):
     [
         ({"worker": ["a", "b"]}, {"type": "worker", "index": 0}, True),
         ({"worker": ["a", "b"]}, {"type": "worker", "index": 1}, False),
+        ({"worker": ["a", "b"]}, {"type": "worker", "index": "0"}, True),
         ({"chief": ["a"], "worker": ["b"]}, {"type": "chief", "index": 0}, True),
         ({"chief": ["a"], "worker": ["b"]}, {"type": "worker", "index": 0}, False),
     ],
@@ -475,7 +482,7 @@ def test_one_worker_is_the_chief(monkeypatch, cluster, task, chief):
     assert devices.is_chief("multiworker") == chief
 
 
-@pytest.mark.parametrize("told", ["{", "[1]", '{"task": 3}'])
+@pytest.mark.parametrize("told", ["{", "[1]", '{"task": 3}', '{"task": {"index": "first"}}'])
 def test_a_cluster_that_can_not_be_read_is_named(monkeypatch, told):
     monkeypatch.setenv("TF_CONFIG", told)
     with pytest.raises(NeidError, match=r"^TF_CONFIG tells no cluster and task in JSON"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from neid_tf.data import pairs
-from neid_tf.models import VARIANTS
+from neid_tf.models import VARIANTS, pretrained
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, callbacks, checkpoints, lock
@@ -137,8 +137,6 @@ def test_a_finished_run_says_where_its_weights_are(workdir, capsys):
     model = run(workdir, epochs=2)
     assert f"all 2 epochs are done; weights: {workdir / 'last.npz'}" in capsys.readouterr().out
     assert (workdir / "checkpoint.npz").read_bytes() == before
-    from neid_tf.models import pretrained
-
     x = np.random.default_rng(0).random((1, 8, 8, 3), np.float32)
     kept = pretrained.load_pretrained(str(workdir / "last.npz"))
     np.testing.assert_allclose(model(x), kept(x), atol=5e-3)
@@ -146,8 +144,6 @@ def test_a_finished_run_says_where_its_weights_are(workdir, capsys):
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_run_that_was_to_be_longer_leaves_weights_where_it_is_ended(workdir, capsys, damaged):
-    from neid_tf.models import pretrained
-
     last = workdir / "last.npz"
     before = pretrained.load_pretrained(str(last)).get_weights()
     last.unlink()
@@ -208,10 +204,33 @@ def test_changed_data_can_be_allowed(workdir):
         run(workdir, training=of_seeds(1, 2, 3), validation=of_seeds(4), epochs=5)
 
 
+def test_the_best_of_other_pictures_is_not_the_best_of_these(workdir, monkeypatch):
+    best = workdir / "best.npz"
+    run(workdir, validation=of_seeds(3), epochs=3, allow=True)
+    before = pretrained.card(best)["epochs_trained"]
+    monkeypatch.setattr(checkpoints, "restore", _with_a_high_score(checkpoints.restore))
+    run(workdir, validation=of_seeds(3), epochs=4)
+    assert pretrained.card(best)["epochs_trained"] == before
+    run(workdir, validation=of_seeds(4), epochs=5, allow=True)
+    assert pretrained.card(best)["epochs_trained"] == 5
+
+
+def _with_a_high_score(restore):
+    def restored(*arguments):
+        return restore(*arguments)[0], 1000.0
+
+    return restored
+
+
+def test_a_run_whose_settings_are_gone_is_not_gone_on_with(workdir):
+    (workdir / "settings.json").unlink()
+    with pytest.raises(NeidError, match=r"settings\.json: the settings of the run are not there"):
+        run(workdir, epochs=3)
+    assert epochs(workdir) == [1, 2]
+
+
 def test_flags_are_saved_as_a_flagfile_takes_them(workdir):
     assert (workdir / "flags.txt").read_text() == "--init=a folder/b.npz\n"
-    from neid_tf.models import pretrained
-
     assert pretrained.card(str(workdir / "last.npz"))["command"] == (
         "neid train '--init=a folder/b.npz'"
     )

@@ -280,10 +280,15 @@ def _open(path, limit):
         if not Path(path).is_file():
             raise VideoError(path, "not a regular file" if Path(path).exists() else "no such file")
         try:
-            return _opened(path, [limit.options] * _MOST_STREAMS if limit.options else [])
+            found = _opened(path, [limit.options] * _MOST_STREAMS if limit.options else [])
         except av.InvalidDataError as error:
             reason = "not a video, or a damaged one" if os.path.getsize(path) else "empty file"
             raise VideoError(path, reason) from error
+    kind, _, still = found.format.name.rpartition("_")
+    if still == "pipe" or found.format.name == "image2":
+        found.close()
+        raise VideoError(path, f"not a video: {kind or 'a'} picture with the suffix of one")
+    return found
 
 
 def _opened(path, options):

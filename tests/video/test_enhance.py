@@ -22,7 +22,7 @@ from neid_tf.support.errors import NeidError  # noqa: E402
 from neid_tf.support.libraries import install_extra  # noqa: E402
 from neid_tf.video import Frame, VideoError, enhance_video  # noqa: E402
 from neid_tf.video.reader import COVER  # noqa: E402
-from tests.conftest import darkened, picture  # noqa: E402
+from tests.conftest import darkened, picture, write  # noqa: E402
 from tests.video.test_frames import double, grays, noisy, sensitive_model  # noqa: E402
 
 UNIT = Fraction(1, 30000)
@@ -401,6 +401,16 @@ def test_a_still_clip_does_not_flicker(tmp_path):
         results[smoothing] = flicker(read(target)[2])
     assert results[0.0] > 0.5  # levels of 255: there is a flicker to remove
     assert results[0.5] < results[0.0] / 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "tif"])
+def test_a_picture_that_is_named_like_a_video_is_refused(tmp_path, suffix):
+    write(tmp_path / f"a.{suffix}", picture(32, 48))
+    renamed = (tmp_path / f"a.{suffix}").rename(tmp_path / "a.mp4")
+    reason = "not a video: .*picture with the suffix of one"
+    with pytest.raises(VideoError, match=f"^{re.escape(str(renamed))}: {reason}$"):
+        enhance_video(renamed, tmp_path / "out.mp4", double)
+    assert not (tmp_path / "out.mp4").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no video\n" * 99, b"#EXTM3U\n#EXTINF:1,\nin.ts\n"])

@@ -14,6 +14,20 @@ HELD_OUT = common.define_path(
 )  # fmt: skip
 
 
+def need_data(*names: str) -> None:
+    """Refuse flags that say what is scored where nothing is, for want of ``--data``.
+
+    Args:
+        names: of the flags.
+
+    Raises:
+        NeidError: naming the first that was given.
+    """
+    given = [name for name in names if flags.FLAGS[name].present]
+    if given and not common.DATA.value:
+        raise NeidError(f"--{given[0]} has no effect without --data")
+
+
 def run(main: Callable[[list[str]], None]) -> None:
     """Run a program's main with its flags parsed; a user's mistake is told in one line."""
     try:

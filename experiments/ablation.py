@@ -20,6 +20,7 @@ from absl import flags
 from experiments import run, table2
 from experiments.record import table as in_markdown
 from neid_tf.commands import common
+from neid_tf.support.errors import NeidError
 
 RECORDS = Path(__file__).resolve().parent / "ablation"
 ROWS = {
@@ -41,6 +42,8 @@ _SCORES = {"psnr": 2, "ssim": 3, "psnr_gt_mean": 2}
 
 def table(records: dict[str, list[dict]]) -> str:
     """Return the table in Markdown: the mean over the seeds, and each seed's gain on its whole."""
+    if "whole" not in records:
+        raise NeidError("no record of `whole`, which all others are compared with")
     base = {report["seed"]: report["mean"] for report in records["whole"]}
     head = ("run", "PSNR (dB)", "SSIM", "GT mean")
     rows = [(*head, "against the default: PSNR", "SSIM", "GT mean", "seeds")]

@@ -35,7 +35,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from experiments import brackets, run
+from experiments import brackets, need_data, run
 from experiments.record import command_line
 from experiments.record import table as in_markdown
 from neid_tf import pictures
@@ -395,6 +395,7 @@ def _kept(found, name):
 def main(arguments: list) -> None:
     """Make a record if there is data; print the table."""
     del arguments
+    need_data("method", "weights", "output", "sheet", "sets")
     records = RECORDS
     if common.DATA.value:
         output = Path(common.required(common.OUTPUT))

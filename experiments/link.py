@@ -27,7 +27,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from experiments import brackets, chart, cross_data, run
+from experiments import brackets, chart, cross_data, need_data, run
 from experiments.record import command_line
 from neid_tf import pictures
 from neid_tf.commands import common
@@ -268,6 +268,7 @@ def _lines(found: dict, score: str) -> list[chart.Line]:
 def main(arguments: list) -> None:
     """Make the record if there is data; draw its chart and print its tables."""
     del arguments
+    need_data("weights", "each")
     path = Path(common.OUTPUT.value or RECORD)
     if common.DATA.value:
         weights, count = common.WEIGHTS.value, COUNT.value

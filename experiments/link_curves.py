@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from experiments import brackets, run
+from experiments import brackets, need_data, run
 from experiments.link import COUNT, RECORDS, evenly
 from experiments.record import command_line
 from neid_tf import pictures
@@ -147,6 +147,7 @@ def table(path: Path = RECORD) -> str:
 def main(arguments: list) -> None:
     """Make the record if there is data; print its table."""
     del arguments
+    need_data("each")
     if common.DATA.value:
         made = {
             "command": command_line(__name__, "experiments.link_curves"),

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from experiments import run
+from experiments import need_data, run
 from experiments.record import table as in_markdown
 from neid_tf.commands import common
 from neid_tf.data import held_out
@@ -217,6 +217,7 @@ def _two(mean):
 def main(arguments: list[str]) -> None:
     """Read the flags; record if asked to; print."""
     del arguments
+    need_data("rivals", "kind")
     if common.DATA.value:
         record(common.DATA.value, _NAMES.value, KIND.value)
     print(table())

@@ -186,6 +186,8 @@ def main(arguments: list[str]) -> None:
     if _RECORD.value:
         print(*record(_RECORD.value, common.required(common.DATA), folder), flush=True)
     records = load(folder)
+    if not any(name in records for name in PAPER):
+        raise NeidError(f"{folder}: no record of the paper's architectures")
     print(table(records), ablations(records), sep="\n\n")
     pictures.write(folder / "validation.png", pictures.Picture(curves(records)))
 

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments import ablation, chart, gradients, package_rivals, peers, run, table1, table2
+from experiments import (
+    ablation,
+    chart,
+    cross_data,
+    gradients,
+    link,
+    link_curves,
+    package_rivals,
+    peers,
+    run,
+    table1,
+    table2,
+)
 from experiments.performance import card_files, install, on_card, roofline
 from neid_tf import models, pictures
 from neid_tf.benchmarks import cards, costs
@@ -591,3 +603,20 @@ def test_files_on_a_card_against_the_cpu(monkeypatch, tmp_path, capsys):
     ]
     taken = report["in_memory"]["card"]["enhance"]["median"]
     assert float(line.split("|")[2].replace(",", "")) == pytest.approx(1e3 * taken, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("program", "argument", "reason"),
+    [
+        (cross_data, "--sheet=x", "--sheet has no effect without --data"),
+        (table1, "--rivals=lime", "--rivals has no effect without --data"),
+        (link, "--each=3", "--each has no effect without --data"),
+        (link_curves, "--each=3", "--each has no effect without --data"),
+        (ablation, "--records=nothing", "no record of `whole`"),
+        (table2, "--records=nothing", "nothing: no record of the paper's architectures"),
+    ],
+)
+def test_programs_refuse_what_has_no_effect(program, argument, reason, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["program", argument])
+    with flags_restored(), pytest.raises(SystemExit, match=reason):
+        run(program.main)

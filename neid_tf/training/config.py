@@ -133,6 +133,8 @@ class TrainConfig:
             raise NeidError(f"{name} is trained with {known}, not with --train={self.train}")
         elif self.objective != Objective():
             raise NeidError(f"{name} has its own loss, not that of NEID")
+        elif self.sampling.exposure:  # Its phases draw what they need from the same number.
+            raise NeidError(f"{name} is trained without --exposure")
 
     def check_fresh(self, model: ModelConfig | RivalConfig) -> None:
         """Check that a model with fresh weights can be trained so.

@@ -129,6 +129,8 @@ def test_what_a_rival_does_not_have_is_refused(loaded, tmp_path):
         config("adjust").check_fresh(models.model_config("kind"))
     with pytest.raises(ValueError, match="glad has its own loss"):
         run(config("all", colour_weight=0.5), loaded, tmp_path, "glad")
+    with pytest.raises(ValueError, match="glad is trained without --exposure"):
+        run(config("all", exposure=0.5), loaded, tmp_path, "glad")
     assert not list(tmp_path.iterdir())
 
 

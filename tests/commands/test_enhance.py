@@ -109,7 +109,7 @@ def test_paths_that_cannot_be_looked_at_are_named(neid, folder, monkeypatch):
     # As in an output folder of mode 000, and in a folder of mode 444.
     _, err = enhanced(neid, "in", "--output=out2", code=1)
     assert err == ["neid: in/closed/b.png: permission denied"] or (
-        err == ["neid: out2/closed/b.png: permission denied"]
+        err == ["neid: in/closed/b.png: out2/closed/b.png: permission denied"]
     )
     assert files(Path("out2")) == ["a.png"]
 
@@ -186,7 +186,7 @@ def test_existing_outputs(neid, folder):
     made.write_bytes(b"mine")
     out, err = enhanced(neid, "in", "--output=out", code=1)
     assert out == ["1 written to out, 1 failed"]
-    assert err[0].startswith("neid: out/a.png: is there already; --overwrite")
+    assert err[0].startswith("neid: in/a.png: out/a.png: is there already; --overwrite")
     out, err = enhanced(neid, "in", "--output=out", "--existing=skip")
     assert (out, err) == (["0 written to out, 2 skipped"], [])
     assert made.read_bytes() == b"mine"
@@ -246,7 +246,7 @@ def _check_left_alone(neid, source, target, *flags):
         sums = {"fail": "1 failed", "skip": "1 skipped"}[existing]
         assert out == [f"0 written to out, {sums}"]
         assert [line.partition(";")[0] for line in err] == (
-            [f"neid: {target}: is there already"] * (existing == "fail")
+            [f"neid: {source}: {target}: is there already"] * (existing == "fail")
         )
         assert Path(target).read_bytes() == b"precious"
         assert not [name for name in os.listdir("out") if name.startswith(".neid-")]

@@ -58,14 +58,14 @@ def train(
             settings, with other pairs or with files that can't be read; where the model can't be
             trained so; where next to nothing of ``config.init`` fits.
     """
-    workdir = Path(workdir)
-    config.check_model(models.model_config(model_name, **model_fields))
+    workdir, described = Path(workdir), models.model_config(model_name, **model_fields)
+    config.check_model(described)
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
         if config.init and not checkpoints.exist(workdir):
             pretrained.card(config.init)  # What can't be read is named before anything is made.
         run = Run(workdir, config, model_name, model_fields, command)
         if not (config.init or run.goes_on):
-            config.check_fresh(models.model_config(model_name, **model_fields))
+            config.check_fresh(described)
         run.check_data(pairs, validation, allow_changed_data)
         strategy = devices.start(config)
         _check_shares(config.sampling.batch_size, strategy.num_replicas_in_sync)
@@ -87,11 +87,11 @@ def train(
         return models.inference_model(network)
 
 
-def _check_shares(batch_size: int, devices: int) -> None:
-    """Refuse a batch that is not shared out evenly: samples would not weigh the same."""
-    if batch_size % devices:
+def _check_shares(batch_size: int, count: int) -> None:
+    """Refuse a batch that devices do not share evenly: its samples would not weigh the same."""
+    if batch_size % count:
         multiple = "a multiple of their number"
-        raise NeidError(f"--batch_size={batch_size} on {devices} devices: it must be {multiple}")
+        raise NeidError(f"--batch_size={batch_size} on {count} devices: it must be {multiple}")
 
 
 def _start_from(init: str, network: models.NEID, tells: bool) -> None:

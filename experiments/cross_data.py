@@ -80,7 +80,7 @@ class Method:
 
     Args:
         name: ``neid``, a classical method, or one of :data:`CONTROLS`.
-        weights: for ``neid``.
+        weights: of a network.
     """
 
     def __init__(self, name: str, weights: str) -> None:
@@ -407,7 +407,7 @@ def main(arguments: list) -> None:
         report = {
             "command": command_line(__name__, "experiments.cross_data", ("output", "sheet")),
             "method": method.name,
-            "weights": common.WEIGHTS.value if method.name == "neid" else None,
+            "weights": methods.weights_named(method.name, common.WEIGHTS.value),
             "seed": 0,
             "protocol": scores.PROTOCOL,
             "environment": environment(),

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import brackets, cross_data
-from neid_tf import pictures
+from neid_tf import models, pictures
+from neid_tf.models import pretrained
 
 SIZE = (24, 32)
 HOME = Path(__file__).resolve().parent.parent
@@ -84,13 +85,23 @@ def test_the_program_writes_a_record_and_its_table(data, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=HOME, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "r" / "msr.json").read_text("utf-8"))
-    assert report["method"] == "msr"
+    assert (report["method"], report["weights"]) == ("msr", None)
     words = ["python", "-m", "experiments.cross_data", f"--data={data}", "--method=msr"]
     assert shlex.split(report["command"]) == words
     assert set(report["sets"]) >= {"lol", "sice_fused", "fivek", "DICM"}
     assert "| `msr` |" in done.stdout
     assert "low: without 145, 149" in done.stderr
     assert pictures.read(tmp_path / "sheets" / "NPE.png").pixels.shape[0] == 240
+
+
+def test_a_record_names_the_weights_of_a_rival(data, tmp_path):
+    weights, output = tmp_path / "mine.npz", tmp_path / "r" / "glad.json"
+    rival = models.inference_model(models.build("glad", filters=2))
+    pretrained.save(rival, weights, {"epochs_trained": 0})
+    options = [f"--data={data}", "--sets=fivek", "--method=glad", f"--weights={weights}"]
+    command = [sys.executable, "-m", "experiments.cross_data", *options, f"--output={output}"]
+    subprocess.run(command, check=True, cwd=HOME)
+    assert json.loads(output.read_text("utf-8"))["weights"] == str(weights)
 
 
 def test_the_scenes_held_out_are_40_in_blocks():

@@ -175,7 +175,6 @@ def _made_elsewhere(rows, folder):
 def _described():
     if _OUTPUTS.value:
         return {"name": "outputs", "folder": _OUTPUTS.value}
-    method, weights = common.METHOD.value, common.WEIGHTS.value
-    # A rival's default is its own weights.
-    has_weights = method == "neid" or (method in methods.LEARNED and weights != methods.DEFAULT)
-    return {"name": method} | ({"weights": weights} if has_weights else {})
+    method = common.METHOD.value
+    weights = methods.weights_named(method, common.WEIGHTS.value)
+    return {"name": method} | ({"weights": weights} if weights else {})

@@ -76,6 +76,17 @@ def _check_weights(weights, method):
         raise UsageError(f"{weights} has weights of {of}, --method is {method}")
 
 
+def weights_named(method: str, weights: str) -> str | None:
+    """Return the weights that a record of a method names; None for its own, or if it has none.
+
+    Args:
+        method: one of :data:`METHODS`.
+        weights: as they were asked for; the default of a rival is its own.
+    """
+    is_named = method == "neid" or (method in LEARNED and weights not in ("", DEFAULT))
+    return weights if is_named else None
+
+
 def _of_rival(method, weights):
     """Return the path of a rival's weights: the package's in place of the default.
 

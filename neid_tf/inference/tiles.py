@@ -154,8 +154,8 @@ def side_of(tile: int, step: int) -> int:
 def margin_of(step: int) -> int:
     """Return a tile's margin in pixels, beyond which hardly anything reaches it.
 
-    With two levels, a step of 4, it is 24: nothing farther than 33 pixels reaches a tile, and in
-    the packaged weights what is farther than 24 changes hardly a sample, by one level of 255. More
+    With two levels, a step of 4, it is 20: nothing farther than 33 pixels reaches a tile, and in
+    the packaged weights what is farther than 20 changes hardly a sample, by one level of 255. More
     levels see farther, and the margin is cut.
     """
-    return -(-min(max(6 * step, 24), MARGIN) // step) * step
+    return -(-min(max(5 * step, 20), MARGIN) // step) * step

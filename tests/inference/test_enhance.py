@@ -126,11 +126,11 @@ def test_hardly_anything_comes_from_beyond_the_margin():
     image += np.random.default_rng(0).integers(0, 8, image.shape, np.uint8)
     made, whole = tiles.Tiled(model, tile=64), tiles.Tiled(model, tile=64)
     whole.margin = ALL_THAT_REACHES
-    assert (made.side, made.margin) == (48, 24)
+    assert (made.side, made.margin) == (48, 20)
     levels = [neid_tf.enhance(image, network).astype(int) for network in (made, whole)]
     apart = np.abs(levels[0] - levels[1])
     assert apart.max() <= 1
-    assert 0 < (apart > 0).mean() < 2e-3
+    assert 0 < (apart > 0).mean() < 8e-3  # of tiles an eighth of the usual ones' side
 
 
 def test_small_pictures_are_not_tiled(model):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -20,7 +21,7 @@ from neid_tf.support.beside import in_order
 
 TILE = 512
 """Up to this side, in pixels of the network's input, pictures are enhanced whole. The tiles of
-larger ones have three quarters of it, without their margin."""
+larger ones are as large as a square of three quarters of it: see :func:`layout`."""
 MARGIN = 64
 """Pixels around a tile that are computed and thrown away, at most; see :func:`margin_of`."""
 CONTEXT_SIDE = 384
@@ -33,7 +34,8 @@ class Tiled(Network):
     Args:
         model: as for :func:`neid_tf.inference.network.as_network`.
         tile: up to this side, in input pixels, a picture is enhanced whole; the tiles of a larger
-            one have three quarters of it. Rounded up to multiples of the network's step.
+            one are as large as a square of three quarters of it. Rounded up to multiples of the
+            network's step.
         shown: is given the list of the tiles of a picture that has several, and gives them back
             one by one, as a progress bar does.
     """
@@ -66,11 +68,13 @@ class Tiled(Network):
             return
         if context is None:
             context = self.whole_context(batch)
-        tiles = list(itertools.product(self._spans(height), self._spans(width)))
+        tiles = list(itertools.product(*self._spans(height, width)))
         # What is read off a file is read in one thread.
         cuts = (self._cut(batch, picture, *tile) for tile in tiles)
-        # Fewer tiles would leave cores idle in the end, and larger ones take their memory.
-        network, beside = self.network.workers(len(tiles) // 2 if self.tile <= TILE else 1)
+        # Other numbers would leave cores idle in the end, and larger tiles take their memory.
+        count, beside = len(tiles), self.network.beside
+        fills_cores = self.tile <= TILE and (count % beside == 0 or count >= 2 * beside)
+        network, beside = self.network.workers(count if fills_cores else 1)
         made = in_order(functools.partial(_computed, network, context), cuts, beside)
         with contextlib.closing(made):
             for _, piece in zip(self.shown(tiles), made, strict=True):
@@ -102,11 +106,15 @@ class Tiled(Network):
         """Return how many pieces :meth:`pieces` yields of a batch of this size."""
         if max(height, width) <= self.tile:
             return 1
-        return len(self._spans(height)) * len(self._spans(width))
+        return math.prod(map(len, self._spans(height, width)))
 
-    def _spans(self, length):
-        """Return the starts and stops of the tiles along a side."""
-        return [(at, min(at + self.side, length)) for at in range(0, length, self.side)]
+    def _spans(self, height, width):
+        """Return the starts and stops of the tiles down and across."""
+        sizes = layout(height, width, self.side, self.margin, self.step)
+        return [
+            [(at, min(at + size, length)) for at in range(0, length, size)]
+            for size, length in zip(sizes, (height, width), strict=True)
+        ]
 
     def _cut(self, batch, picture, rows, columns):
         """Return a tile with its margin, and where its inner part lies in it and in the output."""
@@ -146,8 +154,45 @@ def in_tiles(model: object, tile: int = TILE, shown: Callable[[list], Iterable] 
     return Tiled(network, tile, shown) if network.tileable else network
 
 
+def layout(height: int, width: int, side: int, margin: int, step: int) -> tuple[int, int]:
+    """Return the height and the width of a picture's tiles; the last ones may be smaller.
+
+    Of all that are with their margins at most as large as a square with its, the ones with which
+    the least is computed: a square of one size for all would leave slivers at the borders.
+
+    Args:
+        height, width: of the picture, in pixels.
+        side: of the square.
+        margin: of a tile, in pixels; there is none at the picture's border.
+        step: what both are multiples of.
+    """
+    most = (side + 2 * margin) ** 2
+    found = []
+    for rows in range(max(height // (4 * side), 1), 4 * height // side + 2):
+        tall = _share(height, rows, step)
+        widest = most // min(tall + 2 * margin, height)  # With its margins.
+        inner = max((widest - 2 * margin) // step * step, step)
+        wide = _share(width, 1 if width <= widest else -(-width // inner), step)
+        computed = [
+            length + 2 * margin * (-(-length // size) - 1)
+            for length, size in ((height, tall), (width, wide))
+        ]
+        found.append((math.prod(computed), tall, wide))
+    return min(found)[1:]
+
+
+def _share(length, count, step):
+    """Return the size of equal parts of a side, rounded up to a multiple of a step."""
+    return -(-length // (count * step)) * step
+
+
 def side_of(tile: int, step: int) -> int:
-    """Return the side of the tiles of pictures whose side is above ``tile``, without the margin."""
+    """Return the side of the square that tiles are as large as, without its margin.
+
+    Args:
+        tile: up to this side pictures are done whole.
+        step: what it is a multiple of.
+    """
     return -(-3 * tile // (4 * step)) * step
 
 

@@ -158,7 +158,7 @@ def layout(height: int, width: int, side: int, margin: int, step: int) -> tuple[
     """Return the height and the width of a picture's tiles; the last ones may be smaller.
 
     Of all that are with their margins at most as large as a square with its, the ones with which
-    the least is computed: a square of one size for all would leave slivers at the borders.
+    the least is computed, in pairs: a square of one size for all leaves slivers at the borders.
 
     Args:
         height, width: of the picture, in pixels.
@@ -173,11 +173,11 @@ def layout(height: int, width: int, side: int, margin: int, step: int) -> tuple[
         widest = most // min(tall + 2 * margin, height)  # With its margins.
         inner = max((widest - 2 * margin) // step * step, step)
         wide = _share(width, 1 if width <= widest else -(-width // inner), step)
-        computed = [
-            length + 2 * margin * (-(-length // size) - 1)
-            for length, size in ((height, tall), (width, wide))
-        ]
-        found.append((math.prod(computed), tall, wide))
+        down, across = -(-height // tall), -(-width // wide)
+        computed = (height + 2 * margin * (down - 1)) * (width + 2 * margin * (across - 1))
+        # Two are computed at a time, or four: an odd one out leaves cores idle.
+        pairs = -(-down * across // 2)
+        found.append((computed * pairs / (down * across), tall, wide))
     return min(found)[1:]
 
 

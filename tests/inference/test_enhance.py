@@ -133,6 +133,27 @@ def test_hardly_anything_comes_from_beyond_the_margin():
     assert 0 < (apart > 0).mean() < 8e-3  # of tiles an eighth of the usual ones' side
 
 
+@pytest.mark.parametrize(
+    ("height", "width"), [(408, 612), (513, 513), (514, 90), (540, 960), (1500, 2000), (70, 9000)]
+)
+def test_tiles_are_alike_and_no_larger_than_a_square(height, width):
+    side, margin, step = 384, 20, 4
+    tall, wide = tiles.layout(height, width, side, margin, step)
+    assert tall % step == wide % step == 0
+    largest = min(tall + 2 * margin, height) * min(wide + 2 * margin, width)
+    assert largest <= (side + 2 * margin) ** 2
+    counts = [-(-height // tall), -(-width // wide)]
+    lasts = [height - (counts[0] - 1) * tall, width - (counts[1] - 1) * wide]
+    for last, size, count in zip(lasts, (tall, wide), counts, strict=True):
+        assert size - last < step * count
+    squares = [-(-length // side) for length in (height, width)]
+    computed, of_squares = (
+        (height + 2 * margin * (down - 1)) * (width + 2 * margin * (across - 1))
+        for down, across in (counts, squares)
+    )
+    assert computed <= of_squares
+
+
 def test_small_pictures_are_not_tiled(model):
     batch = picture(40, 60)[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=64)

@@ -191,18 +191,18 @@ def test_networks_are_given_box_and_full_size_picture():
             calls.append(types.SimpleNamespace(batch=batch, box=box, picture=picture))
             return double(batch)
 
-    image = darkened(picture(19, 46))
+    image = darkened(picture(79, 146))
     Enhancement(Tiled(Noting(double), tile=16))(image)
-    assert len(calls) == 2
+    assert len(calls) == 3
     for call in calls:
-        top, left, height, width = call.box[0] * [10, 23, 10, 23]
+        top, left, height, width = call.box[0] * [40, 73, 40, 73]
         assert call.batch.shape == (1, round(height), round(width), 3)
         assert call.picture.shape == (1, 2 * round(height), 2 * round(width), 3)
         expected = np.pad(image, [(0, 1), (0, 0), (0, 0)], mode="edge")
         expected = expected[2 * round(top) :, 2 * round(left) : 2 * round(left + width)]
         np.testing.assert_array_equal(call.picture[0], expected)
     calls.clear()
-    tall = darkened(picture(75, 46))
+    tall = darkened(picture(375, 46))
     Enhancement(Tiled(Noting(double), tile=16))(tall)
     # Of a picture of odd sides, only the tiles at its end are copies.
     shared = [np.shares_memory(call.picture, tall) for call in calls]

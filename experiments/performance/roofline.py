@@ -90,13 +90,10 @@ def tiled(height: int, width: int, step: int) -> float:
     """
     if max(height, width) <= tiles.TILE:
         return 1.0
-    margin, tile = tiles.margin_of(step), tiles.side_of(tiles.TILE, step)
-
-    def length(side):
-        ends = [(at, min(at + tile, side)) for at in range(0, side, tile)]
-        return sum(min(end + margin, side) - max(at - margin, 0) for at, end in ends)
-
-    return length(height) * length(width) / (height * width)
+    margin, size = tiles.margin_of(step), (height, width)
+    tile = tiles.layout(height, width, tiles.side_of(tiles.TILE, step), margin, step)
+    more = [2 * margin * (-(-side // part) - 1) for side, part in zip(size, tile, strict=True)]
+    return (height + more[0]) * (width + more[1]) / (height * width)
 
 
 def link_seconds(pixels: int, bytes_of_a_sample: int) -> float:

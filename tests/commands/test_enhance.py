@@ -534,11 +534,11 @@ def cores(request, monkeypatch):
 
 
 def test_tiles_are_computed_beside_each_other(neid, folder, work, cores):
-    pixels = darkened(picture(70, 200))
+    pixels = darkened(picture(140, 400))
     write(Path("large.png"), pixels)
     options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
     assert neid("enhance", "large.png", *options)[0] == 0
-    assert work == [("read", False)] + [("run", cores == 2)] * 10
+    assert work == [("read", False)] + [("run", cores == 2)] * 13
     network = methods.load_network("neid_s", "onnx")
     network.beside = 1
     alone = Enhancement(Tiled(network, 32))(pixels)
@@ -624,13 +624,13 @@ class Terminal(io.StringIO):
 
 def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
-    write(tmp_path / "large.png", darkened(picture(70, 200)))
+    write(tmp_path / "large.png", darkened(picture(140, 400)))
     monkeypatch.setattr(command, "BAR", command.BAR | {"delay": 0.0, "mininterval": 0.0})
     options = ["--weights=neid_s", "--tile=64", "--output=out"]
     for stream, seen in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
         assert neid("enhance", "large.png", *options, "--overwrite")[0] == 0
-        assert [f"{done}/10" in stream.getvalue() for done in (1, 9)] == [seen] * 2
+        assert [f"{done}/13" in stream.getvalue() for done in (1, 12)] == [seen] * 2
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert neid("enhance", "in/a.png", *options)[0] == 0
     assert "tile" not in sys.stderr.getvalue()

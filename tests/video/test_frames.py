@@ -161,7 +161,7 @@ def test_large_frames_are_done_in_tiles_under_one_context(sensitive, monkeypatch
     )
     assert enhancer.batch_size(200, 200) == 1
     tiled = enhanced(enhancer, as_frames(pictures), batch=1)
-    assert len(sizes) == 3 * 9
+    assert len(sizes) == 3 * 4
     assert max(height * width for _, height, width, _ in sizes) < 100 * 100
     np.testing.assert_allclose(tiled, whole, atol=3)
 

@@ -91,9 +91,8 @@ def tiled(height: int, width: int, step: int) -> float:
     if max(height, width) <= tiles.TILE:
         return 1.0
     margin, size = tiles.margin_of(step), (height, width)
-    tile = tiles.layout(height, width, tiles.side_of(tiles.TILE, step), margin, step)
-    more = [2 * margin * (-(-side // part) - 1) for side, part in zip(size, tile, strict=True)]
-    return (height + more[0]) * (width + more[1]) / (height * width)
+    tile = tiles.layout(*size, tiles.side_of(tiles.TILE, step), margin, step)
+    return tiles.computed(size, tile, margin) / (height * width)
 
 
 def link_seconds(pixels: int, bytes_of_a_sample: int) -> float:

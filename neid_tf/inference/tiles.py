@@ -171,14 +171,31 @@ def layout(height: int, width: int, side: int, margin: int, step: int) -> tuple[
     for rows in range(max(height // (4 * side), 1), 4 * height // side + 2):
         tall = _share(height, rows, step)
         widest = most // min(tall + 2 * margin, height)  # With its margins.
-        inner = max((widest - 2 * margin) // step * step, step)
-        wide = _share(width, 1 if width <= widest else -(-width // inner), step)
-        down, across = -(-height // tall), -(-width // wide)
-        computed = (height + 2 * margin * (down - 1)) * (width + 2 * margin * (across - 1))
-        # Two are computed at a time, or four: an odd one out leaves cores idle.
-        pairs = -(-down * across // 2)
-        found.append((computed * pairs / (down * across), tall, wide))
-    return min(found)[1:]
+        inner = (widest - 2 * margin) // step * step
+        if width > widest and inner < step:
+            continue  # With their margins, even the narrowest would be too large.
+        least = 1 if width <= widest else -(-width // inner)
+        for columns in (least, least + 1):
+            tile = tall, _share(width, columns, step)
+            count = -(-height // tall) * -(-width // tile[1])
+            # Two are computed at a time, or four: an odd one out leaves cores idle.
+            pairs = -(-count // 2)
+            found.append((computed((height, width), tile, margin) * pairs / count, tile))
+    return min(found)[1]
+
+
+def computed(size: tuple[int, int], tile: tuple[int, int], margin: int) -> int:
+    """Return how many pixels the tiles of a picture have together, with their margins.
+
+    Args:
+        size: the picture's height and width, in pixels.
+        tile: those of its tiles: see :func:`layout`.
+        margin: of a tile, in pixels; there is none at the picture's border.
+    """
+    return math.prod(
+        length + 2 * margin * (-(-length // part) - 1)
+        for length, part in zip(size, tile, strict=True)
+    )
 
 
 def _share(length, count, step):

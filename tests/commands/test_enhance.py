@@ -545,6 +545,16 @@ def test_tiles_are_computed_beside_each_other(neid, folder, work, cores):
     np.testing.assert_array_equal(pictures.read("out.png").pixels, alone)
 
 
+@pytest.mark.parametrize(("size", "count"), [((20, 70), 1), ((80, 210), 2)])
+def test_as_many_tiles_as_cores_are_computed_beside_each_other(
+    neid, folder, work, cores, size, count
+):
+    write(Path("large.png"), darkened(picture(*size)))
+    options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
+    assert neid("enhance", "large.png", *options)[0] == 0
+    assert work == [("read", False)] + [("run", cores == count == 2)] * count
+
+
 def test_frames_are_computed_beside_each_other(neid, folder, work, cores):
     av = pytest.importorskip("av")
     from tests.video.test_enhance import make_clip

@@ -136,8 +136,9 @@ def test_hardly_anything_comes_from_beyond_the_margin():
 @pytest.mark.parametrize(
     ("height", "width"), [(408, 612), (513, 513), (514, 90), (540, 960), (1500, 2000), (70, 9000)]
 )
-def test_tiles_are_alike_and_no_larger_than_a_square(height, width):
-    side, margin, step = 384, 20, 4
+@pytest.mark.parametrize("side", [24, 384])
+def test_tiles_are_alike_and_no_larger_than_a_square(height, width, side):
+    margin, step = 20, 4
     tall, wide = tiles.layout(height, width, side, margin, step)
     assert tall % step == wide % step == 0
     largest = min(tall + 2 * margin, height) * min(wide + 2 * margin, width)

@@ -109,5 +109,5 @@ class StreamsTrainer(Trainer):
         refined = self.refiner(full_size | tone | decoded)
         # Of what was sent small there is no full size: there LE's picture is all.
         sent = ops.cast(sent, "float32")
-        light = loss(high, decoded["le"], exposure) * (0.4 + 0.6 * sent)
+        light = loss(high, ops.depth_to_space(decoded["folded"], 2), exposure) * (0.4 + 0.6 * sent)
         return light + loss(high, refined, exposure) * (1.0 - sent)

@@ -73,7 +73,8 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     """
     graph, converted = model.graph, parts(model)
     proto = converted["network"]
-    onnx_graph.enlarge_at_once(proto.graph)
+    for part in converted.values():
+        onnx_graph.tidy(part.graph)
     if "refiner" in converted:
         onnx_graph.refine_if_given(proto.graph, converted["refiner"].graph)
     if "tone" in converted:
@@ -85,8 +86,10 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
         sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim[1:]]
         default = _DEFAULTS.get(value.name, np.full((1, *sizes), np.nan, np.float32))
         proto.graph.initializer.append(onnx_graph.constant(default, value.name))
+    onnx_graph.drop_unused_weights(proto.graph)
     if compact:
         onnx_graph.store_in_half_precision(proto.graph)
+    onnx_graph.name_nodes(proto.graph)
     proto.metadata_props.add(key=runtimes.STEP, value=str(2**model.config.depth))
     return proto.SerializeToString()
 
@@ -149,7 +152,8 @@ def _network_function(model):
         gain = {name: encoded.pop(name) for name in graph.refining if name in encoded}
         decoded = decode(encoded | fusing | place, training=False)
         refining = gain | decoded if graph.refining else {}
-        enhanced = tf.clip_by_value(refining.get("le", decoded), 0.0, 1.0)
+        light = tf.nn.depth_to_space(decoded["folded"], 2) if refining else decoded
+        enhanced = tf.clip_by_value(light, 0.0, 1.0)
         return {runtimes.OUTPUT: enhanced} | fusing | refining
 
     return compute, shapes

@@ -15,6 +15,10 @@ if typing.TYPE_CHECKING:
 NO_PICTURE = np.zeros((1, 1, 1, 3), np.float32)
 """What stands for ``picture`` where it is left out."""
 _LEAST_HALVED = 256
+_FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+"""Transpositions that put the channels first, and last."""
+_UNFOLDING = {"rows": [0, 0, -1], "larger": [1, 2, 2, 1], "fewer": [1, 1, 1, 2]}
+"""Shapes, and what shapes are multiplied and divided by."""
 _ENLARGEMENT = re.compile(r"_up(_\d+)?/Repeat/ExpandDims$")
 """The name of the first node of an enlargement in the decoders (:mod:`neid_tf.models.unet`)."""
 
@@ -35,12 +39,13 @@ def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
     for node in refiner.node:
         own = [(name, name.removeprefix("refiner/")) for name in node.input]
         node.input[:] = [outer if outer in names else name for name, outer in own]
-    for node in network.node:
-        node.output[:] = ["light" if n == runtimes.OUTPUT else n for n in node.output]
-    kept = helper.make_node("Identity", ["light"], ["light_kept"])
-    end = helper.make_tensor_value_info(
-        "light_kept", light.type.tensor_type.elem_type, ["", "", "", 3]
-    )
+    _take_as_made(network, refiner, names)
+    shared = _leading_to(network.node, {v.name for v in network.output if v is not light})
+    shared_outputs = {name for node in shared for name in node.output}
+    alone = [node for node in network.node if shared_outputs.isdisjoint(node.output)]
+    for node in alone:
+        network.node.remove(node)
+        node.output[:] = ["light" if name == light.name else name for name in node.output]
     choice = helper.make_node(
         "If",
         ["picture_is_given"],
@@ -48,7 +53,7 @@ def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
         then_branch=helper.make_graph(
             refiner.node, "refined", [], refiner.output, refiner.initializer
         ),
-        else_branch=helper.make_graph([kept], "light", [], [end]),
+        else_branch=helper.make_graph(alone, "streams", [], [_picture("light")]),
     )
     asked = [
         helper.make_node("Size", [runtimes.PICTURE], ["picture_size"]),
@@ -60,6 +65,20 @@ def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
     del network.output[:]
     network.output.extend(outputs)
     network.input.append(picture)
+
+
+def _take_as_made(network, refiner, names):
+    """Let the refinement read channels first what the network makes so, not moved to and fro."""
+    made = {node.output[0]: node for node in network.node if node.output[0] in names}
+    for node in [node for node in refiner.node if node.op_type == "Transpose"]:
+        last = made.get(node.input[0])
+        if last is None or last.op_type != "Transpose":
+            continue
+        if (_order(last), _order(node)) == (_LAST, _FIRST):
+            for reader in refiner.node:
+                kept = [last.input[0] if n == node.output[0] else n for n in reader.input]
+                reader.input[:] = kept
+            refiner.node.remove(node)
 
 
 def read_unless_given(network: GraphProto, tone: GraphProto, names: list[str]) -> None:
@@ -144,6 +163,17 @@ def skip_unless_enhancing(network: GraphProto, context: list[str]) -> None:
     network.input.append(flag)
 
 
+def tidy(graph: GraphProto) -> None:
+    """Let what TensorFlow does in several passes over memory be done in fewer.
+
+    Args:
+        graph: as tf2onnx made it.
+    """
+    enlarge_at_once(graph)
+    clip_at_once(graph)
+    unfold_by_rows(graph)
+
+
 def enlarge_at_once(network: GraphProto) -> None:
     """Let each nearest enlargement by 2 be one ``Resize``: exact, and memory is passed once.
 
@@ -172,9 +202,106 @@ def enlarge_at_once(network: GraphProto) -> None:
         made = helper.make_node("Resize", inputs, last.output, mode="nearest", **nearest)
         network.node.remove(last)
         network.node.insert(place, made)
-    kept = _leading_to(network.node, {value.name for value in network.output})
-    del network.node[:]
-    network.node.extend(kept)
+    _drop_unused(network)
+
+
+def clip_at_once(graph: GraphProto) -> None:
+    """Let the lesser, then the greater, of what is computed and a number be one ``Clip``.
+
+    Args:
+        graph: as tf2onnx made it.
+    """
+    from onnx import helper, numpy_helper
+
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    numbers = {name: array.reshape(()) for name, array in arrays.items() if array.size == 1}
+    made = {node.output[0]: node for node in graph.node if node.op_type == "Min"}
+    for place, node in enumerate(list(graph.node)):
+        below = made.get(node.input[0]) if node.op_type == "Max" else None
+        if below is None or not {below.input[1], node.input[1]} <= numbers.keys():
+            continue
+        ends = {f"{node.output[0]}/{end.op_type}": end.input[1] for end in (node, below)}
+        graph.initializer.extend(constant(numbers[name], end) for end, name in ends.items())
+        graph.node.remove(node)
+        graph.node.insert(place, helper.make_node("Clip", [below.input[0], *ends], node.output))
+    _drop_unused(graph)
+
+
+def unfold_by_rows(graph: GraphProto) -> None:
+    """Let each ``DepthToSpace`` of pictures put whole rows side by side: half the time.
+
+    The upper and the lower pixels of each 2×2 are transposed apart, and joined row by row.
+
+    Args:
+        graph: as tf2onnx made it of ``depth_to_space`` by 2: with the channels first, and a
+            transposition behind that puts them last.
+    """
+    from onnx import helper
+
+    made = {node.output[0]: node for node in graph.node}
+    for last in [node for node in graph.node if node.op_type == "Transpose"]:
+        clip = first = made.get(last.input[0])
+        if clip is not None and clip.op_type == "Clip":
+            first = made.get(clip.input[0])
+        if first is None or first.op_type != "DepthToSpace" or _order(last) != _LAST:
+            continue
+        deep = first.input[0]
+        if first is not clip:  # Clipped before it is moved, which is the same.
+            clip.input[0], deep = deep, clip.output[0]
+        name = f"{first.name}/"
+        for key, numbers in _UNFOLDING.items():
+            graph.initializer.append(constant(np.array(numbers), name + key))
+        steps = [("Split", [deep], ["upper", "lower"], {"axis": 1})]
+        for half in ("upper", "lower"):
+            steps.append(("Transpose", [half], [f"{half}_last"], {"perm": _LAST}))
+            steps.append(("Reshape", [f"{half}_last", "rows"], [f"{half}_rows"], {}))
+        steps += [
+            ("Concat", ["upper_rows", "lower_rows"], ["joined"], {"axis": 2}),
+            ("Shape", ["upper_last"], ["half"], {}),
+            ("Mul", ["half", "larger"], ["doubled"], {}),
+            ("Div", ["doubled", "fewer"], ["size"], {}),
+            ("Reshape", ["joined", "size"], [last.output[0]], {}),
+        ]
+        outer, place = {deep, last.output[0]}, list(graph.node).index(last)
+        graph.node.remove(last)
+        for kind, inputs, outputs, attributes in reversed(steps):
+            inner = [[n if n in outer else name + n for n in names] for names in (inputs, outputs)]
+            graph.node.insert(place, helper.make_node(kind, *inner, **attributes))
+    _drop_unused(graph)
+
+
+def drop_unused_weights(graph: GraphProto) -> None:
+    """Leave out the initializers that nothing reads; in the graphs inside as well."""
+    from onnx import AttributeProto
+
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                drop_unused_weights(attribute.g)
+    used = {value.name for value in (*graph.input, *graph.output)}
+    used = used.union(*map(_read_by, graph.node))
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def name_nodes(graph: GraphProto) -> None:
+    """Give the nodes that have no name that of what they make; in the graphs inside as well."""
+    for node in graph.node:
+        node.name = node.name or node.output[0]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                name_nodes(attribute.g)
+
+
+def _order(transposition):
+    return list(transposition.attribute[0].ints)
+
+
+def _drop_unused(graph):
+    kept = _leading_to(graph.node, {value.name for value in graph.output})
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _leading_to(nodes, wanted):

@@ -12,9 +12,11 @@ from keras import layers
 from neid_tf.models import backbone, grid, grid_reader, refinement, tone, unet
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.layers import (
-    BilinearUpsampling,
     Clipped,
+    DepthToSpace,
     FeatureFusing,
+    FoldedBilinear,
+    SpaceToDepth,
     SubPixelUpsampling,
     Thumbnail,
     WholePicture,
@@ -51,7 +53,8 @@ class Graph:
             is given: top, left, height, width as shares of the whole.
         encoded: all that the decoder is given beside ``fusing`` and ``place``.
         refining: what the refinement is given beside the tone and ``picture``, which is the whole
-            picture at full size: ``gain`` of the encoder, ``features`` and ``le`` of the decoder.
+            picture at full size: ``gain`` of the encoder, ``features`` of the decoder, and
+            ``folded``, which is ``le`` with its 2×2 pixels behind each other.
         outputs: the pictures, and in training ``tone_parameters``.
         views: parts that were cut from it and are kept for further use, by name.
     """
@@ -104,7 +107,7 @@ class Graph:
             ),
             "decoder": (
                 self.encoded | self.fusing | self.place,
-                self._share("le", "features") or light,
+                self._share("folded", "features") or light,
             ),
         }
         cuts = cuts | self._refining_cuts(image) if self.refining else cuts
@@ -193,13 +196,14 @@ class Graph:
     def _refined(self):
         """Put full-size detail back (:mod:`neid_tf.models.refinement`)."""
         self.inputs["picture"] = picture = keras.Input((None, None, 3), name="picture")
-        light = self.refining["le"] = self.outputs["le"]
+        picture = SpaceToDepth(name="picture_folded", dtype="float32")(picture)
         picture = Clipped(name="picture_clipped", dtype="float32")(picture)
         gain = grid.EnlargedGain(name="picture_gain", dtype="float32")(self.refining["gain"])
         curve = grid.GridTone(name="picture_toned", dtype="float32")
         toned = curve([picture, gain, self.tone["tone_parameters"]])
         filters = self.config.refinement
-        return refinement.refine(self.refining["features"], light, toned, filters)
+        features, folded = (self.refining[name] for name in ("features", "folded"))
+        return refinement.refine(features, folded, toned, filters)
 
     def _thumbnail(self, image):
         if self.training:
@@ -270,17 +274,21 @@ class Graph:
         features = unet.decoder(
             features, skips, config.filters, self._initializer, f"{name}_decoder"
         )
-        if config.refinement and name == "le":
-            self.refining["features"] = features
         # A correction starts near zero, so that training starts from the toned picture.
         small = keras.initializers.RandomNormal(stddev=0.001)
         initializer = self._initializer() if base is None else small
         if config.scale == 1:
             head = layers.Conv2D(3, 1, kernel_initializer=initializer, name=f"{name}_head")
         else:
-            head = SubPixelUpsampling(3, kernel_initializer=initializer, name=f"{name}_head")
+            head = SubPixelUpsampling(
+                3, kernel_initializer=initializer, folded=True, name=f"{name}_head"
+            )
         picture = head(features)
         if base is not None:
-            base = BilinearUpsampling(name=f"{name}_base", dtype="float32")(base)
+            base = FoldedBilinear(name=f"{name}_base", dtype="float32")(base)
             picture = layers.Add(name=f"{name}_residual", dtype="float32")([base, picture])
-        return layers.Activation("linear", dtype="float32", name=name)(picture)
+        if config.refinement and name == "le":
+            self.refining |= {"features": features, "folded": picture}
+        if config.scale == 1:
+            return layers.Activation("linear", dtype="float32", name=name)(picture)
+        return DepthToSpace(dtype="float32", name=name)(picture)

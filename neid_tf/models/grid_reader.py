@@ -5,7 +5,6 @@ from keras import layers, ops
 
 from neid_tf.models import backbone
 from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE
-from neid_tf.models.layers import BilinearUpsampling
 from neid_tf.models.tone import WithMirrored
 from neid_tf.pixels.curve import odds_curve
 
@@ -110,7 +109,7 @@ def _local(thumbnail, log_gain, maps, features, filters, dropout):
         ]
     )
     context = convolve(context, 3, "tone_local2")
-    context = BilinearUpsampling(name="tone_enlarged")(context)
+    context = layers.UpSampling2D(interpolation="bilinear", name="tone_enlarged")(context)
     exposed = AutoExposed(name="tone_cells", dtype="float32")([thumbnail, log_gain])
     joined = layers.Concatenate(name="tone_joined")([context, fine, exposed])
     return convolve(convolve(joined, 1, "tone_local3"), 3, "tone_local4")

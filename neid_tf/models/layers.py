@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 _package = "neid_tf"
@@ -72,14 +73,16 @@ class SubPixelUpsampling(layers.Layer):
         filters: channels of the result.
         scale: how many times larger the result is.
         kernel_initializer: initialiser of the convolution.
+        folded: leave the s×s pixels behind each other, as the convolution gives them.
 
-    Takes N×h×w×C, gives N×sh×sw×F for a scale of s and F filters.
+    Takes N×h×w×C, gives N×sh×sw×F for a scale of s and F filters; folded, N×h×w×s²F.
     """
 
-    def __init__(self, filters, scale=2, kernel_initializer="he_normal", **kwargs):
+    def __init__(self, filters, scale=2, kernel_initializer="he_normal", folded=False, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.scale = scale
+        self.folded = folded
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.convolution = layers.Conv2D(
             filters * scale**2,
@@ -94,10 +97,13 @@ class SubPixelUpsampling(layers.Layer):
         self.convolution.build(input_shape)
 
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.depth_to_space(self.convolution(inputs), self.scale)
+        deep = self.convolution(inputs)
+        return deep if self.folded else ops.depth_to_space(deep, self.scale)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, _ = input_shape
+        if self.folded:
+            return (batch, height, width, self.filters * self.scale**2)
         enlarged = [None if side is None else side * self.scale for side in (height, width)]
         return (batch, *enlarged, self.filters)
 
@@ -106,43 +112,62 @@ class SubPixelUpsampling(layers.Layer):
             "filters": self.filters,
             "scale": self.scale,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "folded": self.folded,
         }
 
 
 @keras.saving.register_keras_serializable(_package)
-class BilinearUpsampling(layers.Layer):
-    """Bilinear ×2 with half-pixel centres, written out as weighted neighbours.
+class DepthToSpace(layers.Layer):
+    """Put what lies behind each other side by side, 2×2 pixels: N×h×w×4C to N×2h×2w×C."""
 
-    Equal to ``UpSampling2D(interpolation="bilinear")``, which cannot be traced with a height
-    and width that are not known yet. Takes N×h×w×C, gives N×2h×2w×C.
-    """
-
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        return self.enlarge(self.enlarge(inputs, axis=1), axis=2)
-
-    @staticmethod
-    def enlarge(images: keras.KerasTensor, axis: int) -> keras.KerasTensor:
-        """Enlarge along one axis.
-
-        Args:
-            images: N×h×w×C.
-            axis: 1 for the rows, 2 for the columns.
-        """
-
-        def part(start, stop):
-            return images[:, start:stop] if axis == 1 else images[:, :, start:stop]
-
-        before = ops.concatenate([part(0, 1), part(0, -1)], axis=axis)
-        behind = ops.concatenate([part(1, None), part(-1, None)], axis=axis)
-        pair = [0.75 * images + 0.25 * neighbour for neighbour in (before, behind)]
-        shape = list(ops.shape(images))
-        shape[axis] = shape[axis] * 2
-        return ops.reshape(ops.stack(pair, axis=axis + 1), shape)
+    def call(self, folded: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.depth_to_space(folded, 2)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = input_shape
         enlarged = [None if side is None else 2 * side for side in (height, width)]
-        return (batch, *enlarged, channels)
+        return (batch, *enlarged, channels // 4)
+
+
+@keras.saving.register_keras_serializable(_package)
+class SpaceToDepth(layers.Layer):
+    """Put each 2×2 pixels behind each other, the inverse of :class:`DepthToSpace`.
+
+    Takes N×2h×2w×C, gives N×h×w×4C.
+    """
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.space_to_depth(images, 2)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch, height, width, channels = input_shape
+        halved = [None if side is None else side // 2 for side in (height, width)]
+        return (batch, *halved, 4 * channels)
+
+
+@keras.saving.register_keras_serializable(_package)
+class FoldedBilinear(layers.Layer):
+    """Bilinear ×2 with half-pixel centres, whose 2×2 pixels lie behind each other.
+
+    :class:`DepthToSpace` of it equals ``UpSampling2D(interpolation="bilinear")``, which cannot be
+    traced with a height and width that are not known yet. One convolution over repeated borders.
+
+    Takes N×h×w×C, gives N×h×w×4C.
+    """
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        channels = images.shape[-1]
+        shares = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])  # Of both pixels, in three.
+        kernel = np.einsum("ai,bj,cd->ijcabd", shares, shares, np.eye(channels))
+        kernel = kernel.reshape(3, 3, channels, 4 * channels)
+        above, below = images[:, :1], images[:, -1:]
+        images = ops.concatenate([above, images, below], axis=1)
+        left, right = images[:, :, :1], images[:, :, -1:]
+        images = ops.concatenate([left, images, right], axis=2)
+        return ops.conv(images, ops.convert_to_tensor(kernel, dtype=images.dtype))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], 4 * input_shape[-1])
 
 
 @keras.saving.register_keras_serializable(_package)

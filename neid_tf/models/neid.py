@@ -55,7 +55,8 @@ class NEID(Part):
     ``encoder`` (picture, tone and box to all that the decoder takes), ``decoder`` (to the enhanced
     picture) and ``refiner`` (what encoder and decoder gave it, tone and ``picture`` to the refined
     picture). Where there is a refinement, the encoder gives its ``gain`` too, and the decoder a
-    dictionary of ``le`` and ``features``.
+    dictionary of ``features`` and ``folded``: the enhanced picture, N×h×w×12, with its 2×2 pixels
+    behind each other.
 
     Args:
         part: how much of the network the model holds.

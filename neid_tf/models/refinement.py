@@ -15,22 +15,6 @@ SHARES = 12
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class SpaceToDepth(layers.Layer):
-    """Put each 2×2 pixels behind each other, the inverse of ``depth_to_space``.
-
-    Takes N×2h×2w×C, gives N×h×w×4C.
-    """
-
-    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.space_to_depth(images, 2)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        batch, height, width, channels = input_shape
-        halved = [None if side is None else side // 2 for side in (height, width)]
-        return (batch, *halved, 4 * channels)
-
-
-@keras.saving.register_keras_serializable("neid_tf")
 class Blend(layers.Layer):
     """Blend each pixel of two pictures, and correct it.
 
@@ -63,19 +47,15 @@ def refine(
 
     Args:
         features: of the LE decoder, N×h×w×C.
-        enhanced: the streams' picture, N×2h×2w×3.
-        toned: the full-size picture after the tone, N×2h×2w×3.
+        enhanced: the streams' picture, N×h×w×12: 2×2 pixels behind each other.
+        toned: the full-size picture after the tone, likewise.
         filters: channels of the block's 3×3 convolutions.
         convolutions: how many of them there are.
 
     Returns:
         The refined picture, N×2h×2w×3, float32 and not clipped.
     """
-    folded = [
-        SpaceToDepth(name=f"{name}_{kind}", dtype="float32")(picture)
-        for kind, picture in (("enhanced", enhanced), ("toned", toned))
-    ]
-    difference = layers.Subtract(name=f"{name}_difference", dtype="float32")(folded[::-1])
+    difference = layers.Subtract(name=f"{name}_difference", dtype="float32")([toned, enhanced])
     inner = layers.Concatenate(name=f"{name}_join")([features, difference])
     for index in range(1, convolutions + 1):
         inner = layers.Conv2D(
@@ -88,4 +68,4 @@ def refine(
         name=f"{name}_head",
         dtype="float32",
     )(inner)
-    return Blend(name=name, dtype="float32")([folded[0], difference, numbers])
+    return Blend(name=name, dtype="float32")([enhanced, difference, numbers])

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from neid_tf.models import grid, grid_reader
-from neid_tf.models.refinement import Blend, SpaceToDepth, refine
+from neid_tf.models.layers import DepthToSpace, SpaceToDepth
+from neid_tf.models.refinement import Blend, refine
 
 WHOLE = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32)
 
@@ -147,9 +148,18 @@ def toned_tensor(images, values):
 
 def test_an_enlarged_gain_is_bilinear():
     planes = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
-    large = np.asarray(grid.EnlargedGain()(planes))
-    assert large.shape == (1, 4, 6)
-    np.testing.assert_allclose(large[0, 0], [0.0, 0.25, 0.75, 1.25, 1.75, 2.0])
+    large = np.asarray(DepthToSpace()(grid.EnlargedGain()(planes)))
+    assert large.shape == (1, 4, 6, 1)
+    np.testing.assert_allclose(large[0, 0, :, 0], [0.0, 0.25, 0.75, 1.25, 1.75, 2.0])
+
+
+def test_the_tone_of_a_folded_picture_is_that_of_the_picture():
+    images, values, boxes = pictures((2, 8, 12, 3)), parameters(2), WHOLE.repeat(2, axis=0)
+    gain = np.asarray(grid.GridGain()([images, values, boxes]))
+    expected = grid.GridTone()([images, gain, values])
+    folded_gain = folded(gain[..., None])
+    result = DepthToSpace()(grid.GridTone()([folded(images), folded_gain, values]))
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def folded(picture):
@@ -167,10 +177,10 @@ def test_the_blend_goes_from_one_picture_to_the_other():
 
 
 def test_the_refinement_has_as_many_weights_as_written():
-    features, enhanced, toned_full = (keras.Input((None, None, c)) for c in (5, 3, 3))
+    features, enhanced, toned_full = (keras.Input((None, None, c)) for c in (5, 12, 12))
     model = keras.Model(
         [features, enhanced, toned_full], refine(features, enhanced, toned_full, filters=4)
     )
     assert model.count_params() == (9 * (5 + 12) * 4 + 4) + (9 * 16 + 4) + (4 * 24 + 24)
-    given = [pictures((1, 4, 6, 5)), pictures((1, 8, 12, 3)), pictures((1, 8, 12, 3), seed=3)]
+    given = [pictures((1, 4, 6, 5)), pictures((1, 4, 6, 12)), pictures((1, 4, 6, 12), seed=3)]
     assert model(given).shape == (1, 8, 12, 3)

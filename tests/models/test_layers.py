@@ -33,7 +33,16 @@ def test_area_resize_of_boxes():
 def test_bilinear_upsampling_is_keras_own(size):
     (image,) = images(size)
     expected = keras.layers.UpSampling2D(interpolation="bilinear")(image)
-    np.testing.assert_allclose(layers.BilinearUpsampling()(image), expected, atol=1e-6)
+    folded = layers.FoldedBilinear()(image)
+    np.testing.assert_allclose(layers.DepthToSpace()(folded), expected, atol=1e-6)
+
+
+def test_depth_to_space_undoes_space_to_depth():
+    (image,) = images((6, 10))
+    folded = np.asarray(layers.SpaceToDepth()(image))
+    # Row 2i + a, column 2j + b, channel c of the picture is channel (2a + b)·3 + c at (i, j).
+    np.testing.assert_array_equal(folded[:, 1, 2, 6:9], image[:, 3, 4])
+    np.testing.assert_array_equal(layers.DepthToSpace()(folded), image)
 
 
 def test_sub_pixel_upsampling_is_depth_to_space_of_a_convolution():
@@ -45,6 +54,9 @@ def test_sub_pixel_upsampling_is_depth_to_space_of_a_convolution():
     # Row 2i + a, column 2j + b, channel c of the result is channel (2a + b)·3 + c at (i, j).
     np.testing.assert_array_equal(result[:, 1::2, 0::2], deep[..., 6:9])
     np.testing.assert_array_equal(result[:, 0::2, 1::2], deep[..., 3:6])
+    layer.folded = True
+    np.testing.assert_array_equal(layer(features), deep)
+    assert layer.compute_output_shape((2, 4, 5, 6)) == deep.shape
 
 
 def test_feature_fusing_is_the_weighted_sum():

@@ -14,8 +14,8 @@ import numpy as np
 from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
 from neid_tf.inference.network import Context, as_network
 from neid_tf.inference.tiles import Tiled
-from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
-from neid_tf.pixels.samples import to_float, to_type
+from neid_tf.pixels.resample import area_reduce, halve, halve_any, pad_to_even
+from neid_tf.pixels.samples import to_float, to_type, white
 from neid_tf.support.beside import in_order
 from neid_tf.support.errors import NeidError
 from neid_tf.video.coding import Turn
@@ -158,9 +158,11 @@ class Enhancer:
 
     def _prepared(self, network, shown, frames):
         """Return what :meth:`_computed` is given: the frames, halved, full size, their context."""
-        pixels = to_float(shown)
-        images = np.stack([halve(p) for p in pad_to_even(pixels)]) if self.halves else pixels
-        full = pad_to_even(pixels) if network.refines and self.halves else None
+        if self.halves:
+            images = np.stack([halve_any(pixels, white(shown.dtype)) for pixels in shown])
+        else:
+            images = to_float(shown)
+        full = pad_to_even(shown) if network.refines and self.halves else None
         if not self._reads:
             return shown, images, full, {}
 

@@ -50,6 +50,29 @@ def test_halving_any_size_equals_halving_what_is_padded(size, dtype):
     assert half.dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.float16, np.float64])
+def test_halving_takes_any_numbers(dtype):
+    pixels = np.random.default_rng(3).integers(0, 256, (20, 26, 3), np.uint8)
+    half = resample.halve(pixels.astype(dtype), 255)
+    assert half.dtype == (dtype if np.dtype(dtype).kind == "f" else np.float32)
+    atol = 1e-3 if dtype == np.float16 else 1e-6
+    np.testing.assert_allclose(half, resample.halve(pixels, 255), atol=atol)
+
+
+def test_nothing_is_halved_to_nothing():
+    assert resample.halve(np.zeros((0, 4, 3), np.uint8), 255).shape == (0, 2, 3)
+    with pytest.raises(ValueError, match="can be halved, not"):
+        resample.halve_any(np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(2000, 30000), (100, 100_000), (300, 600), (1, 1), (0, 5)])
+def test_bands_are_small(size):
+    height, width = size
+    bands = resample.bands(height, width)
+    assert sum(band.stop - band.start for band in bands) == height
+    assert all((band.stop - band.start) * width <= max(32768, width) for band in bands)
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 3), (4, 5, 3), (4, 4), (1, 4, 4, 3)])
 def test_halving_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="even size can be halved"):
@@ -89,11 +112,31 @@ def test_time_and_memory_do_not_depend_on_the_shape(shape):
     assert peak < 2**24 + 8 * pixels.nbytes
 
 
-def test_halving_in_blocks_of_columns_changes_nothing(monkeypatch):
-    pixels = np.random.default_rng(1).random((22, 130, 3), np.float32)
-    whole = resample.halve(pixels)
-    monkeypatch.setattr(resample, "_COLUMNS", 7)
-    np.testing.assert_array_equal(resample.halve(pixels), whole)
+@pytest.mark.parametrize("side", ["_ROWS", "_COLUMNS"])
+def test_halving_in_blocks_changes_nothing(monkeypatch, side):
+    pixels = np.random.default_rng(1).integers(0, 256, (130, 130, 3), np.uint8)
+    whole, of_floats = resample.halve(pixels, 255), resample.halve(pixels / np.float32(255))
+    monkeypatch.setattr(resample, side, 24)
+    np.testing.assert_array_equal(resample.halve(pixels, 255), whole)
+    # Of floats, sums may be taken in another order.
+    np.testing.assert_allclose(resample.halve(pixels / np.float32(255)), of_floats, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_halving_is_exact(dtype):
+    pixels = np.random.default_rng(2).integers(0, np.iinfo(dtype).max + 1, (48, 30, 3), dtype)
+    exact = resample.halve(pixels.astype(np.float64), float(np.iinfo(dtype).max))
+    np.testing.assert_allclose(resample.halve(pixels, np.iinfo(dtype).max), exact, atol=2e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("size", [(5, 7), (300, 420)])
+def test_one_colour_is_halved_to_itself(size, dtype):
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    for level in (0.0, 0.2, 1.0):
+        pixels = np.full((*size, 3), level * white, dtype)
+        half = resample.halve_any(pixels, white)
+        np.testing.assert_allclose(half, pixels[0, 0, 0] / np.float32(white), atol=2e-7)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (17, 30)])

@@ -21,9 +21,9 @@ class Container:
 
     format: str
     codec: str = "libx264"
-    best: int = 17
+    best: int = 16
     worst: int = 51
-    codec_options: tuple = (("preset", "medium"),)
+    codec_options: tuple = (("preset", "veryfast"),)
     options: tuple = ()
     audio: str = "aac"
 

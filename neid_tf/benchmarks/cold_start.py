@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def measured(found: Mapping[str, str], height: int, width: int, runs: int) -> di
         calls[HELP] = [HELP]
         # Once before, so that files are read from the disk's cache.
         turns = [
-            {name: _run(arguments, target) for name, arguments in calls.items()}
+            {name: run_once(arguments, target) for name, arguments in calls.items()}
             for _ in range(runs + min(runs - 1, 1))
         ][-runs:]
     report, first = _spreads(turns), next(iter(calls))
@@ -68,8 +68,20 @@ def _spreads(turns):
     return report
 
 
-def _run(arguments, target):
-    """Run ``neid`` once; return its seconds, those to the target, and of the processor."""
+def run_once(arguments: Sequence[str], target: Path) -> dict[str, float | None]:
+    """Run ``neid`` in a new process.
+
+    Args:
+        arguments: of the command.
+        target: the file that it writes, which is removed before.
+
+    Returns:
+        Its ``seconds``; those ``to_the_picture``, until the target is there, or None; and its
+        ``cpu_seconds``, or None where the system does not tell them.
+
+    Raises:
+        subprocess.CalledProcessError: where it fails.
+    """
     target.unlink(missing_ok=True)
     environment = {k: v for k, v in os.environ.items() if k != "TF_NUM_INTRAOP_THREADS"}
     command = [sys.executable, "-c", _PROGRAM, *arguments]

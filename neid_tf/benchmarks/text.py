@@ -84,6 +84,22 @@ def _growth(section):
             )
 
 
+def _whole(section):
+    height, width = section["size"]
+    for name, parts in section["runtimes"].items():
+        milliseconds = 1e3 * parts["pass_seconds"]["median"]
+        yield f"{name}: a pass of {width}×{height} takes {milliseconds:.1f} ms"
+        titles = {
+            "picture": f"{section['megapixels']:g} megapixels",
+            "video": f"a frame of {width}×{height}, of {section['frames']}",
+        }
+        for kind in [kind for kind in titles if kind in parts]:
+            ratio, seconds = parts[kind]["to_pass"], parts[kind]["seconds"]["median"]
+            yield f"    {titles[kind]}: {_range(ratio)} passes; {seconds:.2f} s in all"
+    if "left_out" in section:
+        yield f"left out: {section['left_out']}"
+
+
 def _tiles(section):
     height, width = section["size"]
     for name in section.keys() - {"size"}:
@@ -97,5 +113,6 @@ _SECTIONS = {
     "runtimes": ("a forward pass in each runtime, warm", _runtimes),
     "cold_start": ("neid enhance of one JPEG, whole process", _cold),
     "growth": ("a JPEG file of so many megapixels, in a new process", _growth),
+    "whole": ("neid enhance, whole processes, against a pass of the network", _whole),
     "tiles": ("a picture in tiles against the same in one piece", _tiles),
 }

@@ -13,12 +13,14 @@ cold_start  neid enhance of one JPEG in a new process with each --runtime: to th
             end, and the processor's time; and neid --help
 growth      time and peak memory of JPEG files from 0.1 to 100 megapixels, in new processes;
             from 10 megapixels on once
+whole       neid enhance of one large JPEG and of one video, in new processes, against a pass of
+            the network for one picture that lies in memory
 tiles       how far a picture done in tiles is from the same done in one piece
 
 Runtimes that are not installed are left out; so are unet and training without TensorFlow.
 Prints tables, and writes JSON where --output names a file. With the defaults it takes about
-half an hour on two cores. Where a section fails, what was measured before it is written. A file
-that is there already is replaced with --overwrite only.
+three quarters of an hour on two cores. Where a section fails, what was measured before it is
+written. A file that is there already is replaced with --overwrite only.
 """
 
 import os
@@ -38,10 +40,10 @@ from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import optional_import
 from neid_tf.support.machine import usable_cores
 
-SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "tiles")
+SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "whole", "tiles")
 
 _NEED_KERAS = {"unet", "training"}
-_NEED_WEIGHTS = {"runtimes", "cold_start", "growth", "tiles"}
+_NEED_WEIGHTS = {"runtimes", "cold_start", "growth", "whole", "tiles"}
 
 _SECTIONS = flags.DEFINE_list(
     "sections", list(SECTIONS), "What to measure, of the list above, with commas."
@@ -49,20 +51,26 @@ _SECTIONS = flags.DEFINE_list(
 _HEIGHT = flags.DEFINE_integer(
     "output_height",
     400,
-    "unet, runtimes, cold_start: height of the output, in pixels.",
+    "unet, runtimes, cold_start, whole: height of the output, in pixels.",
     lower_bound=2,
 )
 _WIDTH = flags.DEFINE_integer(
     "output_width",
     600,
-    "unet, runtimes, cold_start: width of the output, in pixels.",
+    "unet, runtimes, cold_start, whole: width of the output, in pixels.",
     lower_bound=2,
 )
 _RUNS = flags.DEFINE_integer(
-    "runs", 7, "How often each thing is measured; in growth 3 times at most.", lower_bound=1
+    "runs",
+    7,
+    "How often each thing is measured; in growth and whole 3 times at most.",
+    lower_bound=1,
 )
 _THREADS = flags.DEFINE_integer(
-    "threads", None, "CPU threads of each runtime (default: one for each core).", lower_bound=1
+    "threads",
+    None,
+    "unet, training, runtimes: CPU threads of each runtime (default: one for each core).",
+    lower_bound=1,
 )
 _FILTERS = flags.DEFINE_integer(
     "compared_filters", 16, "unet, training: channels of the networks' first level.", lower_bound=1
@@ -76,6 +84,12 @@ _CROP = flags.DEFINE_integer(
 _VARIANTS = flags.DEFINE_list("step_variants", list(VARIANTS), "training: how steps are computed.")
 _LARGEST = flags.DEFINE_float(
     "largest", 100.0, "growth: the largest size, in megapixels.", lower_bound=0.1
+)
+_MEGAPIXELS = flags.DEFINE_float(
+    "whole_megapixels", 24.0, "whole: the size of the picture.", lower_bound=0.01
+)
+_FRAMES = flags.DEFINE_integer(
+    "whole_frames", 120, "whole: the frames of the video.", lower_bound=1
 )
 _PICTURE = common.define_path(
     "tiled_picture", None, "tiles: a picture file (default: a generated one of 6 megapixels)."
@@ -217,6 +231,14 @@ def _growth(found):
     return sizes.growth(_of_any_size(found), _LARGEST.value, min(_RUNS.value, 3))
 
 
+def _whole(found):
+    from neid_tf.benchmarks import whole
+
+    size = [side.value // 2 * 2 for side in (_HEIGHT, _WIDTH)]
+    runs = min(_RUNS.value, 3)
+    return whole.measured(_of_any_size(found), _MEGAPIXELS.value, _FRAMES.value, *size, runs)
+
+
 def _tiles(found):
     from neid_tf.benchmarks import sizes
 
@@ -233,5 +255,6 @@ _MEASURES = {
     "runtimes": _runtimes,
     "cold_start": _cold_start,
     "growth": _growth,
+    "whole": _whole,
     "tiles": _tiles,
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neid_tf import export, models
 from neid_tf.benchmarks import (
     cards,
     cold_start,
@@ -21,6 +22,7 @@ from neid_tf.benchmarks import (
     text,
     timing,
     training,
+    whole,
 )
 from neid_tf.data.sampling import Sampling
 from neid_tf.support.errors import NeidError
@@ -246,6 +248,28 @@ def test_cold_starts(found):
 def test_a_start_that_fails_is_no_result(found):
     with pytest.raises(subprocess.CalledProcessError):
         cold_start.measured({"onnx": "nothing.onnx"}, 16, 16, runs=1)
+
+
+def test_whole_programs_against_a_pass(found, monkeypatch, tmp_path):
+    report = whole.measured({"onnx": found["onnx"]}, 0.02, 3, 64, 96, runs=2)
+    parts = report["runtimes"]["onnx"]
+    assert parts.keys() == {"pass_seconds", "picture", "video"}
+    for kind, count in (("picture", 1), ("video", 3)):
+        low, high = (parts[kind]["seconds"][key] / count for key in ("min", "max"))
+        least, most = (parts[kind]["to_pass"][key] for key in ("min", "max"))
+        assert low / parts["pass_seconds"]["max"] <= least <= most
+        assert most <= high / parts["pass_seconds"]["min"]
+    printed = text.table({"whole": report})
+    assert "0.02 megapixels: " in printed
+    for architecture in ("le", "unet"):  # Without a refinement; of a picture's own size.
+        model = models.NEID("inference", architecture=architecture, filters=2, depth=1)
+        export.to_onnx(model, tmp_path / f"{architecture}.onnx")
+        given = {"onnx": str(tmp_path / f"{architecture}.onnx")}
+        rows = whole.measured(given, 0.02, 1, 64, 96, runs=1)["runtimes"]
+        assert rows["onnx"]["picture"]["to_pass"]["min"] > 0
+    monkeypatch.setitem(sys.modules, "av", None)
+    report = whole.measured({}, 0.02, 3, 64, 96, runs=1)
+    assert "left out: video: a video needs" in text.table({"whole": report})
 
 
 def test_growth_and_its_plot(found):

@@ -128,6 +128,27 @@ def _growth():
     return table(*rows)
 
 
+def _whole():
+    """Return the table of whole programs by one pass of the network."""
+    heads = ("", "runtime", "a pass of 600×400, ms", "24 megapixels, passes", "s")
+    rows = [(*heads, "a frame of a video of 600×400, passes", "frames a second")]
+    for name, file in (("neid", "whole"), ("neid_s", "whole_neid_s")):
+        section = _record(f"performance/{file}.json")["whole"]
+        for runtime, label in (("onnx", "ONNX Runtime"), ("tensorflow", "TensorFlow")):
+            parts = section["runtimes"][runtime]
+            picture, video = parts["picture"], parts["video"]
+            rate = section["frames"] / video["seconds"]["median"]
+            cells = (f"{1e3 * parts['pass_seconds']['median']:.0f}", _range(picture["to_pass"], 0))
+            cells += (f"{picture['seconds']['median']:.1f}", _range(video["to_pass"], 2))
+            rows.append((f"`{name}`", label, *cells, f"{rate:.1f}"))
+    return table(*rows)
+
+
+def _range(values, digits):
+    low, median, high = (f"{values[key]:.{digits}f}" for key in ("min", "median", "max"))
+    return f"{median} ({low} to {high})"
+
+
 def memory_of_a_pixel(megapixels: list[float], peaks: list[int]) -> tuple[float, float]:
     """Return the bytes that a pixel takes, and those that any picture takes.
 
@@ -333,6 +354,7 @@ TABLES = {
     "speed": _speed,
     "table1": _table1,
     "weights": _weights,
+    "whole": _whole,
     **{f"link_{codec}": functools.partial(link.table, codec) for codec in link.CODECS},
 }
 """The tables by name, each a function that returns Markdown."""

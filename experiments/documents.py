@@ -17,7 +17,7 @@ from absl import app, flags
 
 from experiments import cross_data, link, link_curves, peers
 from experiments.performance import card_files, install, on_card, roofline
-from experiments.record import table
+from experiments.record import spread, table
 from neid_tf.commands import main as program
 from neid_tf.models import pretrained
 from neid_tf.pictures import formats
@@ -108,10 +108,9 @@ def _speed():
         ("litert", "LiteRT"),
     ):
         ratio = report["runtimes"]["to_matmul"][name]
-        spread = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
         seconds = report["runtimes"]["seconds"][name]["median"]
         whole = report["cold_start"]["seconds"][name]["median"]
-        rows.append((label, f"{1e3 * seconds:.0f}", spread, f"{whole:.2f}"))
+        rows.append((label, f"{1e3 * seconds:.0f}", spread(ratio), f"{whole:.2f}"))
     return table(*rows)
 
 
@@ -138,15 +137,10 @@ def _whole():
             parts = section["runtimes"][runtime]
             picture, video = parts["picture"], parts["video"]
             rate = section["frames"] / video["seconds"]["median"]
-            cells = (f"{1e3 * parts['pass_seconds']['median']:.0f}", _range(picture["to_pass"], 0))
-            cells += (f"{picture['seconds']['median']:.1f}", _range(video["to_pass"], 2))
+            cells = (f"{1e3 * parts['pass_seconds']['median']:.0f}", spread(picture["to_pass"], 0))
+            cells += (f"{picture['seconds']['median']:.1f}", spread(video["to_pass"]))
             rows.append((f"`{name}`", label, *cells, f"{rate:.1f}"))
     return table(*rows)
-
-
-def _range(values, digits):
-    low, median, high = (f"{values[key]:.{digits}f}" for key in ("min", "median", "max"))
-    return f"{median} ({low} to {high})"
 
 
 def memory_of_a_pixel(megapixels: list[float], peaks: list[int]) -> tuple[float, float]:

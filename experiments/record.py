@@ -39,3 +39,14 @@ def table(*rows: Sequence[object]) -> str:
     """Return rows, the first of which are the headings, as a table in Markdown."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def spread(values: dict[str, float], digits: int = 2) -> str:
+    """Return a median and its range as text.
+
+    Args:
+        values: ``min``, ``median`` and ``max``.
+        digits: after the point.
+    """
+    low, median, high = (f"{values[key]:.{digits}f}" for key in ("min", "median", "max"))
+    return f"{median} ({low} to {high})"

@@ -11,22 +11,11 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments.record import table
+from experiments.record import spread, table
 
 HERE = Path(__file__).resolve().parent
 
 _FOLDER = flags.DEFINE_string("records", str(HERE), "Folder of the records.")
-
-
-def spread(values: dict[str, float], digits: int = 2) -> str:
-    """Return a median and its range as text.
-
-    Args:
-        values: ``min``, ``median`` and ``max``.
-        digits: after the point.
-    """
-    low, median, high = (f"{values[key]:.{digits}f}" for key in ("min", "median", "max"))
-    return f"{median} ({low} to {high})"
 
 
 def runtimes(report: dict[str, Any]) -> str:

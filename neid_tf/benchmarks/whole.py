@@ -71,12 +71,10 @@ def measured(
 def _turns(runtime, weights, sources, size, runs):
     """Return of each program its seconds, and those of a pass before and behind it, by turns."""
     network, picture = network_of(runtime, weights), scene(*size)
-    halved = halves(network, scale=1)
-    batch = (halve(picture, 255) if halved else to_float(picture))[None]
-    full = picture[None] if halved and network.refines else None
+    batch = (halve(picture, 255) if halves(network, scale=1) else to_float(picture))[None]
 
     def one_pass():
-        return interleaved({"pass": lambda: network(batch, full)}, _PASSES)["pass"]
+        return interleaved({"pass": lambda: network(batch, picture[None])}, _PASSES)["pass"]
 
     taken = {kind: {"seconds": [], "pass": []} for kind in sources}
     for _ in range(runs):

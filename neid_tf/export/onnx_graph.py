@@ -272,12 +272,9 @@ def unfold_by_rows(graph: GraphProto) -> None:
 
 def drop_unused_weights(graph: GraphProto) -> None:
     """Leave out the initializers that nothing reads; in the graphs inside as well."""
-    from onnx import AttributeProto
-
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                drop_unused_weights(attribute.g)
+        for inner in _inside(node):
+            drop_unused_weights(inner)
     used = {value.name for value in (*graph.input, *graph.output)}
     used = used.union(*map(_read_by, graph.node))
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -289,9 +286,8 @@ def name_nodes(graph: GraphProto) -> None:
     """Give the nodes that have no name that of what they make; in the graphs inside as well."""
     for node in graph.node:
         node.name = node.name or node.output[0]
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                name_nodes(attribute.g)
+        for inner in _inside(node):
+            name_nodes(inner)
 
 
 def _order(transposition):
@@ -316,8 +312,12 @@ def _leading_to(nodes, wanted):
 
 def _read_by(node):
     """Return the names that a node reads, and the graphs in it."""
-    inner = [a.g.node for a in node.attribute if a.HasField("g")]
-    return set(node.input).union(*(_read_by(n) for nodes in inner for n in nodes))
+    return set(node.input).union(*(_read_by(n) for inner in _inside(node) for n in inner.node))
+
+
+def _inside(node):
+    """Return the graphs in a node: the branches of an ``If``."""
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def _picture(name):
@@ -341,12 +341,11 @@ def constant(array: np.ndarray, name: str) -> TensorProto:
 
 def store_in_half_precision(graph: GraphProto) -> None:
     """Halve the large initializers where that is exact; runtimes cast them back as they load."""
-    from onnx import AttributeProto, TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                store_in_half_precision(attribute.g)
+        for inner in _inside(node):
+            store_in_half_precision(inner)
     casts = []
     for tensor in graph.initializer:
         array = numpy_helper.to_array(tensor)

@@ -224,7 +224,7 @@ class KerasNetwork(Network):
         self.refines = bool(model.config.refinement)
 
     def _run(self, batch, context, box, picture):
-        full = {} if picture is None else {"picture": to_float(picture)}
+        full = {} if picture is None or not self.refines else {"picture": to_float(picture)}
         if not context:
             model = self._part("refined") if full else self.model
             return np.asarray(model.predict_on_batch({"image": batch} | full if full else batch))

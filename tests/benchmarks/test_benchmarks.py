@@ -272,6 +272,21 @@ def test_whole_programs_against_a_pass(found, monkeypatch, tmp_path):
     assert "left out: video: a video needs" in text.table({"whole": report})
 
 
+def test_the_command_measures_whole_programs(neid, found, monkeypatch, tmp_path, weights):
+    monkeypatch.setattr(runtimes, "exports", lambda *_: {"onnx": found["onnx"]})
+    code, out, err = neid(
+        "benchmark",
+        *["--sections=whole", f"--weights={weights}", "--runs=1", "--output_height=65"],
+        *["--output_width=97", "--whole_megapixels=0.02", "--whole_frames=3"],
+        f"--output={tmp_path / 'b.json'}",
+    )
+    assert code == 0, err
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert report["whole"]["size"] == [64, 96]
+    assert report["whole"]["runtimes"]["onnx"].keys() == {"pass_seconds", "picture", "video"}
+    assert "a frame of 96×64, of 3: " in out
+
+
 def test_growth_and_its_plot(found):
     report = sizes.growth({"onnx": found["onnx"]}, largest=0.3, runs=1)
     assert [round(row["megapixels"], 1) for row in report["onnx"]] == [0.1, 0.3]

@@ -9,6 +9,7 @@ from neid_tf import models
 from neid_tf.inference.enhance import Enhancement, enhance
 from neid_tf.inference.network import FunctionNetwork, KerasNetwork, NetworkError, as_network
 from neid_tf.inference.tiles import Tiled
+from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.video.frames import Enhancer, Frame
 from tests.conftest import darkened, picture
@@ -213,6 +214,13 @@ def test_networks_are_given_box_and_full_size_picture():
     assert calls[0].picture is None
     Enhancer(Noting(double))([Frame(image, 0, 1, 0.0)])
     np.testing.assert_array_equal(calls[-1].picture[0, :79], image)
+
+
+def test_a_network_that_does_not_refine_needs_no_full_size_picture():
+    model = models.build("le", filters=2, depth=1, initializer="he_normal")
+    network, pixels = KerasNetwork(models.inference_model(model)), picture(16, 24)
+    batch = to_float(darkened(pixels))[None, ::2, ::2]
+    np.testing.assert_array_equal(network(batch, pixels[None]), network(batch))
 
 
 def test_a_picture_is_as_bright_at_both_scales(small_model):

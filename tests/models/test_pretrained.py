@@ -66,7 +66,8 @@ def test_keras_files_from_before_load(tmp_path):
         assert model.part == part
         x = picture(24, 40)[None] / np.float32(255)
         made = model(x)["le"] if part == "whole" else model(x)
-        np.testing.assert_allclose(made, np.load(BEFORE / "made.npy"), atol=1e-5)
+        # Its values go to 3, where float32 itself is off by more than 1e-6 on some processors.
+        np.testing.assert_allclose(made, np.load(BEFORE / "made.npy"), rtol=1e-6, atol=1e-6)
 
 
 def rewritten(path, change):

@@ -216,6 +216,8 @@ class _FilePipeline:
             return failed
         self.budget.take(pixels)
         try:
+            if pixels > _LEAST_PIXELS:  # Its tiles need it; it is made while this one is decoded.
+                self.pool.submit(self._on_one_core)
             done = self.pool.submit(self._do, job, [data], pixels)
             del data
         except BaseException:
@@ -276,6 +278,10 @@ class _FilePipeline:
         with self._compute_slot(pixels) as steps:
             return steps_for(steps, *how).compute(image, batch)
 
+    def _on_one_core(self):
+        with self._making:
+            return self.on_one_core
+
     @functools.cached_property
     def on_one_core(self) -> Any:
         try:
@@ -300,10 +306,8 @@ class _FilePipeline:
     def _steps_for(self, pixels: int):
         if self.computing.closed:
             raise concurrent.futures.CancelledError
-        if pixels == _LEAST_PIXELS < self.computing.most:
-            with self._making:
-                return self.on_one_core
-        return self.steps
+        small = pixels == _LEAST_PIXELS < self.computing.most
+        return self._on_one_core() if small else self.steps
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what became of each job."""

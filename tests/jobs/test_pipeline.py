@@ -209,6 +209,30 @@ def test_small_pictures_take_one_core_each(tmp_path, monkeypatch, threads):
     assert sorted(noted[1:]) == sorted(expected)
 
 
+class Meanwhile(Counting):
+    """Is not prepared before its form for one core has been asked for."""
+
+    def __init__(self, noted):
+        super().__init__(noted)
+        self.asked = threading.Event()
+
+    def on_one_core(self):
+        self.asked.set()
+        return super().on_one_core()
+
+    def prepare(self, pixels):
+        assert self.asked.wait(30 if pixels.shape[0] == 20 else 0) == (pixels.shape[0] == 20)
+        return pixels
+
+
+@pytest.mark.parametrize("height", [10, 20])
+def test_what_tiles_need_is_made_while_a_large_picture_is_decoded(tmp_path, monkeypatch, height):
+    monkeypatch.setattr(pipeline, "_LEAST_PIXELS", 100)
+    memory, jobs = Memory({"a.bmp": (height, 10)}), jobs_of(["a.bmp"], tmp_path)
+    outcomes = list(pipeline.enhance_files(jobs, Meanwhile([]), memory))
+    assert [error for _, error, _ in outcomes] == [None]
+
+
 @pytest.mark.parametrize("format", ["bmp", "jpg", "png", "tif", "webp"])
 def test_pixels_are_counted_without_decoding(format):
     data = pictures.encode(f"x.{format}", pictures.Picture(picture(30, 41)))

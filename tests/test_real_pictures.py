@@ -127,6 +127,16 @@ def test_backlit_pictures_keep_their_bright_part():
     assert 0.02 < np.mean([picture[32:].mean() for picture in made]) < 0.25
 
 
+def test_unlit_pictures_are_darker_and_made_where_they_are_asked_for(data, samples):
+    random, bright = np.random.default_rng(0), np.full((24, 24, 3), 0.7, np.float32)
+    made = [synthesis.unlit(bright, random) for _ in range(20)]
+    assert max(picture.mean() for picture in made) < 0.72
+    assert np.mean([picture.mean() for picture in made]) < 0.35
+    assert min(picture.min() for picture in made) == 0.0
+    assert "unlit" not in samples
+    assert len(pool.collect(data, synthetic=2, unlit=True)["unlit"]) == 4
+
+
 def test_another_key_keeps_hues_and_white():
     made = synthesis.keyed(np.float32([[[1.0, 0.5, 0.25], [0.5, 0.25, 0.125]]]), 2.0)
     np.testing.assert_allclose(made[0], [[1.0, 0.5, 0.25], [0.25, 0.125, 0.0625]], rtol=1e-5)
@@ -386,6 +396,31 @@ def test_a_training_that_was_stopped_goes_on(held, monkeypatch, tmp_path, part):
 
 
 @eagerly
+def test_a_tone_is_taught_what_is_read_off_the_picture_before_it_was_sent(held):
+    from neid_tf import models
+
+    network = models.build("neid_grid", filters=4, refinement=4, mirrored=False)
+    teacher, reader = (train.load(network, "", "", dropout=0.0) for _ in range(2))
+    for model in (teacher, reader):
+        models.load_matching(network, model)
+    head = teacher.get_layer("tone_head")
+    head.set_weights([30.0 * kernel for kernel in head.get_weights()])
+    models.load_matching(teacher, reader)
+    kept, drawn = (
+        batches.Batches(held, 4, 4, 0, {"lol": 1.0}, sent=(share, 0.0)) for share in (0.0, 1.0)
+    )
+    trainer = trainers.TaughtTrainer(held, reader, teacher)
+    np.testing.assert_allclose(trainer(kept[0][0]), 1e-3, atol=1e-5)  # The two are the same.
+    apart = np.asarray(trainer(drawn[0][0]))
+    assert (apart > 1.2e-3).all()
+    before = head.get_weights()
+    train.fit(trainer, drawn, 1e-3, lambda: None)
+    for one, other in zip(before, head.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.asarray(trainer(drawn[0][0])).mean() < apart.mean()
+
+
+@eagerly
 def test_a_training_stops_where_its_loss_is_no_number(held):
     import keras
 
@@ -408,8 +443,8 @@ def test_a_training_stops_where_its_loss_is_no_number(held):
         (["--data=nowhere"], "--output is missing"),
         (["--data=nowhere", "--output=w.npz", "--crop_side=64"], "--crop_side has no effect"),
         (
-            ["--data=nowhere", "--output=w.npz", "--train_part=streams", "--tone_dropout=0.1"],
-            "--tone_dropout has no effect",
+            ["--data=nowhere", "--output=w.npz", "--train_part=streams", "--taught_by=neid"],
+            "--taught_by has no effect",
         ),
         (["--data=nowhere", "--output=w.npz", "--sent_shares=1"], "--sent_shares"),
     ],
@@ -447,6 +482,27 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     )
     assert refused.returncode != 0
     assert "moon" in refused.stderr
+
+
+def test_the_command_teaches_a_tone(data, tmp_path):
+    pytest.importorskip("tensorflow")
+    from neid_tf.models import pretrained
+
+    command = [sys.executable, "-m", "experiments.real_pictures.train", f"--data={data}"]
+    command += ["--from_weights=neid", "--taught_by=neid", "--tone_dropout=0", "--synthetic=2"]
+    command += ["--kind_shares=unlit=0.5", "--training_steps=1", "--pictures_a_batch=2"]
+    done = subprocess.run(
+        [*command, f"--output={tmp_path / 'made.npz'}"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--taught_by=neid" in pretrained.card(str(tmp_path / "made.npz"))["command"].split()
+    made, before = (pretrained.load_pretrained(w) for w in (str(tmp_path / "made.npz"), "neid"))
+    for layer, same in (("tone_head", False), ("le_head", True)):
+        kernels = [model.get_layer(layer).get_weights()[0] for model in (made, before)]
+        assert np.array_equal(*kernels) == same
 
 
 def test_tone_and_streams_may_come_from_different_weights(tmp_path):

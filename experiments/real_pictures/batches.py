@@ -14,8 +14,10 @@ SHARES = {
     "streams": _COMMON
     | {"lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07}
     | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01, "backlit": 0.02},
+    "taught": {"lol": 0.27, "dark": 0.3, "lit": 0.06, "same": 0.06, "dimmed": 0.03}
+    | {"night": 0.08, "photo": 0.05, "backlit": 0.02, "unlit": 0.13},
 }
-"""How often each kind is drawn, for each part that is trained."""
+"""How often each kind is drawn, for each part that is trained, and for a tone that is taught."""
 SENT = (0.25, 0.15)
 """How often what can be compressed is: halved before, and at full size. The tone reads that too."""
 EXPOSED = {"tone": 1.0, "streams": 0.4}
@@ -81,6 +83,7 @@ class Batches:
             source = large[random.integers(len(large))]
         seen = self.store.first_halved + sent if is_sent else source
         record = {"low": np.int32(seen), "source": np.int32(source), "sent": np.int32(sent)}
+        record["whole"] = np.int32(low)
         return record | {"is_sent": is_sent}
 
     def _exposure(self, kind, random):

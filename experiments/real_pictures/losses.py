@@ -38,6 +38,18 @@ def tone_loss(parameters: Any, low: Any, high: Any) -> Any:
     return error + 0.02 * (rough + 0.3 * steps)
 
 
+def tone_apart(parameters: Any, wanted: Any, pictures: Any) -> Any:
+    """Return how far apart two tones make the same pictures, one value a picture.
+
+    Args:
+        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
+        wanted: those of the other tone, likewise.
+        pictures: N×h×w×3 in [0, 1].
+    """
+    apart = ops.square(toned(pictures, parameters) - toned(pictures, wanted))
+    return ops.mean(ops.sqrt(apart + 1e-6), axis=(1, 2, 3))
+
+
 def off_chroma(y_true: Any, y_pred: Any) -> Any:
     """Return how far the channels are off apart from their mean, one value a picture.
 

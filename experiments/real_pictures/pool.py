@@ -16,6 +16,7 @@ photo    photographs under free licences, in the key that somebody   themselves
 dull     references and photographs by :func:`synthesis.dull`        themselves, in another key
 key      the same, darker on purpose                                 themselves
 flat     :func:`synthesis.flat`                                      themselves
+unlit    references and photographs by :func:`synthesis.unlit`       none: itself in its place
 ======== =========================================================== ==============================
 
 Photographs are the folder ``photographs``; a third of what is synthetic is made of them. Without it
@@ -57,7 +58,9 @@ class Sample:
     high: tuple[np.ndarray, ...]
 
 
-def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) -> dict:
+def collect(
+    data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7, unlit: bool = False
+) -> dict:
     """Return the samples of all kinds, lists by kind.
 
     Args:
@@ -66,6 +69,7 @@ def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) 
             ``none`` or the file of a list; the held-out scenes of SICE always are.
         synthetic: how many pictures of each synthetic kind are made.
         seed: of what is synthetic.
+        unlit: whether twice as many of that kind are made as well.
     """
     samples = [*_lol(Path(data) / "our485", held), *_sice(Path(data) / "sice")]
     references = [sample.low for sample in samples if sample.kind == "same"]
@@ -77,7 +81,9 @@ def collect(data: Path, held: str = "lol", synthetic: int = 360, seed: int = 7) 
         lit, chosen = (
             photographs if photographs and index % 3 == turn else references for turn in (2, 0)
         )
-        return [*_synthetic(index, lit, random), *_of_choice(index, references, chosen, random)]
+        dark = _unlit(lit, random) if unlit else ()
+        chosen = _of_choice(index, references, chosen, random)
+        return [*_synthetic(index, lit, random), *chosen, *dark]
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         samples += itertools.chain.from_iterable(pool.map(made, range(synthetic)))
@@ -114,6 +120,13 @@ def _of_choice(index, references, among, random):
     if index % 6 == 0:
         wall = _bytes(synthesis.flat(references[0].shape[:2], random))
         yield Sample("flat", wall, (wall,))
+
+
+def _unlit(among, random):
+    """Return two dark pictures that nobody has a reference of."""
+    for _ in range(2):
+        dark = _bytes(synthesis.unlit(_drawn(among, random), random))
+        yield Sample("unlit", dark, (dark,))
 
 
 def _drawn(among, random):

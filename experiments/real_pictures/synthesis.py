@@ -121,6 +121,27 @@ def _seen_by_night(target, curve, share, most, random):
     return np.clip(low, 0, 1).astype(np.float32), target.astype(np.float32)
 
 
+def unlit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the picture as a dark one of more contrast, mostly with a black ground.
+
+    What it is to look like enhanced is not known.
+
+    Args:
+        picture: well lit.
+        random: what is drawn from.
+    """
+    made = picture ** random.uniform(1.0, 2.2) * 2.0 ** -random.uniform(0.0, 2.5)
+    if random.random() < 0.6:
+        made = (made - random.uniform(0.0, 0.06)).clip(0.0) * random.uniform(1.0, 1.3)
+    if random.random() < 0.5:
+        least = random.uniform(0.0, 0.05) * (random.random() < 0.5)
+        made = made * np.maximum(lit_part(picture, random), least)
+    made = coloured_light(made, random) if random.random() < 0.4 else made
+    if random.random() < 0.4:
+        made = made + random.normal(0.0, random.uniform(0.1, 1.5) / 255, made.shape)
+    return np.clip(made, 0.0, 1.0).astype(np.float32)
+
+
 def backlit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return the picture with its darker part in the shade, as before a bright sky.
 

@@ -3,10 +3,13 @@
     python -m experiments.real_pictures.train --data=DIR --output=tone.npz --train_part=tone
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
-        [--tone_dropout=0.6]
+        [--tone_dropout=0.6] [--taught_by=WEIGHTS]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
+
+With --taught_by the tone learns to read off compressed pictures what the tone of other weights
+reads off the same pictures before that; without dropout (--tone_dropout=0) it stays near them.
 
 A training that was stopped goes on from its last checkpoint when the same command is given again:
 it is kept in a folder beside the output until all steps are done.
@@ -27,7 +30,7 @@ from experiments import HELD_OUT, run
 from experiments.real_pictures.batches import SENT, SHARES, Batches
 from experiments.real_pictures.pool import collect
 from experiments.real_pictures.store import Store
-from experiments.real_pictures.trainers import StreamsTrainer, ToneTrainer, Trainer
+from experiments.real_pictures.trainers import StreamsTrainer, TaughtTrainer, ToneTrainer, Trainer
 from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
@@ -48,6 +51,9 @@ _INIT = common.define_path(
 )
 _STREAMS = common.define_path(
     "from_streams", "", "Weights that the streams start from.", kind="a name or a path"
+)
+_TEACHER = common.define_path(
+    "taught_by", "", "Weights whose tone is what is aimed at.", kind="a name or a path"
 )
 _STEPS = flags.DEFINE_integer("training_steps", 2400, "Training steps.", lower_bound=1)
 _RATE = flags.DEFINE_float("highest_rate", 1e-3, "Learning rate at its highest.", lower_bound=0.0)
@@ -77,6 +83,7 @@ _SENT = flags.DEFINE_list(
     "How often what can be compressed is: halved before, and at full size.",
 )
 WARMUP, SAVE_EVERY = 200, 500
+_KINDS = tuple(dict.fromkeys(kind for shares in SHARES.values() for kind in shares))
 
 
 def parsed_shares(entries: list[str]) -> dict[str, float]:
@@ -88,9 +95,8 @@ def parsed_shares(entries: list[str]) -> dict[str, float]:
     shares = {}
     for entry in entries:
         kind, _, value = entry.partition("=")
-        if kind not in SHARES["tone"] or not re.fullmatch(r"\d*\.?\d+", value):
-            kinds = ", ".join(SHARES["tone"])
-            raise NeidError(f"--kind_shares: {entry!r}; kinds are {kinds}")
+        if kind not in _KINDS or not re.fullmatch(r"\d*\.?\d+", value):
+            raise NeidError(f"--kind_shares: {entry!r}; kinds are {', '.join(_KINDS)}")
         shares[kind] = float(value)
     return shares
 
@@ -243,27 +249,33 @@ def main(arguments: list) -> None:
     del arguments
     data, output = Path(common.required(common.DATA)), Path(common.required(common.OUTPUT))
     streams = _PART.value == "streams"
-    for flag in (_DROPPED,) if streams else (_CROP, _STREAMS):
+    for flag in (_DROPPED, _TEACHER) if streams else (_CROP, _STREAMS):
         if flag.present:
             raise NeidError(f"--{flag.name} has no effect with --train_part={_PART.value}")
-    shares = SHARES[_PART.value] | parsed_shares(_SHARES.value or [])
+    taught = bool(_TEACHER.value)
+    shares = SHARES["taught" if taught else _PART.value] | parsed_shares(_SHARES.value or [])
     sent = parsed_sent(_SENT.value)
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
     with precision(streams):
         network = models.build("neid_grid", **fields)
+    teacher = load(network, _TEACHER.value, "", _MIRRORED.value) if taught else None
     tone, mirrored = _INIT.value, streams and _MIRRORED.value
     reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
     command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
     folder = output.with_name(f"{output.stem}.training")
     with lock.held(folder):
         progress = Progress(folder, network if streams else reader, command)
-        store = Store(collect(data, HELD_OUT.value, _SYNTHETIC.value), streams, _SEED.value)
+        samples = collect(data, HELD_OUT.value, _SYNTHETIC.value, unlit=taught)
+        samples = {kind: found for kind, found in samples.items() if shares.get(kind)}
+        store = Store(samples, streams, _SEED.value)
         side = _CROP.value if streams else 0
         batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side, sent)
         save = saving(network, reader, str(output), command)
         if streams:
             trainer = StreamsTrainer(store, reader, network, side)
+        elif taught:
+            trainer = TaughtTrainer(store, reader, teacher)
         else:
             trainer = ToneTrainer(store, reader)
         fit(trainer, batches, _RATE.value, save, streams, progress)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from experiments.real_pictures.losses import loss, to_exposure, tone_loss, toned
+from experiments.real_pictures.losses import loss, to_exposure, tone_apart, tone_loss, toned
 from experiments.real_pictures.store import Store
 from neid_tf import models
 from neid_tf.data import augment
@@ -64,6 +64,32 @@ class ToneTrainer(Trainer):
         return tone_loss(
             parameters, ops.average_pool(low, (2, 2), (2, 2)), self.seen(high, SIDE, batch)
         )
+
+
+class TaughtTrainer(Trainer):
+    """Trains the tone to read off what arrives what another tone reads off what was sent.
+
+    A compressed picture is to get the tone that it gets uncompressed, and no reference is needed.
+
+    Args:
+        store: the pictures.
+        reader: from thumbnails N×128×128×3 to the tone's parameters.
+        teacher: likewise, which stays as it is.
+    """
+
+    def __init__(self, store: Store, reader: keras.Model, teacher: keras.Model) -> None:
+        super().__init__(store, reader)
+        teacher.trainable, self.teacher = False, teacher
+
+    def call(self, batch: dict, training: bool = False) -> Any:
+        """Return the losses, one a picture, of what ``Batches`` drew."""
+        arrived, sent = (
+            self.seen(self.exposed(self.store.thumbnails(batch[name]), batch), 128, batch)
+            for name in ("low", "whole")
+        )
+        read = self.reader(arrived, training=training)
+        wanted = ops.stop_gradient(self.teacher(sent, training=False))
+        return tone_apart(read, wanted, ops.average_pool(sent, (2, 2), (2, 2)))
 
 
 class StreamsTrainer(Trainer):

@@ -443,8 +443,8 @@ def test_a_training_stops_where_its_loss_is_no_number(held):
         (["--data=nowhere"], "--output is missing"),
         (["--data=nowhere", "--output=w.npz", "--crop_side=64"], "--crop_side has no effect"),
         (
-            ["--data=nowhere", "--output=w.npz", "--train_part=streams", "--taught_by=neid"],
-            "--taught_by has no effect",
+            ["--data=nowhere", "--output=w.npz", "--train_part=streams", "--tone_dropout=0.1"],
+            "--tone_dropout has no effect",
         ),
         (["--data=nowhere", "--output=w.npz", "--sent_shares=1"], "--sent_shares"),
     ],
@@ -456,6 +456,13 @@ def test_wrong_usage_is_told_at_once(arguments, named, tmp_path):
     assert done.returncode != 0
     assert named in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_streams_are_not_taught_a_tone():
+    with flags_restored():
+        flags.FLAGS(["train", "--data=d", "--output=w", "--train_part=streams", "--taught_by=neid"])
+        with pytest.raises(NeidError, match="--taught_by has no effect with --train_part=streams"):
+            train.main([])
 
 
 def test_the_command_trains_what_it_is_told(data, tmp_path):

@@ -82,8 +82,8 @@ def collect(
             photographs if photographs and index % 3 == turn else references for turn in (2, 0)
         )
         dark = _unlit(lit, random) if unlit else ()
-        chosen = _of_choice(index, references, chosen, random)
-        return [*_synthetic(index, lit, random), *chosen, *dark]
+        of_choice = _of_choice(index, references, chosen, random)
+        return [*_synthetic(index, lit, random), *of_choice, *dark]
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         samples += itertools.chain.from_iterable(pool.map(made, range(synthetic)))

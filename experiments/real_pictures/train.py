@@ -259,9 +259,9 @@ def main(arguments: list) -> None:
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
     with precision(streams):
         network = models.build("neid_grid", **fields)
-    teacher = load(network, _TEACHER.value, "", _MIRRORED.value) if taught else None
     tone, mirrored = _INIT.value, streams and _MIRRORED.value
     reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
+    teacher = load(network, _TEACHER.value, "", _MIRRORED.value) if taught else None
     command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
     folder = output.with_name(f"{output.stem}.training")
     with lock.held(folder):

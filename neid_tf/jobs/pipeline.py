@@ -217,7 +217,7 @@ class _FilePipeline:
         self.budget.take(pixels)
         try:
             if pixels > _LEAST_PIXELS:  # Its tiles need it; it is made while this one is decoded.
-                self.pool.submit(self._on_one_core)
+                self.pool.submit(self.on_one_core)
             done = self.pool.submit(self._do, job, [data], pixels)
             del data
         except BaseException:
@@ -278,12 +278,13 @@ class _FilePipeline:
         with self._compute_slot(pixels) as steps:
             return steps_for(steps, *how).compute(image, batch)
 
-    def _on_one_core(self):
+    def on_one_core(self) -> Any:
+        """Return what computes a picture on one core, which is made once."""
         with self._making:
-            return self.on_one_core
+            return self._alone
 
     @functools.cached_property
-    def on_one_core(self) -> Any:
+    def _alone(self):
         try:
             return self.steps.on_one_core()
         except Exception:
@@ -307,7 +308,7 @@ class _FilePipeline:
         if self.computing.closed:
             raise concurrent.futures.CancelledError
         small = pixels == _LEAST_PIXELS < self.computing.most
-        return self._on_one_core() if small else self.steps
+        return self.on_one_core() if small else self.steps
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what became of each job."""

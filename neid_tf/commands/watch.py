@@ -88,6 +88,7 @@ class _Watch:
         self._failed: dict[str, dict] = {}
         self._targets: dict[str, str] = {}
         self._left_out: set[str] = set()
+        self._begun: set[str] = set()
         self._first, self._how = True, enhance.how()
         self._names = enhance.SUFFIX.value, enhance.extensions()
 
@@ -102,7 +103,9 @@ class _Watch:
         self._targets |= {os.path.normcase(job.target): job.source for job in plan.jobs}
         transfer = Transfer(existing=self.existing)
         function, clip, *rest = self._how
-        jobs = [job for job in plan.jobs if not self._is_done(job)]
+        # What was begun here comes again because it has changed since, maybe before it was written.
+        jobs = [job for job in plan.jobs if job.source in self._begun or not self._is_done(job)]
+        self._begun |= {job.source for job in jobs}
         outcomes = local.enhance(jobs, transfer, function, self._ending(clip), *rest)
         with contextlib.closing(outcomes):
             for outcome in outcomes:

@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from neid_tf import pictures
 from neid_tf.jobs import watch
+from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.libraries import install_extra
 from tests.conftest import darkened, flags_restored, picture, write
 
@@ -150,6 +152,24 @@ def test_overwriting_does_what_has_changed(watched, tmp_path):
         run.wait_for("second.png")
         assert (run.output / "there.png").stat() == made
         write(run.folder / "there.png", darkened(picture(30, 24)))
+        until = time.monotonic() + PATIENCE
+        while pictures.read(run.output / "there.png").pixels.shape != (30, 24, 3):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_what_changes_while_it_is_computed_is_done_again(watched, monkeypatch):
+    """Its output, of what it was, is newer than the file."""
+    put, changes = Transfer.write, [darkened(picture(30, 24))]
+
+    def changed_before(transfer, job, data):
+        if changes:
+            write(Path(job.source), changes.pop())
+        put(transfer, job, data)
+
+    monkeypatch.setattr(Transfer, "write", changed_before)
+    with watched("--existing=overwrite") as run:
+        run.wait_for("there.png")
         until = time.monotonic() + PATIENCE
         while pictures.read(run.output / "there.png").pixels.shape != (30, 24, 3):
             assert time.monotonic() < until

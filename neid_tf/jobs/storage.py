@@ -77,7 +77,7 @@ def is_address(path: object) -> bool:
 def without_options(address: str) -> str:
     """Return an address, without slashes at its end, and without the options after it."""
     scheme, host, path, _ = _ADDRESS.match(address).groups()
-    return f"{scheme}://{host}/{path}".rstrip("/")
+    return "/".join([f"{scheme}://{host}", *([path.rstrip("/")] if path.strip("/") else [])])
 
 
 def inside(folder: str, name: str) -> str:
@@ -201,7 +201,8 @@ class ArrowStorage:
             raise NeidError(f"{address}: {reason_of(error)}") from error
 
     def _path(self, address: str) -> str:
-        return posixpath.join(self.root, without_options(address).removeprefix(self.prefix))
+        below = f"{without_options(address)}/".removeprefix(self.prefix)
+        return posixpath.join(self.root, below).rstrip("/") or "/"
 
     def _address(self, path: str) -> str:
         return self.prefix + posixpath.relpath(path, self.root or "/")

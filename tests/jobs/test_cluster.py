@@ -333,6 +333,25 @@ def test_globs_and_trees_of_addresses(tmp_path):
     assert planned(f"{root}/none*")[1] == [(f"{root}/none*", "nothing matches this pattern")]
 
 
+def test_the_root_of_a_bucket_is_a_folder(tmp_path):
+    from pyarrow import fs
+
+    for name in ("a.png", "sub/b.png"):
+        (tmp_path / "bucket" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bucket" / name).write_bytes(b"x")
+    storage = storage_of("file:///")
+    assert storage._path("file:///") == "/"
+    storage.prefix, storage.root = "s3://bucket/", "bucket"
+    storage.system = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    both = ["s3://bucket/a.png", "s3://bucket/sub/b.png"]
+    for item in ("s3://bucket", "s3://bucket/", "s3://bucket/**", "s3://bucket/?region=x"):
+        found = storage.find(item)
+        assert (found.problems, [name for name, _ in found.files]) == ([], both)
+        assert [str(below) for _, below in found.files] == ["a.png", "sub/b.png"]
+    assert [name for name, _ in storage.find("s3://bucket/*.png").files] == both[:1]
+    assert storage.below("s3://bucket") == both
+
+
 def test_addresses_are_found_by_the_same_rules_as_paths(tmp_path):
     for name in ("a.png", "app.ts", ".hidden.png", ".neid-1.tmp", "out/a.png", "b_x.png", "b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -142,9 +142,6 @@ class _Log:
         self._bar = tqdm(unit="frame", disable=not sys.stderr.isatty())
 
     def __enter__(self):
-        if _LATENCIES.value:
-            os.makedirs(os.path.dirname(os.path.abspath(_LATENCIES.value)), exist_ok=True)
-            self._lines = open(_LATENCIES.value, "wb")
         return self
 
     def __exit__(self, *_):
@@ -173,7 +170,7 @@ class _Log:
         self.latencies.add(now - caught.received)
         self._bar.update()
         self._bar.set_postfix(dropped=self.stream.dropped, ms=self.latencies.share(0.5))
-        if self._lines:
+        if _LATENCIES.value:
             row = {"frame": caught.number, "time": round(caught.time, 4)}
             spans = {
                 "waited_ms": done.begun - caught.received,
@@ -182,8 +179,15 @@ class _Log:
                 "latency_ms": now - caught.received,
             }
             row |= {name: round(1e3 * span, 1) for name, span in spans.items()}
-            self._lines.write(files.json_bytes(row))
-            self._lines.flush()
+            self._write(row)
+
+    def _write(self, row):
+        """Write a line; the file is made with the first."""
+        if not self._lines:
+            os.makedirs(os.path.dirname(os.path.abspath(_LATENCIES.value)), exist_ok=True)
+            self._lines = open(_LATENCIES.value, "wb")
+        self._lines.write(files.json_bytes(row))
+        self._lines.flush()
 
     def close(self) -> int:
         """Tell the sums; return the exit code."""

@@ -155,6 +155,7 @@ def test_a_source_that_sends_nothing_is_a_failure(neid, tmp_path):
         free.bind(("127.0.0.1", 0))
         source = f"udp://127.0.0.1:{free.getsockname()[1]}"
     options = [f"--output={tmp_path / 'a.mkv'}", "--seconds=0.3", "--stall=0.1"]
+    options.append(f"--latencies={tmp_path / 'told'}")
     code, out, err = neid("live", source, *options, "--weights=neid_s")
     assert (code, out) == (1, "0 frames enhanced, 0 dropped\n")
     assert err.endswith(f"neid: live: {source}: no frame came, so nothing was written\n")

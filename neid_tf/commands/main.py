@@ -31,7 +31,7 @@ QUIET_COMMANDS = {"enhance", "pack", "evaluate", "compare", "export"}
 """Those of which only our own words are shown. The others run for long, or measure."""
 OK, FAILED, USAGE = 0, 1, 2
 HELP = ("-h", "--help", "-help")
-DEBUG = {"--debug", "-debug", "--debug=true"}
+_DEBUG = re.compile(r"--?debug(=(?i:true|t|1))?")
 
 
 def usage() -> str:
@@ -94,9 +94,14 @@ def run(command: str, argv: list[str]) -> int:
                 raise
             if terminal.nobody_reads(error):
                 return 128 + 13  # Nobody reads what it prints: as other programs end.
-            if DEBUG & set(argv):
+            if _debugs(argv):
                 traceback.print_exc()
             return _complain(*_message_of(command, error))
+
+
+def _debugs(argv):
+    """Tell whether errors are shown with their places; of arguments that need not be sound."""
+    return any(map(_DEBUG.fullmatch, argv))
 
 
 def _run(command: str, argv: list[str]) -> int:
@@ -165,7 +170,7 @@ def help_text(module: ModuleType) -> str:
 
 def script() -> None:
     """Run ``neid`` and leave with its exit code."""
-    if set(sys.argv[1:2]) <= QUIET_COMMANDS and not DEBUG & set(sys.argv):
+    if set(sys.argv[1:2]) <= QUIET_COMMANDS and not _debugs(sys.argv):
         terminal.drop_native_output()
     sys.exit(main())
 

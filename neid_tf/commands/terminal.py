@@ -104,15 +104,19 @@ def show(text: str) -> None:
 def report(message: str) -> None:
     """Name on stderr what went wrong, or what was left out; above a progress bar if one is shown.
 
+    Where it can't be written, what is to be done is done all the same.
+
     Args:
         message: what goes behind the program's name.
     """
     line = f"neid: {printable(message)}"
-    with contextlib.suppress(BrokenPipeError):
+    try:
         if bars := getattr(sys.modules.get("tqdm"), "tqdm", None):
             bars.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr)
+    except OSError:
+        _point_to_nowhere(sys.stderr.fileno())  # As in _printing.
 
 
 def with_notes_shown(function: Any) -> Any:

@@ -8,6 +8,7 @@ import threading
 import warnings
 
 _LIBRARIES = ("tifffile", "imagecodecs", "PIL", "rasterio")
+_WARNERS = r"(tifffile|imagecodecs|PIL|rasterio|pillow_\w+|rawpy|numpy|neid_tf\.pictures)(\.|$)"
 # What is said of sound files: text that is not ASCII, a nodata value that is not of the samples'
 # type, lengths that fax files leave out.
 _HARMLESS = ("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8")
@@ -46,7 +47,8 @@ class Quiet:
             self._inside += 1
             if self._inside == 1:
                 self._undo.enter_context(warnings.catch_warnings())
-                warnings.simplefilter("ignore")
+                # Theirs alone: other threads go on, and what is said to users must come through.
+                warnings.filterwarnings("ignore", module=_WARNERS)
                 for name in _LIBRARIES:
                     self._take_over(logging.getLogger(name))
 

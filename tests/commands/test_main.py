@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from neid_tf.commands import enhance, terminal
 from neid_tf.commands import main as program
@@ -55,8 +56,9 @@ def test_errors_are_one_line(error, code, line, monkeypatch, capsys):
     assert ended(error, monkeypatch, capsys) == (code, line + "\n")
 
 
-def test_debug_shows_where(monkeypatch, capsys):
-    code, err = ended(KeyError("x"), monkeypatch, capsys, "--debug")
+@pytest.mark.parametrize("flag", ["--debug", "-debug", "--debug=True", "--debug=1"])
+def test_debug_shows_where(flag, monkeypatch, capsys):
+    code, err = ended(KeyError("x"), monkeypatch, capsys, flag)
     assert code == 1
     assert err.startswith("Traceback")
     assert "in failing" in err
@@ -173,6 +175,26 @@ def test_output_that_has_no_place(arguments, place, code, tmp_path, monkeypatch)
     assert (done.returncode, len(lines)) == (code, code)
     assert all(line.endswith("standard output: no space left on device") for line in lines)
     assert ("dark.png" in arguments) == (tmp_path / "small.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "code"),
+    [
+        ("none.png dark.png", "2>/dev/full", 1),
+        ("none.png dark.png", "2>&1 >/dev/null | true", 1),
+        ("dark.png pages.tif", "2>&1 >/dev/null | true", 0),
+    ],
+)
+def test_what_can_not_be_said_changes_nothing(given, place, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "dark.png", darkened(picture(24, 36)))
+    pages = [Image.fromarray(darkened(picture(24, 36)))] * 2
+    pages[0].save("pages.tif", save_all=True, append_images=pages[1:])
+    command = f"'{sys.executable}' -m neid_tf.commands.main enhance {given} --output=out"
+    command += f" --method=bimef --format=jpeg {place}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True)
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert (tmp_path / "out" / "dark.jpg").exists()
 
 
 def test_output_that_nobody_reads_on_windows(monkeypatch, capsys):

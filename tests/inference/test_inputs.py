@@ -1,5 +1,6 @@
 """What people have as a picture: paths, Pillow's, gray, alpha, floats."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from neid_tf import enhance
 from neid_tf.pictures import pillow
 from neid_tf.pictures.packing import Packing, packet
+from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pixels.curve import Curve
 from tests.conftest import darkened, picture, write
 from tests.pictures.test_metadata import PINK, SRGB
@@ -190,6 +192,19 @@ def test_what_is_left_out_of_a_file_is_warned_of(tmp_path):
     pages[0].info["icc_profile"] = b"none"
     with pytest.warns(UserWarning, match=r"the picture: its colour profile.* is left out"):
         enhance(pages[0], double)
+
+
+def test_warnings_come_through_while_another_thread_reads(tmp_path):
+    path, shown = tmp_path / "a.tif", []
+    bands = np.concatenate([rgb(), rgb()[..., :2]], -1)
+    tifffile.imwrite(path, bands, photometric="rgb", extrasamples=[0, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: shown.append(str(message))
+        with library_warnings_silenced:  # As while that thread is inside.
+            enhance(path, double)
+            warnings.warn_explicit("of a library", UserWarning, "a.py", 1, module="PIL.Image")
+    assert [text.partition(": ")[2] for text in shown] == ["2 further bands are left out"]
 
 
 def test_what_is_under_alpha_0_decides_nothing():

@@ -1,6 +1,7 @@
 """NEID: brightens low-light pictures and restores their details in one network."""
 
 import importlib
+import os
 import typing
 
 from neid_tf.support.registration import register_with_keras
@@ -21,6 +22,8 @@ _NAMES = {
 _MODULES = ("inference", "models")
 
 register_with_keras()
+# Or ONNX Runtime tells Microsoft how it is used, under a number of this machine that it keeps.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> typing.Any:

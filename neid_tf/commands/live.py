@@ -185,7 +185,7 @@ class _Log:
         """Write a line; the file is made with the first."""
         if not self._lines:
             os.makedirs(os.path.dirname(os.path.abspath(_LATENCIES.value)), exist_ok=True)
-            self._lines = open(_LATENCIES.value, "wb")
+            self._lines = open(_LATENCIES.value, "wb")  # noqa: SIM115
         self._lines.write(files.json_bytes(row))
         self._lines.flush()
 

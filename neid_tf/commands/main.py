@@ -172,7 +172,7 @@ def script() -> None:
     """Run ``neid`` and leave with its exit code."""
     if set(sys.argv[1:2]) <= QUIET_COMMANDS and not _debugs(sys.argv):
         terminal.drop_native_output()
-    sys.exit(main())
+    terminal.leave(main())
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import threading
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from neid_tf.commands import start
+from neid_tf.support.beside import any_waits
 from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.machine import WINDOWS
 
@@ -159,6 +160,20 @@ def report_passed_over(root: str, files: Collection[Path]) -> None:
 
         counted = listing(collections.Counter(map(kind_of, files)))
         report(f"{root}: {len(files)} file{'s' * (len(files) > 1)} left out: {counted}")
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code, when all is done.
+
+    Args:
+        code: of the command.
+    """
+    if any_waits():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def flush() -> None:

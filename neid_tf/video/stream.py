@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable
 from pathlib import Path
 
+from neid_tf.support.beside import waiter
 from neid_tf.support.errors import reason_of
 from neid_tf.video.coding import Color, Turn, lost_properties, upright
 from neid_tf.video.reader import Limit, VideoError, picture_stream, pyav
@@ -131,7 +132,7 @@ class Stream:
         self.changed, self._stop = threading.Condition(), threading.Event()
         self._limit, self._newest, self._ended = Limit(source, max_pixels), None, False
         self._clock, self._noted = Clock(), set()
-        self._thread = threading.Thread(target=self._run, name="neid-receive", daemon=True)
+        self._thread = waiter(self._run)
 
     def start(self) -> None:
         """Begin to receive."""

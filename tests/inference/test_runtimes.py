@@ -1,6 +1,7 @@
 """Running exports: without TensorFlow and Keras, and with errors that name the file."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -142,6 +143,20 @@ def onnx_model(path, *steps):
     opset = [onnx.helper.make_opsetid("", 15)]
     onnx.save(onnx.helper.make_model(graph, ir_version=8, opset_imports=opset), path)
     return path
+
+
+def test_onnx_runtime_keeps_no_number_of_this_machine(tmp_path):
+    """Nor does it tell others how it is used; it does both where nobody forbids it."""
+    pytest.importorskip("onnxruntime")
+    dark, bright = write(tmp_path / "a.png", darkened(picture(20, 30))), tmp_path / "b.png"
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    kept |= {"HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    command = [sys.executable, "-m", "neid_tf.commands.main", "enhance", str(dark)]
+    command += [f"--output={bright}", "--weights=neid_s", "--runtime=onnx"]
+    subprocess.run(command, env=kept, check=True)
+    assert list(home.rglob("*")) == []
 
 
 def test_onnx_flushes_denormals(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from absl import flags
 
 from neid_tf.commands.paths import define_path, expanded
-from neid_tf.support.errors import NeidError
+from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.fields import leaf_fields, unflatten
 
 DATA = define_path(
@@ -132,6 +133,7 @@ def check_outputs(
 
     identity = LocalStorage().identity
     read, written = {identity(os.fspath(path)) for path in inputs}, set()
+    folders: dict[Path, Path] = {}
     for output in map(Path, outputs):
         folder = next(place for place in output.absolute().parents if place.exists())
         if not folder.is_dir():
@@ -146,6 +148,14 @@ def check_outputs(
         if os.path.lexists(output) and not (OVERWRITE.value or is_ours(output)):
             raise Failure(f"{output}: is there already; --overwrite replaces it")
         written.add(place)
+        folders.setdefault(folder, output)
+    for folder, output in folders.items():
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            reason = reason_of(error)
+            raise Failure(f"{output}: {folder} can't be written to: {reason}") from error
 
 
 def chosen_format(known: Collection[str]) -> str:

@@ -1,13 +1,12 @@
 """neid live SOURCE [--output=FILE|ADDRESS] [--show] [--weights=NAME|PATH]
 
-Brightens the frames of a camera or a stream as they come, until it ends or is ended (Ctrl-C,
-SIGTERM).
+Brightens the frames of a camera or a stream as they come, until it is ended (Ctrl-C, SIGTERM).
 
 SOURCE is a camera (/dev/video0) or an address: rtsp://, http://, udp://, rtp://, tcp://, rtmp://.
 The newest frame is done first: those that come meanwhile are dropped, and counted. Where the stream
-breaks off, it is connected anew, after 1, 2, 4, … and at most 30 seconds. FILE is a video (.mp4,
-.mkv, .mov, .webm), which is there when all is done, with the frames until then where an error ends
-it; ADDRESS is what frames are sent to.
+ends or breaks off, it is connected anew, after 1, 2, 4, … and at most 30 seconds; --retries says
+how often. FILE is a video (.mp4, .mkv, .mov, .webm), which is there when all is done, with the
+frames until then where an error ends it; ADDRESS is what frames are sent to.
 
   neid live rtsp://camera/stream --show --weights=neid_s
   neid live udp://127.0.0.1:5000 --output=udp://127.0.0.1:5001

@@ -156,9 +156,12 @@ def report_passed_over(root: str, files: Collection[Path]) -> None:
         files: those that are left out.
     """
     if files:
+        from neid_tf.data.pairs import folders
         from neid_tf.jobs.found import kind_of, listing
 
-        counted = listing(collections.Counter(map(kind_of, files)))
+        looked_into = folders(root)
+        kinds = (kind_of(f) if f.parent in looked_into else "in further folders" for f in files)
+        counted = listing(collections.Counter(kinds))
         report(f"{root}: {len(files)} file{'s' * (len(files) > 1)} left out: {counted}")
 
 

@@ -125,9 +125,9 @@ def folders(root: Path | str) -> list[Path]:
 
 
 def passed_over(root: Path | str) -> list[Path]:
-    """Return the files that are no pictures in a data set, or in a folder of pictures."""
-    files = [path for folder in folders(root) for path in folder.iterdir()]
-    return [file for file in files if file.is_file() and not is_picture(file)]
+    """Return the files of a data set, or of a folder, that are no pictures or lie deeper."""
+    files = [(path, folder) for folder in folders(root) for path in folder.rglob("*")]
+    return [f for f, folder in files if f.is_file() and not (f.parent == folder and is_picture(f))]
 
 
 def is_picture(path: Path) -> bool:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from neid_tf.export import signature
 from neid_tf.export.check import Comparison, checked_target, compare, trials
 from neid_tf.inference import runtimes
+from neid_tf.support.errors import NeidError
 
 if typing.TYPE_CHECKING:
     from neid_tf.models import NEID
@@ -51,9 +52,11 @@ def to_saved_model(model: NEID, path: str | os.PathLike, overwrite: bool = False
     """
     path = checked_target(model, path, overwrite, folder=True)
     with _new_folder(path) as folder:
-        tf.saved_model.save(
-            signature.variables_holder(model), str(folder), signatures=signature.signatures(model)
-        )
+        signatures = signature.signatures(model)
+        try:
+            tf.saved_model.save(signature.variables_holder(model), str(folder), signatures)
+        except tf.errors.OpError as error:  # Such as a full disk.
+            raise NeidError(f"{path}: {error.message.rpartition(';')[2].strip()}") from error
         return compare(model, runtimes.load(folder, "saved_model"), trials())
 
 

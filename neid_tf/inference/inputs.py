@@ -63,12 +63,11 @@ def enhanced_alike(
 
 def _warn_of_losses(picture, name):
     """Warn whoever called :func:`neid_tf.enhance` of what the result won't have."""
-    from neid_tf.pictures import pages_left_out
+    from neid_tf.pictures.loss import bands_left_out, pages_left_out
 
     advice = "neid enhance does all, as does giving a copy of each as a Pillow picture"
     lost = [*picture.notes, *(f"{line}: {advice}" for line in pages_left_out(picture))]
-    if picture.bands is not None:
-        lost.append(f"{picture.bands.shape[-1]} further bands are left out")
+    lost += bands_left_out(picture)
     if picture.has_mask:
         lost.append("its mask is left out: where it hides the picture, what is beside goes on")
     for line in lost:

@@ -43,6 +43,19 @@ def pages_left_out(picture: Picture) -> list[str]:
     return [f"{further} of its {several} are left out"] if further else []
 
 
+def pixels_left_out(picture: Picture) -> list[str]:
+    """Say what is lost with all of a picture but its colours, as :func:`pages_left_out` does."""
+    lines = pages_left_out(picture) + bands_left_out(picture)
+    return lines + ["its transparency is left out"] * (picture.alpha is not None)
+
+
+def bands_left_out(picture: Picture) -> list[str]:
+    """Say how many further bands are lost, as :func:`pages_left_out` does."""
+    if picture.bands is None:
+        return []
+    return [f"{picture.bands.shape[-1]} further bands are left out"]
+
+
 def left_out(
     path: str | os.PathLike[str], picture: Picture, metadata: str = "keep"
 ) -> tuple[str, ...]:
@@ -72,8 +85,8 @@ def left_out(
         lines.append(f"of its samples {format.bits} bits are kept: {name} holds no more")
     if picture.has_mask and name != "TIFF":
         lines.append(f"its mask is left out: {name} holds none")
-    if picture.bands is not None and not format.bands:
-        lines.append(f"{picture.bands.shape[-1]} further bands are left out: {name} holds none")
+    if not format.bands:
+        lines += [f"{line}: {name} holds none" for line in bands_left_out(picture)]
     lost = [kind for kind in held_metadata(picture) if kind not in format.keeps]
     transparent = picture.alpha is not None and 4 in format.channels
     if picture.icc and "ICC" not in lost and not held_icc(picture, format, transparent):

@@ -10,7 +10,7 @@ import numpy as np
 from neid_tf.pictures import packing
 from neid_tf.pictures.budget import TooLargeError, check_size
 from neid_tf.pictures.formats import FORMATS, format_of_content, is_available
-from neid_tf.pictures.loss import pages_left_out
+from neid_tf.pictures.loss import pixels_left_out
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import FormatError, Raster
@@ -55,7 +55,8 @@ def read_pixels(
 
     Args:
         path: the file.
-        report: is told, in a line that names the file, which pages or frames are left out.
+        report: is told, in lines that name the file, which pages, frames and bands are left out,
+            and of transparency.
 
     Returns:
         H×W×3 RGB, as :attr:`Picture.pixels`.
@@ -64,7 +65,7 @@ def read_pixels(
         PictureError: as :func:`read`.
     """
     picture = read(path)
-    for line in pages_left_out(picture) if report else ():
+    for line in pixels_left_out(picture) if report else ():
         report(f"{os.fspath(path)}: {line}")
     return picture.pixels
 

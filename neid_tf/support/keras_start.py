@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 
+from neid_tf.support.errors import NeidError
+
 
 def import_keras(start: bool = True) -> ModuleType:
     """Import Keras and start its backend, without what native code prints meanwhile.
@@ -20,7 +22,10 @@ def import_keras(start: bool = True) -> ModuleType:
             one they have to join first: TensorFlow refuses to once it has computed anything.
     """
     with native_stderr_held_back():
-        import keras
+        try:
+            import keras
+        except ValueError as error:  # Of a backend that it does not know.
+            raise NeidError(f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}") from error
 
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         if start:

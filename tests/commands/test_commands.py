@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import weakref
 from pathlib import Path
 
@@ -175,13 +176,14 @@ def test_evaluate_decodes_pictures_when_their_turn_comes(neid, tmp_path, monkeyp
 
 
 def test_evaluate_counts_what_is_no_picture(neid, tmp_path, pairs_folder):
-    for name in ("low/Thumbs.db", "low/a.txt", "high/.DS_Store", "high/b.txt"):
+    (pairs_folder / "low" / "more").mkdir()
+    for name in ("low/Thumbs.db", "low/a.txt", "high/.DS_Store", "high/b.txt", "low/more/1.png"):
         (pairs_folder / name).write_bytes(b"x")
     options = [f"--data={pairs_folder}", f"--output={tmp_path / 'r.json'}", "--method=bimef"]
     code, _, err = neid("evaluate", *options)
     assert code == 0
     assert len(err.splitlines()) == 1, err
-    assert f"{pairs_folder}: 4 files left out: 2 .txt, 1 .db, 1 hidden" in err
+    assert f"{pairs_folder}: 5 files left out: 2 .txt, 1 .db, 1 hidden, 1 in further folders" in err
 
 
 def test_pages_that_are_left_out_are_named_once(neid, tmp_path, pairs_folder):
@@ -198,6 +200,58 @@ def test_pages_that_are_left_out_are_named_once(neid, tmp_path, pairs_folder):
     for arguments in ((paged,), (pairs_folder / "high" / "1.png", f"--reference={paged}")):
         code, _, err = neid("compare", *arguments, *options, "--overwrite")
         assert (code, err) == (0, said)
+
+
+def test_transparency_and_bands_that_are_left_out_are_named(neid, tmp_path, pairs_folder):
+    low = pairs_folder / "low" / "1.png"
+    with Image.open(low) as image:
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(low)
+    options = [f"--output={tmp_path / 'r.json'}", "--method=bimef"]
+    code, _, err = neid("evaluate", f"--data={pairs_folder}", *options)
+    assert (code, err) == (0, f"neid: {low}: its transparency is left out\n")
+    code, _, err = neid("compare", low, f"--output={tmp_path / 'f.png'}", "--methods=bimef")
+    assert (code, err) == (0, f"neid: {low}: its transparency is left out\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("evaluate", "--data=set", "--method=bimef", "--output=closed/deep/r.json"),
+        ("evaluate", "--data=set", "--method=bimef", "--output=r.json", "--save=closed/p"),
+        ("compare", "set/low/1.png", "--methods=bimef", "--output=closed/f.png"),
+        ("export", "--format=onnx", "--output=closed/m.onnx"),
+        ("benchmark", "--sections=growth", "--output=r.json", "--plot=closed/p.png"),
+    ],
+)
+def test_a_place_that_nothing_can_be_written_to_is_told_before_the_work(
+    neid, tmp_path, pairs_folder, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "closed").mkdir()
+    opened = tempfile.TemporaryFile
+
+    def refused(*given, dir=None, **named):
+        if dir == tmp_path / "closed":
+            raise PermissionError(13, "Permission denied", str(dir))
+        return opened(*given, dir=dir, **named)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    code, out, err = neid(*arguments)
+    assert (code, out, len(err.splitlines())) == (1, "", 1), err
+    assert err.endswith("closed can't be written to: permission denied\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "set"]
+
+
+def test_a_backend_that_keras_does_not_know_is_named(tmp_path):
+    dark = write(tmp_path / "dark.png", darkened(picture(20, 24)))
+    command = [sys.executable, "-m", "neid_tf.commands.main", "enhance", str(dark)]
+    command += [f"--output={tmp_path / 'b.png'}", "--runtime=tensorflow"]
+    named = os.environ | {"KERAS_BACKEND": "nonsense"}
+    done = subprocess.run(command, env=named, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("neid: enhance: KERAS_BACKEND=nonsense: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_evaluate_a_list_of_names(neid, tmp_path, pairs_folder):

@@ -22,6 +22,7 @@ from neid_tf.inference import runtimes
 from neid_tf.inference.enhance import enhance
 from neid_tf.models import pretrained
 from neid_tf.support import keras_start
+from neid_tf.support.errors import NeidError
 from tests.conftest import darkened, picture, write
 
 SIZES = [(3, 13, 21), (1, 1, 1), (2, 32, 20), (1, 67, 50)]
@@ -141,6 +142,17 @@ def served_files(path, contents):
 
 def encoded(pixels, suffix=".png"):
     return cv2.imencode(suffix, pixels[..., ::-1])[1].tobytes()
+
+
+def test_a_full_disk_is_told_in_a_line(toned, tmp_path, monkeypatch):
+    def full(*_):
+        message = "{{function_node __wrapped__SaveV2}} /data/a; No space left on device [Op:SaveV2]"
+        raise tf.errors.ResourceExhaustedError(None, None, message)
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(NeidError, match=r"m: No space left on device \[Op:SaveV2\]$"):
+        export.to_saved_model(toned, tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_encoded_files_come_back_at_their_own_size(toned, saved):

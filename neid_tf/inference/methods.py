@@ -69,11 +69,14 @@ def check(
 def _check_weights(weights, method):
     """Refuse weights that can't be read, or that are another method's."""
     from neid_tf.models import pretrained
+    from neid_tf.models.config import phases_to_come
 
     found = pretrained.architecture(weights)
     of = found if found in LEARNED else "neid"
     if of != method:
         raise UsageError(f"{weights} has weights of {of}, --method is {method}")
+    if missing := phases_to_come(of, pretrained.card(weights)):
+        raise UsageError(f"{weights}: {of} lacks what --train={missing[0]} learns")
 
 
 def weights_named(method: str, weights: str) -> str | None:

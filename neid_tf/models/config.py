@@ -9,8 +9,14 @@ from neid_tf.support.fields import check_fields, config_field, ineffective
 
 ARCHITECTURES = ("unet", "le", "le_dr", "neid")
 _WITH_DETAIL = ("le_dr", "neid")
-RIVALS = ("retinexnet", "glad", "kind")
-"""The learned rivals of Table 1."""
+PHASES = {
+    "retinexnet": ("decom", "relight"),
+    "glad": ("all",),
+    "kind": ("decom", "restoration", "adjust"),
+}
+"""The learned rivals of Table 1, and the phases of their training in order."""
+RIVALS = tuple(PHASES)
+"""Their names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,3 +191,16 @@ def _effective(kind, given):
 
 def _kind(fields):
     return RivalConfig if fields.get("architecture") in RIVALS else ModelConfig
+
+
+def phases_to_come(architecture: str, card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the phases that weights of a learned rival still lack; none where it is not known.
+
+    Args:
+        architecture: of the weights.
+        card: that they have.
+    """
+    phases = PHASES.get(architecture, ())
+    settings = card.get("training", card).get("settings", {})
+    last = settings.get("train") if isinstance(settings, Mapping) else None
+    return phases[phases.index(last) + 1 :] if last in phases else ()

@@ -2,20 +2,14 @@
 
 import dataclasses
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from neid_tf.data.sampling import Sampling
-from neid_tf.models.config import ModelConfig, RivalConfig
+from neid_tf.models.config import PHASES, ModelConfig, RivalConfig, phases_to_come
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
 from neid_tf.training.objective import Objective
-
-PHASES = {
-    "retinexnet": ("decom", "relight"),
-    "glad": ("all",),
-    "kind": ("decom", "restoration", "adjust"),
-}
-"""The values of ``train`` for each learned rival of Table 1, in their order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +140,19 @@ class TrainConfig:
         if self.train in phases[1:]:
             before = ", ".join(f"--train={name}" for name in phases[: phases.index(self.train)])
             raise NeidError(f"--train={self.train} goes on from {before}: name weights by --init")
+
+    def check_order(self, architecture: str, card: Mapping[str, Any]) -> None:
+        """Check that weights have learned what comes before this phase.
+
+        Args:
+            architecture, card: of the weights, as for :func:`phases_to_come`.
+
+        Raises:
+            NeidError: where a part stays as it is that has learned nothing.
+        """
+        first, *later = phases_to_come(architecture, card) or ("",)
+        if self.train in later:
+            raise NeidError(f"--train={first} comes before --train={self.train} for {self.init}")
 
     def _check_terms(self, model):
         """Refuse a loss that is not there in the model, or in the part of it that is trained."""

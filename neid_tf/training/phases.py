@@ -216,4 +216,4 @@ PHASES: dict[str, dict[str, Phase]] = {
         "adjust": Phase("adjust", ("mse", "gradient"), _adjusted, _of_adjust, True),
     },
 }
-"""The phases of each rival by the value of ``--train``: those of :data:`config.PHASES`."""
+"""The phases of each rival by ``--train``: those of :data:`neid_tf.models.config.PHASES`."""

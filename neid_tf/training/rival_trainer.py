@@ -17,7 +17,7 @@ class RivalTrainer(Trainer):
 
     Args:
         network: part ``training``.
-        train: the phase, see :data:`neid_tf.training.config.PHASES`.
+        train: the phase, see :data:`neid_tf.models.config.PHASES`.
         exposure: as for :class:`Trainer`.
     """
 

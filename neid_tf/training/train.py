@@ -62,7 +62,8 @@ def train(
     config.check_model(described)
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
         if config.init and not checkpoints.exist(workdir):
-            pretrained.card(config.init)  # What can't be read is named before anything is made.
+            # What can't be read is named before anything is made.
+            config.check_order(pretrained.architecture(config.init), pretrained.card(config.init))
         run = Run(workdir, config, model_name, model_fields, command)
         if not (config.init or run.goes_on):
             config.check_fresh(described)

@@ -77,6 +77,19 @@ def test_what_is_refused(neid, weights, dark, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_weights_that_lack_a_phase_are_refused(neid, weights, dark, pairs_folder, tmp_path):
+    path, output = tmp_path / "kind.npz", f"--output={tmp_path / 'x.png'}"
+    model = pretrained.load_pretrained(weights["kind"])
+    pretrained.save(model, path, {"settings": {"train": "decom"}})
+    said = refused(neid, "enhance", dark, output, "--method=kind", f"--weights={path}")
+    assert f"{path}: kind lacks what --train=restoration learns" in said
+    options = [f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--model=kind"]
+    said = refused(neid, "train", *options, "--train=adjust", f"--init={path}", "--crop=32")
+    assert f"--train=restoration comes before --train=adjust for {path}" in said
+    pretrained.save(model, path, {"training": {"settings": {"train": "adjust"}}})
+    assert neid("enhance", dark, output, "--method=kind", f"--weights={path}")[0] == 0
+
+
 def test_large_pictures_are_refused_by_name(neid, weights, dark, tmp_path, monkeypatch):
     monkeypatch.setattr(network, "MOST_WHOLE", 30 * 41 - 1)
     options = ["--method=glad", f"--weights={weights['glad']}"]

@@ -11,11 +11,11 @@ from keras import ops
 from neid_tf import models
 from neid_tf.data import pairs
 from neid_tf.models import pretrained
+from neid_tf.models.config import PHASES
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, phases, rival_trainer
 from neid_tf.training import rival_losses as losses
 from neid_tf.training import train as training
-from neid_tf.training.config import PHASES
 from tests.conftest import picture, write_pairs
 
 EVERY_PHASE = [(rival, phase) for rival, found in phases.PHASES.items() for phase in found]

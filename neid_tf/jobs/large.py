@@ -114,4 +114,4 @@ def enhance(
             target.write(rows, columns, piece)
             if progress:
                 progress(job, done, total)
-    return source.notes
+    return source.notes + (source.metadata_notes if coding.metadata == "keep" else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fractions
 import struct
 from collections.abc import Iterable, Iterator
 
@@ -12,6 +13,9 @@ from neid_tf.pictures import budget
 from neid_tf.pictures.png import chunks_of, decode_png, encode_png, png_file, samples_of, size_of
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.pixels.samples import from_float, to_float, white
+
+_STILL_LEFT_OUT = "its still picture, which is no frame of its animation, is left out"
+_MOST = 65535  # Of what a frame's time is the quotient of.
 
 
 def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
@@ -24,7 +28,10 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
     Raises:
         FormatError: if it is damaged, or too large.
     """
-    first = decode_png(data, max_pixels)
+    first, count = decode_png(data, max_pixels), sum(1 for _ in _frames(data))
+    if first.pages > count:
+        first = dataclasses.replace(first, notes=(*first.notes, _STILL_LEFT_OUT))
+    first = dataclasses.replace(first, pages=count)
     budget.check_effort(first.pages * first.samples[..., 0].size, max_pixels, "its frames")
     canvas, has_alpha = None, first.samples.shape[-1] in (2, 4) or _leaves_uncovered(data)
     for control, body in _frames(data):
@@ -41,6 +48,7 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
         extras = dataclasses.replace(first.extras, duration=wait / (unit or 100))
         samples = _like(first.samples, canvas, has_alpha)
         yield dataclasses.replace(first, samples=samples, extras=extras)
+        first = dataclasses.replace(first, notes=())  # They are told once.
         if dispose:
             canvas[place] = 0 if dispose == 1 else before
 
@@ -118,8 +126,8 @@ def encode_frames(rasters: Iterable[Raster]) -> bytes:
         if not parts:
             parts.append([c for c in chunks_of(plain) if c[0] not in (b"IDAT", b"IEND")])
             loops = raster.extras.loops
-        wait = min(round(raster.extras.duration * 1000), 65535)
-        control = struct.pack(">5I2H2B", number, width, height, 0, 0, wait, 1000, 0, 0)
+        wait = _quotient(raster.extras.duration)
+        control = struct.pack(">5I2H2B", number, width, height, 0, 0, *wait, 0, 0)
         body = b"".join(body for name, body in chunks_of(plain) if name == b"IDAT")
         number += 1
         if count:
@@ -133,3 +141,10 @@ def encode_frames(rasters: Iterable[Raster]) -> bytes:
     chunks = [header, (b"acTL", struct.pack(">II", count, loops)), *rest]
     chunks += [chunk for part in parts[1:] for chunk in part]
     return png_file([*chunks, (b"IEND", b"")])
+
+
+def _quotient(seconds: float) -> tuple[int, int]:
+    """Return numerator and denominator of a time, or of the longest that a frame can have."""
+    seconds = min(seconds, float(_MOST))
+    most = min(int(_MOST / max(seconds, 1e-3)), 1000)
+    return fractions.Fraction(seconds).limit_denominator(most).as_integer_ratio()

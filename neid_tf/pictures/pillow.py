@@ -119,6 +119,9 @@ def _of_imagemagick(image):
         return image.getexif().tobytes()
 
 
+_GIF_CUT = "it has no end: what it held behind its last frame, maybe further ones, is lost"
+
+
 def decode_gif(data: bytes, max_pixels: int) -> Raster:
     """Decode the first frame of a GIF; :func:`decode_gif_frames` gives all.
 
@@ -137,7 +140,9 @@ def decode_gif(data: bytes, max_pixels: int) -> Raster:
 
 
 def _with_packet(raster: Raster, data: bytes) -> Raster:
-    """Return a raster with the XMP of a GIF's file, which Pillow passes over."""
+    """Return a raster with what Pillow passes over in a GIF's file: XMP, and whether it ends."""
+    if not data.rstrip(b"\0\r\n").endswith(b";"):
+        raster = dataclasses.replace(raster, notes=(*raster.notes, _GIF_CUT))
     start = data.find(_GIF_XMP) + len(_GIF_XMP)
     end = data.find(b"\x01\xff\xfe\xfd", start)  # Bytes that lead to the end of any block.
     if start < len(_GIF_XMP) or end < 0:

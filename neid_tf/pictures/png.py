@@ -59,8 +59,9 @@ def decode_png(data: bytes, max_pixels: int) -> Raster:
     frames = sum(name == b"fcTL" for name, _ in others)
     raster = Raster(samples_of(image), **_described(others))
     end = data.find(_END) + len(_END)
-    notes = (*_notes(others, frames, still), *metadata.behind_left_out(data[end:]))
-    return dataclasses.replace(raster, pages=max(frames, 1), notes=notes)
+    notes = (*_notes(others, frames), *metadata.behind_left_out(data[end:]))
+    # A still picture that is no frame of the animation is one more.
+    return dataclasses.replace(raster, pages=max(frames + still, 1), notes=notes)
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -131,10 +132,8 @@ def _pieces(name: bytes, body: bytes) -> tuple[bytes, bytes, bytes]:
 # Metadata
 
 
-def _notes(others: list[tuple[bytes, bytes]], frames: int, still: bool) -> tuple[str, ...]:
+def _notes(others: list[tuple[bytes, bytes]], frames: int) -> tuple[str, ...]:
     notes = []
-    if frames and still:
-        notes.append("its still picture, which is no frame of its animation, is left out")
     known = (*_FRAME_CHUNKS, *_COLOUR_CHUNKS, *TEXT_CHUNKS, b"iCCP", b"eXIf", b"pHYs")
     notes += metadata.left_out("chunks", {name for name, _ in others} - {*known})
     notes += [

@@ -21,6 +21,8 @@ _COMMENTS = re.compile(rb"#[^\r\n]*")
 _NUMBERS = re.compile(rb"[0-9\s]*")
 _LONGEST_HEADER = 2**16
 _PAM_NAMES = (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
+_PAM_COLOURS = (b"BLACKANDWHITE", b"GRAYSCALE", b"RGB")
+_PAM_KINDS = [[kind + end] for kind in _PAM_COLOURS for end in (b"", b"_ALPHA")]
 _TUPLES = {1: "GRAYSCALE", 2: "GRAYSCALE_ALPHA", 3: "RGB", 4: "RGB_ALPHA"}
 
 
@@ -82,6 +84,9 @@ def _pam_header(data: bytes) -> tuple[tuple[int, int, int, int], int]:
             break
         if len(words) == 2 and words[0] in _PAM_NAMES and re.fullmatch(rb"[0-9]{1,9}", words[1]):
             found[words[0]] = int(words[1])
+        elif words[:1] == [b"TUPLTYPE"] and words[1:] not in _PAM_KINDS:
+            kind = b" ".join(words[1:])[:32].decode("latin-1")
+            raise FormatError(f"a PAM of the kind {kind!r} is not supported")
     if end < 0 or len(found) < len(_PAM_NAMES):
         raise FormatError("truncated or damaged PAM: its header is not whole")
     width, height, depth, top = (found[name] for name in _PAM_NAMES)

@@ -25,10 +25,12 @@ class Layout:
     Attributes:
         tile: height and width of its tiles, in pixels; None for strips.
         compression: tifffile's name of the compression, lower case.
+        order: the places of the colours, of alpha and of further bands, one behind the other.
     """
 
     tile: tuple[int, int] | None = None
     compression: str = "adobe_deflate"
+    order: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from neid_tf.pictures.tiff_samples import (
     colours_and_bands,
     declared_as_colours,
     looks_like_colours,
+    roles_of,
     stored_samples,
 )
 
@@ -189,7 +190,9 @@ def _decoded(
         density=_density(page),
         tags=tags,
         nodata=nodata,
-        layout=Layout(tile, tifffile.COMPRESSION(page.compression).name.lower()),
+        layout=Layout(
+            tile, tifffile.COMPRESSION(page.compression).name.lower(), roles_of(page).order
+        ),
         masked=mask is not None,
     )
     lossless = page.compression not in JPEG_COMPRESSIONS

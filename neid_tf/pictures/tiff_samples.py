@@ -141,6 +141,11 @@ class Roles:
     others: list[int]
     is_associated: bool
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The places of all, one behind the other."""
+        return (*self.colours, *self.alpha, *self.others)
+
 
 def roles_of(page: tifffile.TiffPage) -> Roles:
     """Return what the samples of a page are."""

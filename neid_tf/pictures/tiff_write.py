@@ -132,11 +132,10 @@ def _append_directory(data: bytearray, page: int, tag: int, entries: dict) -> No
 def _write_page(writer: tifffile.TiffWriter, raster: Raster, tags: list[tuple]) -> None:
     samples, extras, density = raster.samples, raster.extras, raster.extras.density
     channels, alpha = samples.shape[-1], samples.shape[-1] in (2, 4)
-    meanings = ["unassalpha"] * alpha
+    meanings, layout = ["unassalpha"] * alpha, extras.layout or Layout()
     if raster.bands is not None:
         meanings += ["unspecified"] * raster.bands.shape[-1]
-        samples = np.concatenate([samples, raster.bands], -1)
-    layout = extras.layout or Layout()
+        samples, meanings = _in_order(layout.order, samples, raster.bands, meanings)
     writer.write(
         without_single_channel(samples),
         photometric="minisblack" if channels < 3 else "rgb",
@@ -152,6 +151,16 @@ def _write_page(writer: tifffile.TiffWriter, raster: Raster, tags: list[tuple]) 
         resolutionunit=(2 if density[2] else 1) if density else None,
         **_compression(layout, samples, bool(meanings), raster.quality or QUALITY),
     )
+
+
+def _in_order(order, samples, bands, meanings):
+    """Return all samples, and what those beside the colours are, in the order of their source."""
+    samples = np.concatenate([samples, bands], -1)
+    if len(order) != samples.shape[-1]:  # Such as where colours were gray, or of a palette.
+        return samples, meanings
+    places = np.argsort(order)
+    colours = len(order) - len(meanings)
+    return samples[..., places], [meanings[at - colours] for at in places[colours:]]
 
 
 def _write_mask(writer: tifffile.TiffWriter, valid: np.ndarray) -> None:

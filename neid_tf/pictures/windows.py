@@ -61,6 +61,7 @@ class Windows:
         file: the same as rasterio has it, inside of ``with``.
         roles: what its samples are.
         notes: what of the file is left out, a line each.
+        metadata_notes: likewise, of its metadata.
 
     Raises:
         FormatError: for what can't be done so.
@@ -79,6 +80,7 @@ class Windows:
             if self.page.tags.valueof(ORIENTATION, default=1) != 1 and not geo.is_placed(tags):
                 raise FormatError("it is to be turned")
             self.nodata, self.notes = geo.nodata_of(tags), _notes(self.page)
+            self.metadata_notes = _metadata_notes(self.page)
         _check_page(self.page)
         self.height, self.width = self.page.imagelength, self.page.imagewidth
         self.dtype, self.roles = np.dtype(self.page.dtype), roles_of(self.page)
@@ -176,11 +178,15 @@ class Windows:
             yield slice(top, min(top + step, self.height))
 
 
-def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
-    notes = [
+def _metadata_notes(page: tifffile.TiffPage) -> tuple[str, ...]:
+    return tuple(
         f"{line}: a TIFF that is done by windows holds none"
         for line in tags_left_out(page, _KEPT_TAGS)
-    ]
+    )
+
+
+def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
+    notes = []
     if page.tags.valueof(ORIENTATION, default=1) != 1:
         notes.append(ORIENTATION_LEFT_OUT)
     if looks_like_colours(page):

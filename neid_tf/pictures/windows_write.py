@@ -47,7 +47,7 @@ class Target:
         self.quality, self._format = quality or QUALITY, FORMATS["TIFF"]
         self._structure = source.file.tags(ns="IMAGE_STRUCTURE")
         self.is_cog = self._structure.get("LAYOUT") == "COG"
-        self._order = [*source.roles.colours, *source.roles.alpha, *source.roles.others]
+        self._order = list(source.roles.order)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Target]:

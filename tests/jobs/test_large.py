@@ -294,6 +294,7 @@ def test_profile_density_and_text_are_kept_and_the_rest_told(is_cog, neid, quick
     kept = pictures.read("out.tif")
     assert (kept.icc, kept.extras.density) == (icc, (300, 300, True))
     assert b"me" in kept.exif
+    assert enhanced(neid, "a.tif", "--metadata=none", "--overwrite") == ""
 
 
 def test_metadata_may_be_left_out(neid, quick):

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
 
 from neid_tf.pictures import PictureError, left_out, read, write
 from tests.pictures.picture_files import noise
@@ -162,6 +163,23 @@ def test_tiles_and_compression_are_kept(options, tmp_path):
         if options.get("tiled"):
             assert after.block_shapes == before.block_shapes
         np.testing.assert_array_equal(after.read(), before.read())
+
+
+@pytest.mark.parametrize("associated", [False, True])
+def test_bands_before_alpha_stay_there(associated, tmp_path):
+    """What GDAL's metadata say of a band goes by its place."""
+    stored = noise(24, 32, 6, seed=3)
+    stored[..., 4] = 255
+    meanings = ["unspecified", "assocalpha" if associated else "unassalpha", "unspecified"]
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored, photometric="rgb", planarconfig="contig", extrasamples=meanings
+    )
+    source = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(source.alpha, stored[..., 4])
+    write(tmp_path / "b.tif", source)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert tuple(file.pages[0].extrasamples) == (0, 2, 0)
+        np.testing.assert_array_equal(file.asarray(), stored)
 
 
 def test_statistics_of_the_dark_picture_are_taken_out(tmp_path):

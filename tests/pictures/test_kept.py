@@ -460,4 +460,10 @@ def test_exif_that_a_tiff_does_not_hold_is_told():
 def test_a_still_picture_beside_an_animation_is_told(tmp_path):
     frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(3)]
     data = saved(frames[0], "PNG", save_all=True, append_images=frames[1:], default_image=True)
-    assert "still picture" in read_bytes(tmp_path, data).notes[0]
+    still = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(still.pixels, np.asarray(frames[0]))
+    assert (still.notes, left_out("a.png", still)) == ((), ())
+    assert left_out("a.jpg", still) == ("2 of its frames are left out: JPEG holds none",)
+    first, second = pictures.decode_all("a", data)
+    assert first.notes == ("its still picture, which is no frame of its animation, is left out",)
+    assert (second.notes, second.pages) == ((), 2)

@@ -1,5 +1,6 @@
 """Pages of TIFFs and frames of animations: all of them, the main one never a thumbnail."""
 
+import dataclasses
 import io
 import struct
 
@@ -190,6 +191,26 @@ def test_gif_frames_become_an_animated_png(tmp_path):
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(found[0].pixels, expected)
+
+
+def test_a_gif_that_is_cut_off_behind_a_frame_is_told_of():
+    """The file itself says nowhere how many there are."""
+    data = animation("GIF")
+    assert [picture.notes for picture in all_of(data)] == [()] * 3
+    cut = data[: data.rindex(b"\x21\xf9\x04")]
+    assert ["it has no end" in picture.notes[0] for picture in all_of(cut)] == [True] * 2
+
+
+@pytest.mark.parametrize("seconds", [0.02, 1 / 60, 12.345, 100.0, 1234.5])
+def test_times_of_frames_of_a_png_are_kept(seconds, tmp_path):
+    (tmp_path / "a.png").write_bytes(animation("PNG"))
+    found = list(decode_all("a", (tmp_path / "a.png").read_bytes()))
+    long = (
+        dataclasses.replace(p, extras=dataclasses.replace(p.extras, duration=seconds))
+        for p in found
+    )
+    again = all_of(encode_all("b.png", long))
+    assert [p.extras.duration for p in again] == pytest.approx([seconds] * 3, rel=1e-3)
 
 
 def test_the_comment_of_a_moving_gif_comes_with_its_frames():

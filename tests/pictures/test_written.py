@@ -316,6 +316,7 @@ def test_pnm_as_opencv_has_it(dtype, tmp_path):
         b"P1\n2 1\n1x\n",
         b"P7\n" + b"\n" * 60 + b"X",
         b"P7\n" + b"#" * 90,
+        b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nMAXVAL 255\nTUPLTYPE CMYK\nENDHDR\n\1\2\3\4",
         b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 9\nMAXVAL 255\nENDHDR\n\1\2",
         b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nENDHDR\n\1\2",
     ],

@@ -41,11 +41,11 @@ def decode_jpegxl(data: bytes, max_pixels: int) -> Raster:
     notes = ("its frames but the first are left out",) if header.is_animated else ()
     notes += metadata.left_out("boxes", found.keys() - _KNOWN)
     with opened(_plugin().JXLImageFile, data, max_pixels) as image:
+        image.info.setdefault("exif", _exif_block(found.get(b"Exif", b"")))
         raster = raster_of(image, lossless=False, notes=notes)
-    exif = raster.exif or _exif_block(found.get(b"Exif", b""))
     extras = Extras(xmp=raster.extras.xmp or found.get(b"xml "))
     icc = None if _is_srgb(raster.icc) else raster.icc
-    raster = dataclasses.replace(raster, exif=exif, icc=icc, extras=extras)
+    raster = dataclasses.replace(raster, icc=icc, extras=extras)
     if header.bits == 8 and not header.is_animated:
         return raster
     return _with_all_bits(raster, data, header.bits)

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from neid_tf.pictures import budget, metadata
+from neid_tf.pictures.exif import settle_exif
 from neid_tf.pictures.raster import Extras, FormatError, Raster, with_channels
 from neid_tf.pixels.resample import bands
 
@@ -105,6 +106,9 @@ def raster_of(image: Image.Image, **fields: object) -> Raster:
     # The profile of inks is applied.
     icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
     exif = image.info.get("exif") or _of_imagemagick(image)
+    if image.format == "JXL" and not image.jpeg:
+        # It comes upright, as the file itself says; but not a JPEG that was packed without loss.
+        exif = settle_exif(exif)[0] or exif
     if image.mode.startswith("I;16") and "transparency" in image.info:
         # Pillow has no pictures of 16 bits with transparency.
         fields["notes"] = (*fields.get("notes", ()), "its transparent value is left out")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neid_tf.inference.inputs import enhanced_alike
 from neid_tf.pictures import (
     Picture,
     PictureError,
@@ -157,6 +158,32 @@ def test_jpeg_xl_of_16_bits_and_packed_metadata():
     further = [struct.pack(">I4s", 12, name) + b"jumb" for name in (b"jhgm", b"brob")]
     picture = decode("a", saved(image, "JXL", exif=block) + b"".join(further))
     assert picture.notes == ("boxes left out: 'jhgm', 'jumb'",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_jpeg_xl_is_turned_as_its_pixels_say(dtype):
+    pytest.importorskip("pillow_jxl")
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    samples, block = noise(20, 31, 3, dtype), exif.tobytes().removeprefix(b"Exif\0\0")
+    data = imagecodecs.jpegxl_encode(samples, lossless=True, usecontainer=True)
+    at = data.index(b"jxlc") - 4
+    data = data[:at] + struct.pack(">I4s4x", len(block) + 12, b"Exif") + block + data[at:]
+    picture = decode("a", data)
+    np.testing.assert_array_equal(picture.pixels, samples)
+    assert b"Maker" in picture.exif
+    if dtype == np.uint8:
+        opened = enhanced_alike(Image.open(io.BytesIO(data)), lambda pixels: pixels)
+        np.testing.assert_array_equal(opened, samples)
+
+
+def test_a_jpeg_packed_as_jpeg_xl_is_turned_as_its_exif_says():
+    pytest.importorskip("pillow_jxl")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain = saved(Image.fromarray(smooth()), "JPEG", exif=exif)
+    packed = decode("a", imagecodecs.jpegxl_encode_jpeg(plain))
+    np.testing.assert_array_equal(packed.pixels, decode("a", plain).pixels)
 
 
 @pytest.mark.parametrize("bits", [2, 7, 9, 10, 12, 14])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,33 @@ _MAKER_NOTES = 0x927C
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
 _THUMBNAIL_SIDE = 160
+
+
+class Text(str):
+    """Text of EXIF, which keeps the bytes that it has in its file.
+
+    Pillow reads text as Latin-1, whatever it is, and would write it as ASCII.
+    """
+
+    def encode(self, *_: str) -> bytes:
+        """Return the bytes, whatever encoding is asked for."""
+        return super().encode("latin-1", "replace")
+
+
+def text_of(value: object) -> Text:
+    """Return an entry of EXIF as text, of whatever type it is in its file."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").rstrip("\0")
+    return Text(value)
+
+
+def with_texts(entries: Mapping[int, object]) -> dict[int, object]:
+    """Return entries of EXIF as Pillow is to write them: their texts keep their bytes.
+
+    Args:
+        entries: as Pillow reads them, by their tags.
+    """
+    return {tag: Text(v) if isinstance(v, str) else v for tag, v in entries.items()}
 
 
 class _Block:
@@ -188,6 +215,9 @@ def compact(exif: bytes | None) -> bytes | None:
         return None
     entries = Image.Exif()
     entries.load(exif)
-    entries.get_ifd(_EXIF_DIRECTORY).pop(_MAKER_NOTES, None)
-    entries.get_ifd(_PLACE_DIRECTORY)
+    entries.update(with_texts(entries))
+    for tag in (_EXIF_DIRECTORY, _PLACE_DIRECTORY):
+        if below := with_texts(entries.get_ifd(tag)):
+            below.pop(_MAKER_NOTES, None)
+            entries[tag] = below
     return entries.tobytes() if len(entries) else None

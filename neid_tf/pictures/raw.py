@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from neid_tf.pictures import budget, marks
-from neid_tf.pictures.exif import ORIENTATION
+from neid_tf.pictures.exif import ORIENTATION, with_texts
 from neid_tf.pictures.jpeg import segments
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.pictures.tiff import exif_of_directory
@@ -165,8 +165,9 @@ def _of_preview(data: bytes) -> bytes | None:
 def _of_boxes(data: bytes) -> bytes | None:
     """Return what lies in Canon's boxes, each a block of its own, as one block."""
     made = _box(data, b"CMT1")
+    made.update(with_texts(made))
     for directory, name in ((_EXIF, b"CMT2"), (_GPS, b"CMT4")):
-        if entries := dict(_box(data, name)):
+        if entries := with_texts(_box(data, name)):
             made[directory] = entries
     return made.tobytes() if len(made) else None
 
@@ -182,9 +183,9 @@ def _without_maker_notes(block: bytes) -> tuple[bytes, bool]:
     """Return a block without its maker's notes and orientation, and whether it had the notes."""
     exif, kept = Image.Exif(), Image.Exif()
     exif.load(block)
-    directories = {tag: dict(exif.get_ifd(tag)) for tag in (_EXIF, _GPS)}
+    directories = {tag: with_texts(exif.get_ifd(tag)) for tag in (_EXIF, _GPS)}
     had_notes = directories[_EXIF].pop(_MAKER_NOTES, None) is not None
-    for tag, value in exif.items():
+    for tag, value in with_texts(exif).items():
         if tag not in (ORIENTATION, *directories):
             kept[tag] = value
     for tag, entries in directories.items():

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from neid_tf.pictures import budget, geo, metadata, webp
-from neid_tf.pictures.exif import ORIENTATION
+from neid_tf.pictures.exif import ORIENTATION, text_of, with_texts
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
@@ -317,11 +317,10 @@ def exif_of_directory(
         found.load_from_fp(io.BytesIO(data), at)
         described = Image.Exif()
         for tag in TEXT_TAGS:
-            text = str(found.get(tag, ""))
+            text = text_of(found.get(tag, ""))
             # What tifffile writes as a description is about the layout of the file.
             if text and not text.startswith('{"shape": '):
-                # Pillow reads text as Latin-1 and writes it as ASCII: so its bytes stay.
-                described[tag] = text.encode("latin-1", "replace")
+                described[tag] = text
         described.update((tag, found[tag]) for tag in WHOLE_TAGS if tag in found)
         for tag in SUB_DIRECTORIES:
             if entries := sub_directory(found, tag):
@@ -340,5 +339,5 @@ def sub_directory(exif: Image.Exif, tag: int) -> dict:
         exif: the block.
         tag: of the directory, one of :data:`SUB_DIRECTORIES`.
     """
-    entries = exif.get_ifd(tag)
+    entries = with_texts(exif.get_ifd(tag))
     return {name: value for name, value in entries.items() if name != _INTEROPERABILITY}

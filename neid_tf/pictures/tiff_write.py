@@ -12,6 +12,7 @@ import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from neid_tf.pictures import ome
+from neid_tf.pictures.exif import text_of
 from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
 from neid_tf.pictures.tiff import (
     IPTC,
@@ -66,11 +67,11 @@ def _exif_tags(raster: Raster) -> tuple[list[tuple], dict[int, dict]]:
     # Metadata that does not fit into a TIFF must not cost the user the picture.
     with contextlib.suppress(Exception):
         exif, present = _fitting(raster.exif)
-        # Pillow reads text as Latin-1, whatever it is: so its bytes stay as they were.
-        texts = {tag: str(exif[tag]) for tag in TEXT_TAGS if tag in exif}
+        texts = {tag: text_of(exif[tag]) for tag in TEXT_TAGS if tag in exif}
         if _DESCRIPTION in texts:
-            texts[_DESCRIPTION] = ome.refreshed(texts[_DESCRIPTION], *raster.samples.shape[:2])
-        tags = [(tag, "s", 0, t.encode("latin-1", "replace"), True) for tag, t in texts.items()]
+            described = ome.refreshed(texts[_DESCRIPTION], *raster.samples.shape[:2])
+            texts[_DESCRIPTION] = text_of(described)
+        tags = [(tag, "s", 0, text.encode(), True) for tag, text in texts.items()]
         for tag, kind in WHOLE_TAGS.items():
             if isinstance(value := exif.get(tag), (int, bytes)):
                 tags.append((tag, kind, 1 if isinstance(value, int) else len(value), value, True))

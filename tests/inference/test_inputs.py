@@ -137,13 +137,14 @@ def test_the_size_that_a_packed_pillow_picture_tells_of_is_bounded():
 @pytest.mark.parametrize("sound", [True, False])
 def test_a_pillow_picture_is_turned_as_imagemagick_says(tmp_path, sound):
     path, exif, text = tmp_path / "a.png", Image.Exif(), PngImagePlugin.PngInfo()
-    exif[ORIENTATION] = 6
+    exif[ORIENTATION], exif[315] = 6, "M\u00fcller".encode()
     block = exif.tobytes().hex() if sound else "zzzz"
     text.add_text("Raw profile type exif", f"\nexif\n{len(block) // 2:8d}\n{block}\n")
     Image.fromarray(rgb()).save(path, pnginfo=text)
     with Image.open(path) as image:
         made = enhance(image, double)
     assert made.size == ((14, 18) if sound else (18, 14))
+    assert ("M\u00fcller".encode() in made.info.get("exif", b"")) == sound
     np.testing.assert_array_equal(made, enhance(path, double))
 
 

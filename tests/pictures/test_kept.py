@@ -11,7 +11,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from neid_tf import pictures
-from neid_tf.pictures import Picture, formats, jpeg, left_out, metadata, read, write
+from neid_tf.pictures import Picture, formats, jpeg, left_out, metadata, raw, read, write
+from neid_tf.pictures import exif as exif_blocks
 from neid_tf.pictures.raster import Extras
 from tests.pictures.picture_files import PNG_START, chunk, noise, saved, smooth
 
@@ -312,6 +313,39 @@ def test_text_of_a_tiff_keeps_its_bytes(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", smooth(), photometric="rgb", metadata=None, extratags=tags)
     write(tmp_path / "b.tif", read(tmp_path / "a.tif"))
     assert text in (tmp_path / "b.tif").read_bytes()
+
+
+def test_text_of_exif_keeps_its_bytes(tmp_path):
+    """Whatever writes it anew: a TIFF, a file that was one, a packed or a raw picture."""
+    text = "D\u00e4mmerung \u591c".encode()
+    exif, same = Image.Exif(), "#" * len(text)
+    exif[315], exif[0x8769], exif[0x8825] = same, {0xA434: same}, {8: same}
+    block = exif.tobytes().replace(same.encode(), text)
+    write(tmp_path / "a.tif", Picture(smooth(), exif=block))
+    write(tmp_path / "b.jpg", read(tmp_path / "a.tif"))
+    blocks = [read(tmp_path / name).exif for name in ("a.tif", "b.jpg")]
+    preview = saved(Image.fromarray(smooth()), "JPEG", exif=block)
+    fuji = b"FUJIFILMCCD-RAW".ljust(84, b"\0") + struct.pack(">II", 92, len(preview))
+    blocks += [exif_blocks.compact(block), raw._metadata(fuji + preview)[0]]
+    for kept in blocks:
+        found = Image.Exif()
+        found.load(kept)
+        texts = found[315], found.get_ifd(0x8769)[0xA434], found.get_ifd(0x8825)[8]
+        assert [kept.encode("latin-1") for kept in texts] == [text] * 3
+
+
+@pytest.mark.parametrize("kind", [1, 7])
+def test_text_of_exif_that_is_declared_as_bytes(kind, tmp_path):
+    tags = [(315, kind, 5, b"Maker", True)]
+    tifffile.imwrite(tmp_path / "a.tif", smooth(), photometric="rgb", metadata=None, extratags=tags)
+    picture = read(tmp_path / "a.tif")
+    exif = Image.Exif()
+    exif[315] = "Maker"
+    as_bytes = exif.tobytes().replace(b"\1\x3b\0\2", b"\1\x3b\0" + bytes([kind]))
+    for source in (picture, Picture(smooth(), exif=as_bytes)):
+        write(tmp_path / "b.tif", source)
+        with tifffile.TiffFile(tmp_path / "b.tif") as file:
+            assert file.pages[0].tags[315].value == "Maker"
 
 
 def test_png_signature_is_said_once():

@@ -17,8 +17,8 @@ from neid_tf.pixels.samples import to_type
 EXIF_HEADER = b"Exif\0\0"
 ORIENTATION = 0x0112
 _WIDTH_TAGS, _HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
-_EXIF_DIRECTORY, _PLACE_DIRECTORY = 0x8769, 0x8825
-_MAKER_NOTES = 0x927C
+SUB_DIRECTORIES = EXIF_DIRECTORY, PLACE_DIRECTORY = 0x8769, 0x8825
+MAKER_NOTES, _INTEROPERABILITY, _INTEROPERABILITY_INDEX = 0x927C, 0xA005, 1
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
 _THUMBNAIL_SIDE = 160
@@ -157,7 +157,7 @@ def refreshed(exif: bytes | None, pixels: np.ndarray) -> bytes | None:
         block = _Block(exif.removeprefix(EXIF_HEADER))
         _set_size(block, block.first, *pixels.shape[:2])
         for tag, value, _ in list(block.integers(block.first)):
-            if tag == _EXIF_DIRECTORY:
+            if tag == EXIF_DIRECTORY:
                 _set_size(block, value, *pixels.shape[:2])
         if found := _thumbnail(block):
             _replace_thumbnail(block, found, pixels)
@@ -202,6 +202,45 @@ def _small_jpeg(pixels: np.ndarray, room: int) -> tuple[bytes, tuple[int, int]]:
     return b"", image.size
 
 
+def directories(exif: Image.Exif) -> tuple[dict[int, dict], bool]:
+    """Return the directories below the first, as they can be written elsewhere.
+
+    Args:
+        exif: as Pillow read it.
+
+    Returns:
+        The entries of each by its tag, without the maker's notes, whose addresses would be wrong;
+        and whether there were such notes.
+    """
+    found = {tag: with_texts(exif.get_ifd(tag)) for tag in SUB_DIRECTORIES}
+    camera = found[EXIF_DIRECTORY]
+    had_notes = camera.pop(MAKER_NOTES, None) is not None
+    if camera.pop(_INTEROPERABILITY, None) is not None:
+        below = with_texts(exif.get_ifd(_INTEROPERABILITY))
+        # Its address is wrong in files that others have written anew.
+        if isinstance(below.get(_INTEROPERABILITY_INDEX), str):
+            camera[_INTEROPERABILITY] = below
+    return {tag: entries for tag, entries in found.items() if entries}, had_notes
+
+
+def rewritten(block: bytes) -> tuple[Image.Exif, bool]:
+    """Return the entries of an EXIF block as they can be written elsewhere, without thumbnail.
+
+    Args:
+        block: with or without its header.
+
+    Returns:
+        The entries; and whether there were maker's notes, which are not among them.
+    """
+    exif, made = Image.Exif(), Image.Exif()
+    exif.load(block)
+    below, had_notes = directories(exif)
+    made.endian = exif.endian
+    made.update({tag: v for tag, v in with_texts(exif).items() if tag not in SUB_DIRECTORIES})
+    made.update(below)
+    return made, had_notes
+
+
 def compact(exif: bytes | None) -> bytes | None:
     """Return an EXIF block with its header, without thumbnail and maker's notes.
 
@@ -213,11 +252,5 @@ def compact(exif: bytes | None) -> bytes | None:
     """
     if not exif:
         return None
-    entries = Image.Exif()
-    entries.load(exif)
-    entries.update(with_texts(entries))
-    for tag in (_EXIF_DIRECTORY, _PLACE_DIRECTORY):
-        if below := with_texts(entries.get_ifd(tag)):
-            below.pop(_MAKER_NOTES, None)
-            entries[tag] = below
+    entries, _ = rewritten(exif)
     return entries.tobytes() if len(entries) else None

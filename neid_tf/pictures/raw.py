@@ -11,7 +11,13 @@ import numpy as np
 from PIL import Image
 
 from neid_tf.pictures import budget, marks
-from neid_tf.pictures.exif import ORIENTATION, with_texts
+from neid_tf.pictures.exif import (
+    EXIF_DIRECTORY,
+    ORIENTATION,
+    PLACE_DIRECTORY,
+    rewritten,
+    with_texts,
+)
 from neid_tf.pictures.jpeg import segments
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.pictures.tiff import exif_of_directory
@@ -24,7 +30,6 @@ _CANON_BOXES = b"ftypcrx "
 _PHASE_ONE = (b"IIII", b"MMMM")
 _PHOTOMETRIC, _SUB_DIRECTORIES, _XMP, _DNG_VERSION = 262, 330, 700, 50706
 _SENSOR, _LINEAR = 32803, 34892
-_EXIF, _GPS, _MAKER_NOTES = 0x8769, 0x8825, 0x927C
 _MOST_DIRECTORIES, _MOST_BELOW = 20_000, 64
 _SRGB = (2.4, 12.92)
 """Exponent and slope at the dark end of the sRGB curve."""
@@ -125,21 +130,20 @@ def decode_raw(data: bytes, max_pixels: int) -> Raster:
 
 def _metadata(data: bytes) -> tuple[bytes | None, list[str]]:
     """Return the EXIF block of a raw file, and notes on what of its metadata is left out."""
-    exif, lost = None, []
     # Broken or strange metadata must not cost the user the picture.
     with contextlib.suppress(Exception):
-        if data.startswith(_FUJI):
-            exif, lost = _of_preview(data), ["its XMP"]
-        elif data[4:12] == _CANON_BOXES:
-            exif, lost = _of_boxes(data), ["its XMP"]
-        elif data[:2] in (b"II", b"MM"):
-            exif = _of_directories(data)
-            lost = ["its XMP"] * any(_XMP in found for found in _directories(_as_tiff(data)))
-    if exif is None:
-        return None, ["no EXIF is read of it"]
-    exif, had_notes = _without_maker_notes(exif)
-    lost += ["its maker's notes"] * had_notes
-    return exif, [f"left out: {', '.join(lost)}"] if lost else []
+        if data.startswith(_FUJI) or data[4:12] == _CANON_BOXES:
+            block = _of_preview(data) if data.startswith(_FUJI) else _of_boxes(data)
+            exif, had_notes = rewritten(block)
+            exif.pop(ORIENTATION, None)
+            block, has_xmp = exif.tobytes(), True
+        else:
+            block, had_notes = _of_directories(data)
+            has_xmp = any(_XMP in found for found in _directories(_as_tiff(data)))
+        if block:
+            lost = ["its XMP"] * has_xmp + ["its maker's notes"] * had_notes
+            return block, [f"left out: {', '.join(lost)}"] if lost else []
+    return None, ["no EXIF is read of it"]
 
 
 def _as_tiff(data: bytes) -> bytes:
@@ -149,7 +153,7 @@ def _as_tiff(data: bytes) -> bytes:
     return (marks.TIFF[0] if data[:2] == b"II" else marks.TIFF[1]) + data[4:]
 
 
-def _of_directories(data: bytes) -> bytes | None:
+def _of_directories(data: bytes) -> tuple[bytes | None, bool]:
     order = "<" if data[:2] == b"II" else ">"
     is_big = data.startswith(marks.TIFF[2:])
     (first,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
@@ -166,7 +170,7 @@ def _of_boxes(data: bytes) -> bytes | None:
     """Return what lies in Canon's boxes, each a block of its own, as one block."""
     made = _box(data, b"CMT1")
     made.update(with_texts(made))
-    for directory, name in ((_EXIF, b"CMT2"), (_GPS, b"CMT4")):
+    for directory, name in ((EXIF_DIRECTORY, b"CMT2"), (PLACE_DIRECTORY, b"CMT4")):
         if entries := with_texts(_box(data, name)):
             made[directory] = entries
     return made.tobytes() if len(made) else None
@@ -177,18 +181,3 @@ def _box(data: bytes, name: bytes) -> Image.Exif:
     if at >= 4:
         exif.load(data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at], "big")])
     return exif
-
-
-def _without_maker_notes(block: bytes) -> tuple[bytes, bool]:
-    """Return a block without its maker's notes and orientation, and whether it had the notes."""
-    exif, kept = Image.Exif(), Image.Exif()
-    exif.load(block)
-    directories = {tag: with_texts(exif.get_ifd(tag)) for tag in (_EXIF, _GPS)}
-    had_notes = directories[_EXIF].pop(_MAKER_NOTES, None) is not None
-    for tag, value in with_texts(exif).items():
-        if tag not in (ORIENTATION, *directories):
-            kept[tag] = value
-    for tag, entries in directories.items():
-        if entries:
-            kept[tag] = entries
-    return kept.tobytes(), had_notes

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from neid_tf.pictures import budget, geo, metadata, webp
-from neid_tf.pictures.exif import ORIENTATION, text_of, with_texts
+from neid_tf.pictures.exif import ORIENTATION, SUB_DIRECTORIES, directories, text_of
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
@@ -28,10 +28,7 @@ from neid_tf.pictures.tiff_samples import (
 TEXT_TAGS = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432)
 WHOLE_TAGS = {18246: "H", 18249: "H", **dict.fromkeys(range(40091, 40096), "B")}
 """Tags of whole numbers that travel as texts do, Windows' rating and its texts, and their types."""
-SUB_DIRECTORIES = (0x8769, 0x8825)
 XMP, IPTC, ICC = 700, 33723, 34675
-# Its value is an address in the file it came from.
-_INTEROPERABILITY = 0xA005
 _MOST_CHANNELS, _MOST_PAGES = 16, 10_000
 _FREE_TILE = 2**22
 _WEBP_COMPRESSION = 50001
@@ -197,7 +194,9 @@ def _decoded(
     )
     lossless = page.compression not in JPEG_COMPRESSIONS
     order, is_big = page.parent.byteorder, page.parent.is_bigtiff
-    exif = exif_of_directory(data, order, is_big, page.offset, orientation)
+    exif, had_notes = exif_of_directory(data, order, is_big, page.offset, orientation)
+    if had_notes:
+        notes = (*notes, "its maker's notes are left out")
     return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
 
 
@@ -299,7 +298,7 @@ def _jpeg_size(data: bytes, at: int, end: int) -> tuple[int, int] | None:
 
 def exif_of_directory(
     data: bytes, order: str, is_big: bool, at: int, orientation: int = 1
-) -> bytes | None:
+) -> tuple[bytes | None, bool]:
     """Return the descriptive tags as an EXIF block; the orientation alone if they are broken.
 
     Args:
@@ -308,8 +307,12 @@ def exif_of_directory(
         is_big: whether it is a BigTIFF.
         at: where the directory with the tags lies.
         orientation: what the block is to say.
+
+    Returns:
+        The block, or None where there is nothing to say; and whether there were maker's notes,
+        which are not in it.
     """
-    exif = Image.Exif()
+    exif, had_notes = Image.Exif(), False
     # Broken or strange metadata must not cost the user the picture.
     with contextlib.suppress(Exception):
         found = Image.Exif()
@@ -322,22 +325,10 @@ def exif_of_directory(
             if text and not text.startswith('{"shape": '):
                 described[tag] = text
         described.update((tag, found[tag]) for tag in WHOLE_TAGS if tag in found)
-        for tag in SUB_DIRECTORIES:
-            if entries := sub_directory(found, tag):
-                described[tag] = entries
+        below, had_notes = directories(found)
+        described.update(below)
         described.tobytes()
         exif = described
     if orientation in range(2, 9):
         exif[ORIENTATION] = orientation
-    return exif.tobytes() if len(exif) else None
-
-
-def sub_directory(exif: Image.Exif, tag: int) -> dict:
-    """Return the entries of a directory of an EXIF block that can be written elsewhere.
-
-    Args:
-        exif: the block.
-        tag: of the directory, one of :data:`SUB_DIRECTORIES`.
-    """
-    entries = with_texts(exif.get_ifd(tag))
-    return {name: value for name, value in entries.items() if name != _INTEROPERABILITY}
+    return exif.tobytes() if len(exif) else None, had_notes

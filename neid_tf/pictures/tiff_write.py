@@ -12,18 +12,16 @@ import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from neid_tf.pictures import ome
-from neid_tf.pictures.exif import text_of
+from neid_tf.pictures.exif import MAKER_NOTES, directories, text_of
 from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
 from neid_tf.pictures.tiff import (
     IPTC,
     KEPT_TAGS,
     LAYOUT_TAGS,
     MASK,
-    SUB_DIRECTORIES,
     TEXT_TAGS,
     WHOLE_TAGS,
     XMP,
-    sub_directory,
 )
 
 _DESCRIPTION = 270
@@ -66,7 +64,7 @@ def _exif_tags(raster: Raster) -> tuple[list[tuple], dict[int, dict]]:
     """Return the tags of EXIF that a page holds itself, and the directories below it."""
     # Metadata that does not fit into a TIFF must not cost the user the picture.
     with contextlib.suppress(Exception):
-        exif, present = _fitting(raster.exif)
+        exif, present, _ = _fitting(raster.exif)
         texts = {tag: text_of(exif[tag]) for tag in TEXT_TAGS if tag in exif}
         if _DESCRIPTION in texts:
             described = ome.refreshed(texts[_DESCRIPTION], *raster.samples.shape[:2])
@@ -80,15 +78,18 @@ def _exif_tags(raster: Raster) -> tuple[list[tuple], dict[int, dict]]:
     return [], {}
 
 
-def _fitting(block: bytes | None) -> tuple[Image.Exif, dict[int, dict]]:
-    """Return EXIF and the directories below it; raise anything where they don't fit a TIFF."""
+def _fitting(block: bytes | None) -> tuple[Image.Exif, dict[int, dict], bool]:
+    """Return EXIF, the directories below it, and whether there were maker's notes in them.
+
+    Raises:
+        Exception: of any kind, where they don't fit a TIFF.
+    """
     exif = Image.Exif()
     exif.load(block or b"")
-    found = {tag: sub_directory(exif, tag) for tag in SUB_DIRECTORIES}
-    present = {tag: entries for tag, entries in found.items() if entries}
+    present, had_notes = directories(exif)
     for tag, entries in present.items():
         _directory(tag, entries).tobytes(8)
-    return exif, present
+    return exif, present, had_notes
 
 
 def exif_left_out(block: bytes | None) -> list[str]:
@@ -98,10 +99,11 @@ def exif_left_out(block: bytes | None) -> list[str]:
         block: with its header, or None.
     """
     try:
-        exif, _ = _fitting(block)
+        exif, _, had_notes = _fitting(block)
     except Exception:
         return ["EXIF"]
     lost = [tag for tag in exif if tag not in KEPT_TAGS and tag not in LAYOUT_TAGS]
+    lost += [MAKER_NOTES] * had_notes
     return [f"{ExifTags.TAGS.get(tag, tag)} of its EXIF" for tag in lost]
 
 

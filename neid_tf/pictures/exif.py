@@ -5,6 +5,7 @@ Maker notes hold absolute offsets, so no byte of a block moves: entries are chan
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from collections.abc import Iterator, Mapping
@@ -248,9 +249,10 @@ def compact(exif: bytes | None) -> bytes | None:
         exif: what :func:`settle_exif` gave, or None.
 
     Returns:
-        None where there is none, or nothing is left of it.
+        None where there is none, nothing is left of it, or it can't be written anew.
     """
-    if not exif:
-        return None
-    entries, _ = rewritten(exif)
-    return entries.tobytes() if len(entries) else None
+    # Broken or strange metadata must not cost the user the picture.
+    with contextlib.suppress(Exception):
+        entries, _ = rewritten(exif or b"")
+        return entries.tobytes() if len(entries) else None
+    return None

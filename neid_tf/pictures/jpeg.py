@@ -16,7 +16,6 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster
 LONGEST_SIDE = 65_500
 """The longest side that libjpeg writes, in pixels."""
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_PHOTOSHOP = b"Photoshop 3.0\0"
 LONGEST_SEGMENT = 65_000
 """The longest metadata in one segment, in bytes, with what has to come before it."""
 _APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
@@ -88,11 +87,17 @@ def _extras(found: list[tuple[int, bytes]]) -> Extras:
             fields["density"] = _density(unit, across, down)
         elif marker == _APP1 and body.startswith(_XMP):
             fields["xmp"] = body.removeprefix(_XMP)
-        elif marker == _APP13 and body.startswith(_PHOTOSHOP):
-            fields["iptc"] = metadata.iptc_of_photoshop(body) or fields.get("iptc")
         elif marker == _COMMENT:
             comments.append(body)
-    return Extras(**fields, comments=tuple(comments))
+    iptc = metadata.iptc_of_photoshop(_photoshop(found))
+    return Extras(**fields, iptc=iptc, comments=tuple(comments))
+
+
+def _photoshop(found: list[tuple[int, bytes]]) -> bytes:
+    """Return Photoshop's blocks without a header; what is long goes on in the next segment."""
+    bodies = [body for marker, body in found if marker == _APP13]
+    start = metadata.PHOTOSHOP
+    return b"".join(body.removeprefix(start) for body in bodies if body.startswith(start))
 
 
 def _density(unit: int, across: int, down: int) -> tuple[float, float, bool] | None:
@@ -116,8 +121,7 @@ def _notes(found: list[tuple[int, bytes]], behind: bytes) -> tuple[str, ...]:
     lost = {marker - _APP0 for marker, body in found if _is_unknown(marker, body)}
     if lost:
         notes.append(f"segments left out: {', '.join(f'APP{n}' for n in sorted(lost))}")
-    photoshop = b"".join(body for marker, body in found if marker == _APP13)
-    if lost := metadata.further_resources(photoshop):
+    if lost := metadata.further_resources(_photoshop(found)):
         notes.append(f"resources of Photoshop left out: {', '.join(map(str, lost))}")
     return tuple(notes)
 
@@ -128,7 +132,7 @@ def _is_unknown(marker: int, body: bytes) -> bool:
     Adobe's two say how the samples are coded.
     """
     first_bytes = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com", b"ICC_PROFILE", b"MPF")
-    known = (*first_bytes, _PHOTOSHOP, b"Adobe", b"Ducky")
+    known = (*first_bytes, metadata.PHOTOSHOP, b"Adobe", b"Ducky")
     return _APP0 <= marker <= _APP0 + 15 and not body.startswith(known)
 
 

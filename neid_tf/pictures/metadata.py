@@ -17,7 +17,8 @@ INKS_CONVERTED = "its inks (CMYK) become sRGB"
 """What is said of a picture that is converted so."""
 _FILL = b"\0\xff\r\n\t "
 _VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
-_PHOTOSHOP = b"Photoshop 3.0\0"
+PHOTOSHOP = b"Photoshop 3.0\0"
+"""What each segment of Photoshop's blocks starts with."""
 _IPTC_RESOURCE = 0x0404
 # Resolution, thumbnails, ICC, EXIF, XMP, digests: told elsewhere, or of the file as it was.
 _TOLD_RESOURCES = frozenset([_IPTC_RESOURCE, 1005, 1033, 1036, 1039, 1058, 1059, 1060, 1061])
@@ -148,7 +149,7 @@ def _through_profile(image: Image.Image, icc: bytes) -> Image.Image:
 def photoshop_of_iptc(iptc: bytes) -> bytes:
     """Return IPTC records as the Photoshop block that a JPEG's APP13 segment holds."""
     body = struct.pack(">4sHHI", b"8BIM", _IPTC_RESOURCE, 0, len(iptc)) + iptc
-    return _PHOTOSHOP + body + bytes(len(body) % 2)
+    return PHOTOSHOP + body + bytes(len(body) % 2)
 
 
 def iptc_of_photoshop(block: bytes) -> bytes | None:
@@ -164,7 +165,7 @@ def further_resources(block: bytes) -> list[int]:
 
 def _resources(block: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the content of each of Photoshop's resources."""
-    at, block = 0, block.replace(_PHOTOSHOP, b"")
+    at, block = 0, block.removeprefix(PHOTOSHOP)
     while at + 12 <= len(block) and block[at : at + 4] == b"8BIM":
         (kind,) = struct.unpack_from(">H", block, at + 4)
         at += 6 + (block[at + 6] + 2) // 2 * 2  # The name has a length before it, and is even.

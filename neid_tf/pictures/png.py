@@ -249,7 +249,7 @@ def _physical(across: float, down: float, per_inch: bool) -> bytes:
 
 
 def _raw_profile(kind: bytes, block: bytes) -> bytes:
-    block = block.removeprefix(b"Photoshop 3.0\0")
+    block = block.removeprefix(metadata.PHOTOSHOP)
     text = b"\n%s\n%8d\n%s\n" % (kind, len(block), binascii.hexlify(block))
     return _RAW_PROFILE + kind + b"\0\0" + zlib.compress(text)
 

@@ -451,6 +451,20 @@ def test_resources_of_photoshop_are_told(tmp_path):
     assert read(tmp_path / "b.jpg").notes == ()
 
 
+@pytest.mark.parametrize("before", [0, 65_480])
+def test_iptc_that_goes_on_in_the_next_segment_is_kept(before, tmp_path):
+    start, iptc = b"Photoshop 3.0\0", b"\x1c\x02\x19\x75\x30" + b"k" * 30_000
+    block = struct.pack(">4sHHI", b"8BIM", 2000, 0, before) + bytes(before)
+    # What looks like a header may lie in what is kept.
+    block += metadata.photoshop_of_iptc(iptc * 2 + start + IPTC)[14:]
+    parts = [start + block[at : at + 65_519] for at in range(0, len(block), 65_519)]
+    segments = b"".join(b"\xff\xed" + struct.pack(">H", len(p) + 2) + p for p in parts)
+    plain = saved(Image.fromarray(smooth()), "JPEG")
+    picture = read_bytes(tmp_path, plain[:2] + segments + plain[2:])
+    assert picture.extras.iptc == iptc * 2 + start + IPTC
+    assert picture.notes == ("resources of Photoshop left out: 2000",)
+
+
 def test_chunks_of_a_webp_are_told(tmp_path):
     data = saved(Image.fromarray(smooth()), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0")
     data += b"note" + struct.pack("<I", 4) + b"mine"

@@ -16,8 +16,7 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster
 LONGEST_SIDE = 65_500
 """The longest side that libjpeg writes, in pixels."""
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
-LONGEST_SEGMENT = 65_000
-"""The longest metadata in one segment, in bytes, with what has to come before it."""
+_LONGEST_SEGMENT = 65_533
 _APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 _MOST_SEGMENTS = 10_000
 _START, _END, _SCAN, _ALONE = 0xD8, 0xD9, 0xDA, 0x01
@@ -142,13 +141,13 @@ def encode_jpeg(raster: Raster) -> bytes:
     Raises:
         FormatError: if a side is longer than 65,500 pixels.
     """
-    file, exif = io.BytesIO(), raster.exif
+    file, exif = io.BytesIO(), raster.exif or b""
     if max(raster.samples.shape[:2]) > LONGEST_SIDE:
         raise FormatError(f"a JPEG's sides are at most {LONGEST_SIDE} pixels")
     image_of(raster.samples).save(
         file,
         "JPEG",
-        exif=exif if exif and len(exif) <= LONGEST_SEGMENT else b"",
+        exif=exif if _fits(exif) else b"",
         icc_profile=raster.icc,
         quality=raster.quality or QUALITY,
         subsampling=0,
@@ -161,16 +160,29 @@ def encode_jpeg(raster: Raster) -> bytes:
     return _with_segments(data, _own_segments(raster.extras))
 
 
-def _own_segments(extras: Extras) -> bytes:
-    """Return the segments that Pillow does not write."""
+def holds_segments(exif: bytes | None, extras: Extras) -> bool:
+    """Return whether each piece of metadata fits in a segment; what does not is not written."""
+    return _fits(exif or b"") and all(_fits(body) for _, body in _own_bodies(extras))
+
+
+def _fits(body: bytes) -> bool:
+    """Tell whether a segment holds so much, with what has to come before the metadata in it."""
+    return len(body) <= _LONGEST_SEGMENT
+
+
+def _own_bodies(extras: Extras) -> list[tuple[int, bytes]]:
+    """Return marker and body of the segments that Pillow does not write."""
     bodies = [(_APP1, _XMP + extras.xmp)] if extras.xmp else []
     if extras.iptc:
         bodies.append((_APP13, metadata.photoshop_of_iptc(extras.iptc)))
-    bodies += [(_COMMENT, comment) for comment in extras.comments]
+    return bodies + [(_COMMENT, comment) for comment in extras.comments]
+
+
+def _own_segments(extras: Extras) -> bytes:
     return b"".join(
         struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
-        for marker, body in bodies
-        if len(body) <= LONGEST_SEGMENT
+        for marker, body in _own_bodies(extras)
+        if _fits(body)
     )
 
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from neid_tf.pictures.formats import FORMATS
-from neid_tf.pictures.jpeg import LONGEST_SEGMENT
+from neid_tf.pictures.jpeg import holds_segments
 from neid_tf.pictures.picture import Picture, PictureError, held_icc
 from neid_tf.pictures.png import TEXT_CHUNKS
 from neid_tf.pictures.writer import format_of_name
@@ -91,10 +91,8 @@ def left_out(
     transparent = picture.alpha is not None and 4 in format.channels
     if picture.icc and "ICC" not in lost and not held_icc(picture, format, transparent):
         lines.append(f"its colour profile of gray is left out: gray is RGB in {name}")
-    if name == "JPEG":
-        extras = picture.extras
-        parts = (picture.exif, extras.xmp, extras.iptc, *extras.comments)
-        lost += ["what is over 64 kB"] * any(len(part or b"") > LONGEST_SEGMENT for part in parts)
+    if name == "JPEG" and not holds_segments(picture.exif, picture.extras):
+        lost.append("what is over 64 kB")
     if name == "TIFF" and picture.exif:
         from neid_tf.pictures.tiff_write import exif_left_out
 

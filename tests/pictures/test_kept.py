@@ -375,6 +375,24 @@ def test_what_is_not_kept_is_told(tmp_path):
     assert read(tmp_path / "a.jpg").extras.comments == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "longest"),
+    [("exif", 65_533), ("xmp", 65_504), ("iptc", 65_506), ("comments", 65_533)],
+)
+def test_what_fits_in_a_segment_is_kept_and_else_told(kind, longest, tmp_path):
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    for length, fits in ((longest, True), (longest + 1, False)):
+        body = (exif.tobytes() if kind == "exif" else b"").ljust(length, b" ")
+        value = (body,) if kind == "comments" else body
+        fields = {"exif": body} if kind == "exif" else {"extras": Extras(**{kind: value})}
+        picture = Picture(smooth(), **fields)
+        write(tmp_path / "a.jpg", picture)
+        back = read(tmp_path / "a.jpg")
+        assert ((back.exif if kind == "exif" else getattr(back.extras, kind)) == value) == fits
+        assert ("over 64 kB" in " ".join(left_out("a.jpg", picture))) == (not fits)
+
+
 VIDEO = struct.pack(">I", 24) + b"ftypmp42" + bytes(16)
 
 

@@ -16,7 +16,8 @@ from neid_tf.pictures import jpeg, marks, png
 from neid_tf.pictures.raster import FormatError, Raster
 from neid_tf.support.libraries import MissingLibraryError
 
-METADATA = ("EXIF", "ICC", "XMP", "IPTC", "density", "comments", "text", "colour chunks", "GeoTIFF")
+_DOTS = ("density", "pixel aspect ratio")
+METADATA = ("EXIF", "ICC", "XMP", "IPTC", *_DOTS, "comments", "text", "colour chunks", "GeoTIFF")
 """The kinds of metadata that :attr:`Format.keeps` names."""
 _LARGEST = 2**31 - 1
 
@@ -89,7 +90,7 @@ FORMATS = {
         decode=jpeg.decode_jpeg,
         encode=jpeg.encode_jpeg,
         channels=(1, 3),
-        keeps=("EXIF", "ICC", "XMP", "IPTC", "density", "comments"),
+        keeps=("EXIF", "ICC", "XMP", "IPTC", *_DOTS, "comments"),
         longest_side=jpeg.LONGEST_SIDE,
     ),
     "PNG": Format(
@@ -101,7 +102,7 @@ FORMATS = {
         encode_all=_in("apng", "encode_frames"),
         types=("uint8", "uint16"),
         several="frames",
-        keeps=("EXIF", "ICC", "XMP", "IPTC", "density", "comments", "text", "colour chunks"),
+        keeps=("EXIF", "ICC", "XMP", "IPTC", *_DOTS, "comments", "text", "colour chunks"),
         longest_side=png.LONGEST_SIDE,
     ),
     "BMP": Format(
@@ -129,7 +130,7 @@ FORMATS = {
         types=("uint8", "uint16", "float32"),
         several="pages",
         bands=True,
-        keeps=("EXIF", "ICC", "XMP", "IPTC", "density", "GeoTIFF"),
+        keeps=("EXIF", "ICC", "XMP", "IPTC", *_DOTS, "GeoTIFF"),
     ),
     "WEBP": Format(
         suffixes=(".webp",),

@@ -1,6 +1,7 @@
 """What lies beside the pixels: kept, brought up to date with size and orientation, or told."""
 
 import binascii
+import dataclasses
 import io
 import struct
 import zlib
@@ -288,6 +289,13 @@ def test_the_table_says_what_is_true(name, tmp_path):
     write(path, picture)
     back = read(path)
     names = [name for name, _ in back.extras.chunks]
+    extras = dataclasses.replace(extras, density=(2, 1, False))
+    write(path, dataclasses.replace(picture, extras=extras))
+    ratio = read(path).extras.density
+    assert (ratio == (2, 1, False)) == ("pixel aspect ratio" in formats.FORMATS[name].keeps)
+    told = " ".join(left_out(path, dataclasses.replace(picture, extras=extras)))
+    assert ("pixel aspect ratio" in told) == (ratio is None)
+    assert "density" not in told
     held = {"EXIF": back.exif, "XMP": back.extras.xmp, "IPTC": back.extras.iptc, "ICC": back.icc}
     held |= {"density": back.extras.density, "comments": back.extras.comments}
     held |= {"text": b"tEXt" in names, "colour chunks": b"gAMA" in names}

@@ -17,6 +17,7 @@ from neid_tf.pixels.samples import to_type
 
 EXIF_HEADER = b"Exif\0\0"
 ORIENTATION = 0x0112
+RESOLUTION, RESOLUTION_UNIT = (282, 283), 296
 _WIDTH_TAGS, _HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 SUB_DIRECTORIES = EXIF_DIRECTORY, PLACE_DIRECTORY = 0x8769, 0x8825
 MAKER_NOTES, _INTEROPERABILITY, _INTEROPERABILITY_INDEX = 0x927C, 0xA005, 1
@@ -201,6 +202,38 @@ def _small_jpeg(pixels: np.ndarray, room: int) -> tuple[bytes, tuple[int, int]]:
         if file.tell() <= room:
             return file.getvalue(), image.size
     return b"", image.size
+
+
+def density_of(exif: bytes | None) -> tuple[float, float, bool] | None:
+    """Return the resolution that an EXIF block says, as :func:`as_density`; None for none.
+
+    Args:
+        exif: the block, with or without its header, or None.
+    """
+    with contextlib.suppress(Exception):
+        entries = Image.Exif()
+        entries.load(exif or b"")
+        across, down = (float(entries[tag]) for tag in RESOLUTION)
+        return as_density(across, down, entries.get(RESOLUTION_UNIT, 2))
+    return None
+
+
+def as_density(across: float, down: float, unit: int) -> tuple[float, float, bool] | None:
+    """Return dots across and down and whether they are per inch, from the tags of a TIFF.
+
+    Args:
+        across: dots.
+        down: likewise.
+        unit: 1 for none, 2 for an inch, 3 for a centimetre.
+
+    Returns:
+        None where they say nothing.
+    """
+    factor = 2.54 if unit == 3 else 1.0
+    across, down = across * factor, down * factor
+    # What is larger can't be written.
+    sound = all(0 < dots < 2**32 for dots in (across, down))
+    return (across, down, unit != 1) if sound and (unit != 1 or across != down) else None
 
 
 def directories(exif: Image.Exif) -> tuple[dict[int, dict], bool]:

@@ -14,7 +14,15 @@ import tifffile
 from PIL import Image
 
 from neid_tf.pictures import budget, geo, metadata, webp
-from neid_tf.pictures.exif import ORIENTATION, SUB_DIRECTORIES, directories, text_of
+from neid_tf.pictures.exif import (
+    ORIENTATION,
+    RESOLUTION,
+    RESOLUTION_UNIT,
+    SUB_DIRECTORIES,
+    as_density,
+    directories,
+    text_of,
+)
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
@@ -235,12 +243,9 @@ def _bytes(page: tifffile.TiffPage, code: int) -> bytes | None:
 
 def _density(page: tifffile.TiffPage) -> tuple[float, float, bool] | None:
     with contextlib.suppress(Exception):
-        across, down = (page.tags[code].value for code in (282, 283))
-        unit = page.tags.valueof(296, default=2)
-        factor = 2.54 if unit == 3 else 1.0
-        across, down = (top / bottom * factor for top, bottom in (across, down))
-        if across > 0 and down > 0 and not (unit == 1 and across == down):
-            return across, down, unit != 1
+        across, down = (page.tags[code].value for code in RESOLUTION)
+        across, down = (top / bottom for top, bottom in (across, down))
+        return as_density(across, down, page.tags.valueof(RESOLUTION_UNIT, default=2))
     return None
 
 

@@ -12,7 +12,7 @@ import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from neid_tf.pictures import ome
-from neid_tf.pictures.exif import MAKER_NOTES, directories, text_of
+from neid_tf.pictures.exif import MAKER_NOTES, density_of, directories, text_of
 from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
 from neid_tf.pictures.tiff import (
     IPTC,
@@ -133,7 +133,8 @@ def _append_directory(data: bytearray, page: int, tag: int, entries: dict) -> No
 
 
 def _write_page(writer: tifffile.TiffWriter, raster: Raster, tags: list[tuple]) -> None:
-    samples, extras, density = raster.samples, raster.extras, raster.extras.density
+    samples, extras = raster.samples, raster.extras
+    density = extras.density or density_of(raster.exif)  # A TIFF has one place for both.
     channels, alpha = samples.shape[-1], samples.shape[-1] in (2, 4)
     meanings, layout = ["unassalpha"] * alpha, extras.layout or Layout()
     if raster.bands is not None:

@@ -95,6 +95,20 @@ def test_density_is_kept(source, target, tmp_path):
         assert image.info["dpi"] == pytest.approx((300, 150), rel=1e-3)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize(("unit", "factor"), [(2, 1), (3, 2.54)])
+def test_density_that_only_exif_says_is_kept_in_a_tiff(suffix, unit, factor, tmp_path):
+    exif = Image.Exif()
+    exif[282], exif[283], exif[296] = 300.0, 150.0, unit
+    write(tmp_path / f"a{suffix}", Picture(smooth(), exif=exif.tobytes()))
+    write(tmp_path / "b.tif", read(tmp_path / f"a{suffix}"))
+    assert read(tmp_path / "b.tif").extras.density == (300 * factor, 150 * factor, True)
+    for dots in (0, 2**32 - 1):
+        exif[282], exif[296] = TiffImagePlugin.IFDRational(dots), 3
+        write(tmp_path / "b.tif", Picture(smooth(), exif=exif.tobytes()))
+        assert read(tmp_path / "b.tif").extras.density is None
+
+
 def test_density_turns_with_the_picture(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

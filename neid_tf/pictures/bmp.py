@@ -10,11 +10,10 @@ from PIL import BmpImagePlugin
 
 from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.pillow import image_of, opened, samples_of
-from neid_tf.pictures.raster import Extras, FormatError, Raster
+from neid_tf.pictures.raster import INCH, Extras, FormatError, Raster
 
 _RLE8, _RLE4 = 1, 2
 _COST = 32
-_INCHES_PER_METRE = 0.0254
 _USUAL = 2835  # Dots per metre, 72 per inch: what programs write that know nothing of it.
 
 
@@ -60,7 +59,7 @@ def _density(data: bytes) -> tuple[float, float, bool] | None:
     across, down = struct.unpack_from("<ii", data, 38)
     if across < 1 or down < 1 or across == down == _USUAL:
         return None
-    return across * _INCHES_PER_METRE, down * _INCHES_PER_METRE, True
+    return across * INCH, down * INCH, True
 
 
 def _decoded_runs(
@@ -120,7 +119,7 @@ def encode_bmp(raster: Raster) -> bytes:
     """Encode 8-bit gray, RGB or RGB and alpha as BMP, which holds no metadata but its density."""
     image, file = image_of(raster.samples), io.BytesIO()
     density = raster.extras.density
-    dots = [round(d / _INCHES_PER_METRE) for d in density[:2]] if density and density[2] else []
+    dots = [round(d / INCH) for d in density[:2]] if density and density[2] else []
     across, down = dots or (_USUAL, _USUAL)
     if image.mode != "RGBA":
         image.save(file, "BMP")

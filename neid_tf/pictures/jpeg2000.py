@@ -15,6 +15,7 @@ from neid_tf.pictures.exif import EXIF_HEADER
 from neid_tf.pictures.marks import JPEG_2000_CODESTREAM
 from neid_tf.pictures.pillow import opened, samples_of
 from neid_tf.pictures.raster import (
+    INCH,
     QUALITY,
     Extras,
     FormatError,
@@ -29,7 +30,6 @@ _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _EXIF = b"JpgTiffExif->JP2"
 _RGB, _GRAY, _YCC = 16, 17, 18
 _KNOWN = (b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"rreq", b"jp2i", b"free")
-_INCH = 0.0254  # metres
 _MOST_COMPONENTS = 4
 
 
@@ -129,7 +129,7 @@ def _density(header: list[tuple[bytes, bytes]]) -> tuple[float, float, bool] | N
     body = inner.get(b"resc") or inner.get(b"resd")
     with contextlib.suppress(Exception):
         top, below, left, right, down, across = struct.unpack(">4H2b", body)
-        across, down = left / right * 10.0**across * _INCH, top / below * 10.0**down * _INCH
+        across, down = left / right * 10.0**across * INCH, top / below * 10.0**down * INCH
         return (across, down, True) if across > 0 and down > 0 else None
     return None
 
@@ -170,6 +170,6 @@ def _header_of(raster: Raster, first: bytes) -> bytes:
         body = b"".join(struct.pack(">3H", *meaning) for meaning in meanings)
         parts.append((b"cdef", struct.pack(">H", channels) + body))
     if density and density[2]:
-        across, down = (min(max(round(value / _INCH), 1), 65535) for value in density[:2])
+        across, down = (min(max(round(value / INCH), 1), 65535) for value in density[:2])
         parts.append((b"res ", _box(b"resc", struct.pack(">4H2b", down, 1, across, 1, 0, 0))))
     return b"".join(_box(*part) for part in parts)

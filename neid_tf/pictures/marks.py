@@ -9,6 +9,8 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """What a TIFF begins with, and what some cameras' raw files do."""
 JPEG_2000, JPEG_2000_CODESTREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 JPEG_XL, JPEG_XL_CODESTREAM = b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"
+DNG_VERSION = 50706
+"""The tag by which a TIFF says that it is a camera's raw file (DNG)."""
 CAMERA_RAW = (
     *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".rwl"),
     *(".orf", ".pef", ".srw", ".3fr", ".fff", ".erf", ".mef", ".mrw", ".iiq", ".x3f", ".gpr"),

@@ -14,6 +14,7 @@ import numpy as np
 from neid_tf.pictures import budget, metadata, xmp
 from neid_tf.pictures.exif import EXIF_HEADER
 from neid_tf.pictures.raster import (
+    INCH,
     Extras,
     FormatError,
     Raster,
@@ -32,7 +33,6 @@ _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
-_INCHES_PER_METRE = 0.0254
 _MAX_TEXT_BYTES = 2**24
 # Runs only, each pixel told by its neighbours (Paeth): for pictures a third of the time of the
 # library's default search for repetitions, and smaller files.
@@ -178,7 +178,7 @@ def _described(others: list[tuple[bytes, bytes]]) -> dict:
 def _density(across: int, down: int, unit: int) -> tuple[float, float, bool] | None:
     if not across or not down:
         return None
-    factor = _INCHES_PER_METRE if unit == 1 else 1
+    factor = INCH if unit == 1 else 1
     return across * factor, down * factor, unit == 1
 
 
@@ -243,7 +243,7 @@ def _extra_chunks(raster: Raster) -> bytes:
 
 
 def _physical(across: float, down: float, per_inch: bool) -> bytes:
-    factor = _INCHES_PER_METRE if per_inch else 1
+    factor = INCH if per_inch else 1
     dots = (min(max(round(value / factor), 1), 2**31 - 1) for value in (across, down))
     return struct.pack(">IIB", *dots, per_inch)
 

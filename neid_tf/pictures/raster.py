@@ -13,6 +13,9 @@ from neid_tf.support.errors import NeidError
 QUALITY = 95
 """The quality that is written with loss unless another is asked for, of 1 to 100."""
 
+INCH = 0.0254
+"""Its length in metres, by which some formats count dots."""
+
 
 class FormatError(NeidError):
     """A picture that cannot be decoded or encoded, with a reason a user understands."""

@@ -28,7 +28,7 @@ _OLYMPUS = (b"IIRO", b"IIRS", b"MMOR")
 _STARTS = (_FUJI, _PANASONIC, *_OLYMPUS, b"FOVb", b"\0MRM")
 _CANON_BOXES = b"ftypcrx "
 _PHASE_ONE = (b"IIII", b"MMMM")
-_PHOTOMETRIC, _SUB_DIRECTORIES, _XMP, _DNG_VERSION = 262, 330, 700, 50706
+_PHOTOMETRIC, _SUB_DIRECTORIES, _XMP = 262, 330, 700
 _SENSOR, _LINEAR = 32803, 34892
 _MOST_DIRECTORIES, _MOST_BELOW = 20_000, 64
 _SRGB = (2.4, 12.92)
@@ -48,7 +48,7 @@ def is_raw(data: bytes) -> bool:
     if data[8:10] == b"CR" or data[8:12] in _PHASE_ONE:
         return True
     return any(
-        _DNG_VERSION in found or found.get(_PHOTOMETRIC) in (_SENSOR, _LINEAR)
+        marks.DNG_VERSION in found or found.get(_PHOTOMETRIC) in (_SENSOR, _LINEAR)
         for found in _directories(data)
     )
 

@@ -12,6 +12,7 @@ import tifffile
 
 from neid_tf.pictures import budget, geo, hidden
 from neid_tf.pictures.exif import ORIENTATION
+from neid_tf.pictures.marks import DNG_VERSION
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import Extras, FormatError, Raster
@@ -34,7 +35,6 @@ _TYPES = ("uint8", "uint16", "float32")
 _KINDS = ("MINISBLACK", "RGB")
 _JPEG = 7
 _BAND = 2**20  # Pixels that are looked at at a time where all of a picture is.
-_DNG_VERSION = 50706
 # What GDAL reads and writes beside a place.
 _KEPT_TAGS = {269, 270, 305, 306, 315, 316, 33432, ICC}
 
@@ -199,7 +199,7 @@ def _check_page(page: tifffile.TiffPage) -> None:
     kind = tifffile.PHOTOMETRIC(page.photometric).name
     if kind not in _KINDS and not (kind == "YCBCR" and page.compression == _JPEG):
         raise FormatError(f"it has colours of the kind {kind}")
-    if _DNG_VERSION in page.tags:
+    if DNG_VERSION in page.tags:
         raise FormatError("it is a camera's raw file")
     name = np.dtype(page.dtype).name if page.dtype else "unknown"
     if name not in _TYPES or page.bitspersample != 8 * np.dtype(name).itemsize:

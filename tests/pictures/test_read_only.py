@@ -39,7 +39,8 @@ def test_photographs_of_phones(name, tmp_path):
     data = make[name](Image.fromarray(smooth()), exif=exif())
     picture = decode("a", data)
     assert picture.format == name
-    turned = np.rot90(smooth(), -1)
+    # In a JPEG XL it is the codestream that says how it is turned; this one says nothing.
+    turned = smooth() if name == "JPEG XL" else np.rot90(smooth(), -1)
     assert picture.pixels.shape == turned.shape
     assert np.abs(picture.pixels.astype(int) - turned).mean() < 4
     assert not picture.lossless

@@ -29,8 +29,8 @@ def described_from(site, **told):
     """Return the commit that a copy of the package in a folder tells."""
     target = site / "neid_tf" / "support"
     target.mkdir(parents=True, exist_ok=True)
-    for path in (FILE, FILE.with_name("version.py"), FILE.with_name("keras_start.py")):
-        shutil.copy(path, target)
+    for name in ("environment", "errors", "keras_start", "version"):
+        shutil.copy(FILE.with_name(f"{name}.py"), target)
     for folder in (target, target.parent):
         (folder / "__init__.py").touch()
     script = "from neid_tf.support.environment import environment; print(environment()['commit'])"

@@ -18,7 +18,7 @@ CARRIED = (
 )
 _PLACES = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, CAMERA_MODEL)
 _RASTER_TYPE, _PIXEL_IS_POINT = 1025, 2
-_STATISTICS = re.compile(r"\s*<Item name=\"STATISTICS_[^>]*>[^<]*</Item>")
+_STATISTICS = re.compile(r"(?<!\s)\s*<Item name=\"STATISTICS_[^>]*>[^<]*</Item>")
 
 
 def carried_tags(page: tifffile.TiffPage) -> tuple[tuple, ...]:

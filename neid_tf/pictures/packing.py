@@ -20,9 +20,10 @@ _HEAD += b'<rdf:Description rdf:about=""'
 _TAIL = b"/></rdf:RDF>"
 # Other programs write properties as elements.
 _PROPERTY = re.compile(
-    rb"\s*neid:Packed\s*=\s*(?:\"([^\"]*)\"|'([^']*)')|\s*<neid:Packed>([^<]*)</neid:Packed>"
+    rb"(?<!\s)\s*(?:neid:Packed\s*=\s*(?:\"([^\"]*)\"|'([^']*)')|"
+    rb"<neid:Packed>([^<]*)</neid:Packed>)"
 )
-_DECLARATION = re.compile(rb"\s*xmlns:neid\s*=\s*[\"']" + NAMESPACE + rb"[\"']")
+_DECLARATION = re.compile(rb"(?<!\s)\s*xmlns:neid\s*=\s*[\"']" + NAMESPACE + rb"[\"']")
 _MOST_BYTES = 2000  # That the property takes, behind the namespace.
 DAMAGED = "its XMP, which tells how it was packed, is damaged: it is taken as it looks"
 

@@ -10,8 +10,10 @@ _GPANO_LENGTHS = (
 )
 _VIDEO = rb"GCamera:(?:MotionPhoto|MicroVideo)\w*"
 _TAGS = re.compile(rb"<(/?)(xmp:Thumbnails|Container:Directory|" + _VIDEO + rb")>")
+# Here and elsewhere a match begins where the spaces do: or each of a million is a beginning.
 _ATTRIBUTES = re.compile(
-    rb"\s+(?:xmpNote:HasExtendedXMP|hdrgm:Version|" + _VIDEO + rb")\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+    rb"(?<!\s)\s+(?:xmpNote:HasExtendedXMP|hdrgm:Version|" + _VIDEO + rb")"
+    rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
 )
 MAX_BYTES = 2**24
 """The longest packet that is kept."""

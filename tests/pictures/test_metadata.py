@@ -12,7 +12,8 @@ from PIL import Image, ImageCms, ImageOps
 
 from neid_tf.pictures import Picture, left_out, metadata, read, write
 from neid_tf.pictures import exif as exif_blocks
-from tests.pictures.picture_files import shown
+from neid_tf.pictures.raster import Extras
+from tests.pictures.picture_files import shown, smooth
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SUFFIXES = (".jpg", ".png", ".tif", ".webp")
@@ -316,3 +317,12 @@ def test_cmyk_with_junk_for_a_profile(tmp_path, capfd):
         image.save(tmp_path / "a.jpg", icc_profile=icc, quality=95, subsampling=0)
         np.testing.assert_allclose(read(tmp_path / "a.jpg").pixels[8, 24], [0, 255, 255], atol=6)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_packet_of_many_spaces_is_read_at_once(tmp_path):
+    """Room that is left for later is spaces; tried from each of them, this would take days."""
+    start, spaces = b'<x:xmpmeta hdrgm:Version="1"', b" " * 2**22
+    packet = start + spaces + b"GCamera:MotionPhoto='1'>" + spaces + b"</x:xmpmeta>"
+    write(tmp_path / "a.png", Picture(smooth(), extras=Extras(xmp=packet)))
+    kept = read(tmp_path / "a.png").extras.xmp
+    assert kept == b"<x:xmpmeta>" + spaces + b"</x:xmpmeta>"

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from neid_tf.commands import start
-from neid_tf.support.beside import any_waits
 from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.machine import WINDOWS
+from neid_tf.support.signals import any_waits
 
 _ASCII = {"×": "x", "÷": "/", "…": "...", "–": "-", "—": "-", "→": "->", "²": "2", "’": "'"}
 _LEFT_TO_RIGHT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

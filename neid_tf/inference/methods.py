@@ -75,7 +75,7 @@ def _check_weights(weights, method):
     of = found if found in LEARNED else "neid"
     if of != method:
         raise UsageError(f"{weights} has weights of {of}, --method is {method}")
-    if missing := phases_to_come(of, pretrained.card(weights)):
+    if of in LEARNED and (missing := phases_to_come(of, pretrained.card(weights))):
         raise UsageError(f"{weights}: {of} lacks what --train={missing[0]} learns")
 
 

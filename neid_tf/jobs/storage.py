@@ -77,7 +77,8 @@ def is_address(path: object) -> bool:
 def without_options(address: str) -> str:
     """Return an address, without slashes at its end, and without the options after it."""
     scheme, host, path, _ = _ADDRESS.match(address).groups()
-    return "/".join([f"{scheme}://{host}", *([path.rstrip("/")] if path.strip("/") else [])])
+    path = path.rstrip("/")
+    return f"{scheme}://{host}/{path}" if path else f"{scheme}://{host}"
 
 
 def inside(folder: str, name: str) -> str:

@@ -28,12 +28,11 @@ def decode_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
     Raises:
         FormatError: if it is damaged, or too large.
     """
-    first, count = decode_png(data, max_pixels), sum(1 for _ in _frames(data))
-    if first.pages > count:
-        first = dataclasses.replace(first, notes=(*first.notes, _STILL_LEFT_OUT))
-    first = dataclasses.replace(first, pages=count)
+    first, controls = decode_png(data, max_pixels), [control for control, _ in _frames(data)]
+    still = (_STILL_LEFT_OUT,) if first.pages > len(controls) else ()
+    first = dataclasses.replace(first, pages=len(controls), notes=first.notes + still)
     budget.check_effort(first.pages * first.samples[..., 0].size, max_pixels, "its frames")
-    canvas, has_alpha = None, first.samples.shape[-1] in (2, 4) or _leaves_uncovered(data)
+    canvas, has_alpha = None, first.samples.shape[-1] in (2, 4) or _leaves_uncovered(data, controls)
     for control, body in _frames(data):
         width, height, left, top, wait, unit, dispose, blend = control
         part = _rgba(samples_of([*_head(data, width, height), (b"IDAT", body), (b"IEND", b"")]))
@@ -70,9 +69,9 @@ def _frames(data: bytes) -> Iterator[tuple[tuple, bytes]]:
             parts.append(body[4:])
 
 
-def _leaves_uncovered(data: bytes) -> bool:
+def _leaves_uncovered(data: bytes, controls: list[tuple]) -> bool:
     """Tell whether a part of the picture may be seen through, whatever its frames hold."""
-    places = [(control[:4], control[6]) for control, _ in _frames(data)]
+    places = [(control[:4], control[6]) for control in controls]
     whole = (*size_of(data), 0, 0)
     first_cleared = places[0][1] == 2 and len(places) > 1
     return places[0][0] != whole or first_cleared or any(dispose == 1 for _, dispose in places[:-1])

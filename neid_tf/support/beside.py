@@ -1,13 +1,10 @@
-"""Computing beside each other what comes in order, and threads that nobody waits for."""
+"""Computing beside each other what comes in order."""
 
 import collections
 import concurrent.futures
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Iterable, Iterator
-
-_WAITER = "neid-waits"
 
 
 def in_order(
@@ -46,22 +43,6 @@ def in_order(
             yield pending.popleft()()
     if failed:
         raise failed
-
-
-def waiter(function: Callable[[], None]) -> threading.Thread:
-    """Return a thread for what may wait inside of native code when the program ends.
-
-    It would not survive the end of Python: see :func:`any_waits`.
-
-    Args:
-        function: that it is to call.
-    """
-    return threading.Thread(target=function, name=_WAITER, daemon=True)
-
-
-def any_waits() -> bool:
-    """Tell whether there is a thread that the process has to be ended with at once."""
-    return any(thread.name == _WAITER for thread in threading.enumerate())
 
 
 class _Threads:

@@ -24,8 +24,10 @@ def import_keras(start: bool = True) -> ModuleType:
     with native_stderr_held_back():
         try:
             import keras
-        except ValueError as error:  # Of a backend that it does not know.
-            raise NeidError(f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}") from error
+        except ValueError as error:
+            if not (backend := os.environ.get("KERAS_BACKEND")):
+                raise
+            raise NeidError(f"KERAS_BACKEND={backend}: {error}") from error  # It does not know it.
 
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         if start:

@@ -1,13 +1,15 @@
-"""Programs that run until they are told to end."""
+"""Programs that run until they are told to end, and threads that end with them."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 """The signals that tell a program to end, where the system has them."""
+_WAITER = "neid-waits"
 
 
 @contextlib.contextmanager
@@ -41,3 +43,19 @@ def on_signal(call: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def waiter(function: Callable[[], None]) -> threading.Thread:
+    """Return a thread for what may wait inside of native code when the program ends.
+
+    It would not survive the end of Python: see :func:`any_waits`.
+
+    Args:
+        function: that it is to call.
+    """
+    return threading.Thread(target=function, name=_WAITER, daemon=True)
+
+
+def any_waits() -> bool:
+    """Tell whether there is a thread that the process has to be ended with at once."""
+    return any(thread.name == _WAITER for thread in threading.enumerate())

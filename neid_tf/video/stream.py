@@ -12,8 +12,8 @@ import typing
 from collections.abc import Callable
 from pathlib import Path
 
-from neid_tf.support.beside import waiter
 from neid_tf.support.errors import reason_of
+from neid_tf.support.signals import waiter
 from neid_tf.video.coding import Color, Turn, lost_properties, upright
 from neid_tf.video.reader import Limit, VideoError, picture_stream, pyav
 

@@ -1,7 +1,5 @@
 """What is computed beside each other comes in order, and no more of it than was asked for."""
 
-import subprocess
-import sys
 import threading
 from unittest.mock import Mock
 
@@ -78,24 +76,3 @@ def test_without_threads_the_caller_computes(monkeypatch):
     """A pool takes nothing any more when the program is ending."""
     monkeypatch.setattr("threading.Thread.start", Mock(side_effect=RuntimeError("can't start")))
     assert list(in_order(lambda number: -number, [(1,), (2,), (3,)], 2)) == [-1, -2, -3]
-
-
-LEAVES = """
-import atexit, sys, time
-from neid_tf.commands import terminal
-from neid_tf.support import beside
-atexit.register(print, "in order")
-thread = beside.waiter(lambda: time.sleep(float(sys.argv[1])))
-thread.start()
-thread.join(0.3)
-print("said", end="")
-terminal.leave(3)
-"""
-
-
-@pytest.mark.parametrize(("wait", "said"), [("0", "saidin order"), ("600", "said")])
-def test_a_thread_that_waits_ends_with_the_process(wait, said):
-    """Python's own end would let it go on in a half of a program."""
-    command = [sys.executable, "-c", LEAVES, wait]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (3, said, "")

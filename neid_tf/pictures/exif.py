@@ -19,6 +19,7 @@ EXIF_HEADER = b"Exif\0\0"
 ORIENTATION = 0x0112
 RESOLUTION, RESOLUTION_UNIT = (282, 283), 296
 _WIDTH_TAGS, _HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
+_FOCAL_PLANE = (0xA20E, 0xA20F)
 SUB_DIRECTORIES = EXIF_DIRECTORY, PLACE_DIRECTORY = 0x8769, 0x8825
 MAKER_NOTES, _INTEROPERABILITY, _INTEROPERABILITY_INDEX = 0x927C, 0xA005, 1
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
@@ -81,9 +82,13 @@ class _Block:
         place = self.end(directory)
         return self.unpack("I", place)[0] if place + 4 <= len(self.data) else 0
 
+    def places(self, directory: int) -> range:
+        """Return where the entries lie."""
+        return range(directory + 2, self.end(directory), 12)
+
     def integers(self, directory: int) -> Iterator[tuple[int, int, int]]:
         """Yield tag, value and place of each entry of one integer."""
-        for place in range(directory + 2, self.end(directory), 12):
+        for place in self.places(directory):
             tag, kind, count = self.unpack("HHI", place)
             if kind in _INTEGER_FORMATS and count == 1:
                 yield tag, self.unpack(_INTEGER_FORMATS[kind], place + 8)[0], place
@@ -104,8 +109,9 @@ def settle_exif(exif: bytes | None) -> tuple[bytes | None, int]:
         exif: the block, with or without its `Exif` header, or None.
 
     Returns:
-        The block with its header, its orientation reset to 1 and no thumbnail that is broken, or
-        None where there was none or it is broken; and the orientation it asked for, 1 to 8.
+        The block with its header, its orientation reset to 1, its resolutions turned likewise and
+        no thumbnail that is broken, or None where there was none or it is broken; and the
+        orientation it asked for, 1 to 8.
     """
     if not exif:
         return None, 1
@@ -116,10 +122,23 @@ def settle_exif(exif: bytes | None) -> tuple[bytes | None, int]:
             if tag == ORIENTATION:
                 orientation = value
                 block.pack("HHIHH", place, ORIENTATION, 3, 1, 1, 0)
+        if 5 <= orientation <= 8:
+            _turn_resolutions(block)
         _check_thumbnail(block)
     except (struct.error, ValueError):
         return None, 1
     return EXIF_HEADER + bytes(block.data), orientation if 1 <= orientation <= 8 else 1
+
+
+def _turn_resolutions(block: _Block) -> None:
+    """Let what is told of rows and what is told of columns change places."""
+    below = [value for tag, value, _ in block.integers(block.first) if tag == EXIF_DIRECTORY]
+    for directory, tags in ((block.first, RESOLUTION), *((at, _FOCAL_PLANE) for at in below)):
+        with contextlib.suppress(struct.error):  # A directory that is not in the block.
+            found = [at for at in block.places(directory) if block.unpack("H", at)[0] in tags]
+            if len(found) == 2:
+                first, second = (slice(place + 2, place + 12) for place in found)
+                block.data[first], block.data[second] = block.data[second], block.data[first]
 
 
 def _check_thumbnail(block: _Block) -> None:
@@ -211,11 +230,17 @@ def density_of(exif: bytes | None) -> tuple[float, float, bool] | None:
         exif: the block, with or without its header, or None.
     """
     with contextlib.suppress(Exception):
-        entries = Image.Exif()
-        entries.load(exif or b"")
+        entries = entries_of(exif)
         across, down = (float(entries[tag]) for tag in RESOLUTION)
         return as_density(across, down, entries.get(RESOLUTION_UNIT, 2))
     return None
+
+
+def entries_of(exif: bytes | None) -> Image.Exif:
+    """Return the entries of an EXIF block, with or without its header; none for None."""
+    entries = Image.Exif()
+    entries.load(exif or b"")
+    return entries
 
 
 def as_density(across: float, down: float, unit: int) -> tuple[float, float, bool] | None:

@@ -147,8 +147,8 @@ FORMATS = {
     "GIF": Format(
         suffixes=(".gif",),
         matches=_starts(b"GIF87a", b"GIF89a"),
-        decode=_in("pillow", "decode_gif"),
-        decode_all=_in("pillow", "decode_gif_frames"),
+        decode=_in("gif", "decode_gif"),
+        decode_all=_in("gif", "decode_gif_frames"),
         several="frames",
     ),
     "AVIF": Format(
@@ -202,6 +202,7 @@ FORMATS = {
         encode=_in("pnm", "encode_pnm"),
         channels=(1, 3),
         types=("uint8", "uint16"),
+        keeps=("comments",),
     ),
     "PBM": Format(
         suffixes=(".pbm",),
@@ -214,6 +215,7 @@ FORMATS = {
         decode=_in("pnm", "decode_pnm"),
         encode=_in("pnm", "encode_pam"),
         types=("uint8", "uint16"),
+        keeps=("comments",),
     ),
 }
 NAMES = {

@@ -16,6 +16,7 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster
 LONGEST_SIDE = 65_500
 """The longest side that libjpeg writes, in pixels."""
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE"
 _LONGEST_SEGMENT = 65_533
 _APP0, _APP1, _APP2, _APP13, _COMMENT = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 _MOST_SEGMENTS = 10_000
@@ -40,6 +41,8 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
         budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
         samples, notes = samples_of(image), _notes(found, _behind(data))
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")
+        if not icc and any(m == _APP2 and body.startswith(_ICC) for m, body in found):
+            notes = (*notes, metadata.PROFILE_LEFT_OUT)
         if image.mode == "CMYK":
             icc, notes = None, (*notes, metadata.INKS_CONVERTED)
     return Raster(samples, exif, icc, False, _extras(found), notes=notes)
@@ -130,7 +133,7 @@ def _is_unknown(marker: int, body: bytes) -> bool:
 
     Adobe's two say how the samples are coded.
     """
-    first_bytes = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com", b"ICC_PROFILE", b"MPF")
+    first_bytes = (b"JFIF", b"JFXX", b"Exif", b"http://ns.adobe.com", _ICC, b"MPF")
     known = (*first_bytes, metadata.PHOTOSHOP, b"Adobe", b"Ducky")
     return _APP0 <= marker <= _APP0 + 15 and not body.startswith(known)
 

@@ -23,12 +23,13 @@ from neid_tf.pictures.raster import (
     with_channels,
     without_single_channel,
 )
-from neid_tf.pixels.samples import from_levels
+from neid_tf.pixels.samples import from_levels, unassociated
 
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _EXIF = b"JpgTiffExif->JP2"
-_RGB, _GRAY, _YCC = 16, 17, 18
+_RGB, _GRAY = 16, 17
+_OPACITY, _ASSOCIATED = 1, 2
 _KNOWN = (b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"rreq", b"jp2i", b"free")
 _MOST_COMPONENTS = 4
 
@@ -64,9 +65,22 @@ def decode_jpeg2000(data: bytes, max_pixels: int) -> Raster:
     header = list(boxes(dict(found).get(b"jp2h", b"")))
     has_palette = any(name == b"pclr" for name, _ in header)
     samples = _samples(data, bits, _colour_space(header), has_palette, max_pixels)
+    bands, channels = None, samples.shape[-1]
+    meaning = _meanings(header).get(channels - 1, _OPACITY) if channels in (2, 4) else _OPACITY
+    if meaning == _ASSOCIATED:
+        samples = unassociated(samples)
+    elif meaning != _OPACITY:
+        samples, bands = samples[..., :-1], samples[..., -1:]
     exif, extras, notes = _metadata(found, header)
     icc = next((b[3:] for n, b in header if n == b"colr" and b[:1] == b"\2"), None)
-    return Raster(samples, exif, icc, _is_reversible(stream), extras, notes=notes)
+    return Raster(samples, exif, icc, _is_reversible(stream), extras, bands, notes=notes)
+
+
+def _meanings(header: list[tuple[bytes, bytes]]) -> dict[int, int]:
+    """Return what each channel is, by its number, as far as a header says it."""
+    body = dict(header).get(b"cdef", b"")[2:]
+    found = struct.iter_unpack(">3H", body[: len(body) // 6 * 6])
+    return {channel: meaning for channel, meaning, _ in found}
 
 
 def _checked_header(stream: bytes, max_pixels: int) -> int:

@@ -15,6 +15,9 @@ from PIL import Image, ImageCms
 MAX_ICC_BYTES = 8 * 2**20
 INKS_CONVERTED = "its inks (CMYK) become sRGB"
 """What is said of a picture that is converted so."""
+PROFILE_LEFT_OUT = "its colour profile, which is broken or of other colours, is left out"
+"""What is said of a picture that has such a profile."""
+_MOST_NAMED = 20
 _FILL = b"\0\xff\r\n\t "
 _VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
 PHOTOSHOP = b"Photoshop 3.0\0"
@@ -34,7 +37,9 @@ def left_out(kind: str, names: Iterable[bytes]) -> tuple[str, ...]:
     Returns:
         A line for a user; none where there are no such parts.
     """
-    listed = ", ".join(repr(name.decode("latin-1").strip()) for name in sorted({*names}))
+    found = [repr(name.decode("latin-1").strip()) for name in sorted({*names})]
+    more = [f"{len(found) - _MOST_NAMED} more"] if len(found) > _MOST_NAMED else []
+    listed = ", ".join(found[:_MOST_NAMED] + more)
     return (f"{kind} left out: {listed}",) if listed else ()
 
 

@@ -141,7 +141,7 @@ def from_raster(raster: Raster, name: str) -> Picture:
     if raster.extras.xmp and packet is None:
         notes.append("its XMP, which is no UTF-8 or too long, is left out")
     if raster.icc and not icc:
-        notes.append("its colour profile, which is broken or of other colours, is left out")
+        notes.append(metadata.PROFILE_LEFT_OUT)
     seen = hidden.visible(alpha, valid)
     if seen is not None:
         colours = hidden.fill(colours, seen)

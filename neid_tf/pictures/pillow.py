@@ -1,11 +1,10 @@
-"""What all formats that Pillow and its plugins decode share; and GIF."""
+"""What all formats that Pillow and its plugins decode share."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -27,7 +26,6 @@ TAKEN = (*_WANTED, "CMYK")
 """Pillow's modes that :func:`samples_of` takes."""
 Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 """What opens a file: a plugin's class."""
-_GIF_XMP = b"\x21\xff\x0bXMP DataXMP"
 
 
 def opened(plugin: Plugin, data: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -121,60 +119,3 @@ def _of_imagemagick(image):
         with contextlib.suppress(ValueError):
             return bytes.fromhex("".join(text.split("\n")[3:]))
     return None
-
-
-_GIF_CUT = "it has no end: what it held behind its last frame, maybe further ones, is lost"
-
-
-def decode_gif(data: bytes, max_pixels: int) -> Raster:
-    """Decode the first frame of a GIF; :func:`decode_gif_frames` gives all.
-
-    Args:
-        data: the file.
-        max_pixels: the largest width × height decoded.
-
-    Raises:
-        FormatError: if it is damaged, or too large.
-    """
-    from PIL import GifImagePlugin
-
-    with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
-        # Counting the frames goes through the file once, and decodes none.
-        return _with_packet(raster_of(image, pages=image.n_frames), data)
-
-
-def _with_packet(raster: Raster, data: bytes) -> Raster:
-    """Return a raster with what Pillow passes over in a GIF's file: XMP, and whether it ends."""
-    if not data.rstrip(b"\0\r\n").endswith(b";"):
-        raster = dataclasses.replace(raster, notes=(*raster.notes, _GIF_CUT))
-    start = data.find(_GIF_XMP) + len(_GIF_XMP)
-    end = data.find(b"\x01\xff\xfe\xfd", start)  # Bytes that lead to the end of any block.
-    if start < len(_GIF_XMP) or end < 0:
-        return raster
-    return dataclasses.replace(
-        raster, extras=dataclasses.replace(raster.extras, xmp=data[start:end])
-    )
-
-
-def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
-    """Yield the frames of a GIF, each as the whole picture that is shown.
-
-    Args:
-        data: the file.
-        max_pixels: the largest width × height decoded.
-
-    Raises:
-        FormatError: if it is damaged, or too large.
-    """
-    from PIL import GifImagePlugin
-
-    with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
-        budget.check_effort(image.n_frames * image.width * image.height, max_pixels, "its frames")
-        first = _with_packet(raster_of(image, pages=image.n_frames), data)
-        for number in range(image.n_frames):
-            image.seek(number)
-            budget.check_size(*image.size, max_pixels)
-            samples = with_channels(np.asarray(image.convert("RGBA")))
-            wait, loops = image.info.get("duration", 0) / 1000, image.info.get("loop", 1)
-            extras = dataclasses.replace(first.extras, duration=wait, loops=loops)
-            yield dataclasses.replace(first, samples=samples, extras=extras)

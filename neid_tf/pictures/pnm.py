@@ -12,14 +12,14 @@ import re
 import numpy as np
 
 from neid_tf.pictures import budget
-from neid_tf.pictures.raster import FormatError, Raster
+from neid_tf.pictures.raster import Extras, FormatError, Raster
 from neid_tf.pixels.samples import from_levels, white
 
 _TOKEN = re.compile(rb"[ \t\r\n\v\f]*([0-9]{1,9})")
-_COMMENT = re.compile(rb"[ \t\r\n\v\f]*#[^\r\n]*")
+_COMMENT = re.compile(rb"[ \t\r\n\v\f]*#([^\r\n]*)")
 _COMMENTS = re.compile(rb"#[^\r\n]*")
 _NUMBERS = re.compile(rb"[0-9\s]*")
-_LONGEST_HEADER = 2**16
+_LONGEST_HEADER = 2**24  # With comments.
 _PAM_NAMES = (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
 _PAM_COLOURS = (b"BLACKANDWHITE", b"GRAYSCALE", b"RGB")
 _PAM_KINDS = [[kind + end] for kind in _PAM_COLOURS for end in (b"", b"_ALPHA")]
@@ -37,7 +37,7 @@ def decode_pnm(data: bytes, max_pixels: int) -> Raster:
         FormatError: if it is damaged, too short, or too large.
     """
     kind = data[:2]
-    (width, height, depth, top), at = _pam_header(data) if kind == b"P7" else _header(data)
+    (width, height, depth, top), comments, at = (_pam_header if kind == b"P7" else _header)(data)
     budget.check_size(width, height, max_pixels)
     if not 1 <= depth <= 4:
         raise FormatError(f"{depth} channels are not supported")
@@ -56,16 +56,17 @@ def decode_pnm(data: bytes, max_pixels: int) -> Raster:
         stored = 1 - stored  # Ink, not light.
     samples = from_levels(stored, top, np.uint8 if top <= 255 else np.uint16)
     further = ("the pictures behind its first are left out",) if data[end : end + 1] == b"P" else ()
-    return Raster(samples, notes=further)
+    return Raster(samples, extras=Extras(comments=comments), notes=further)
 
 
-def _header(data: bytes) -> tuple[tuple[int, int, int, int], int]:
-    """Return width, height, depth and largest level, and where the samples begin."""
-    numbers, at = [], 2
+def _header(data: bytes) -> tuple[tuple[int, int, int, int], tuple[bytes, ...], int]:
+    """Return width, height, depth and largest level, comments, and where the samples begin."""
+    numbers, comments, at = [], [], 2
     bilevel = data[:2] in (b"P1", b"P4")
     while len(numbers) < (2 if bilevel else 3):
         if comment := _COMMENT.match(data, at, _LONGEST_HEADER):
             at = comment.end()
+            comments.append(comment[1].strip())
             continue
         token = _TOKEN.match(data, at, _LONGEST_HEADER)
         if not token:
@@ -73,13 +74,15 @@ def _header(data: bytes) -> tuple[tuple[int, int, int, int], int]:
         numbers.append(int(token[1]))
         at = token.end()
     depth = 3 if data[:2] in (b"P3", b"P6") else 1
-    return (*numbers[:2], depth, 1 if bilevel else numbers[2]), at + 1
+    return (*numbers[:2], depth, 1 if bilevel else numbers[2]), _said(comments), at + 1
 
 
-def _pam_header(data: bytes) -> tuple[tuple[int, int, int, int], int]:
-    found, at = {}, 3
+def _pam_header(data: bytes) -> tuple[tuple[int, int, int, int], tuple[bytes, ...], int]:
+    """Return what :func:`_header` does."""
+    found, comments, at = {}, [], 3
     while (end := data.find(b"\n", at, _LONGEST_HEADER)) >= 0:
-        words, at = data[at:end].split(), end + 1
+        line, at = data[at:end].strip(), end + 1
+        words = line.split()
         if words[:1] == [b"ENDHDR"]:
             break
         if len(words) == 2 and words[0] in _PAM_NAMES and re.fullmatch(rb"[0-9]{1,9}", words[1]):
@@ -87,10 +90,18 @@ def _pam_header(data: bytes) -> tuple[tuple[int, int, int, int], int]:
         elif words[:1] == [b"TUPLTYPE"] and words[1:] not in _PAM_KINDS:
             kind = b" ".join(words[1:])[:32].decode("latin-1")
             raise FormatError(f"a PAM of the kind {kind!r} is not supported")
+        elif words and words[0].startswith(b"#"):
+            comments.append(line[1:].strip())
     if end < 0 or len(found) < len(_PAM_NAMES):
         raise FormatError("truncated or damaged PAM: its header is not whole")
     width, height, depth, top = (found[name] for name in _PAM_NAMES)
-    return (width, height, depth, top), at
+    return (width, height, depth, top), _said(comments), at
+
+
+def _said(comments: list[bytes]) -> tuple[bytes, ...]:
+    """Return comments as one, a line each; none where nothing is in them."""
+    text = b"\n".join(comments).strip()
+    return (text,) if text else ()
 
 
 def _of_text(
@@ -132,19 +143,25 @@ def _part(data: bytes, at: int, size: int) -> np.ndarray:
 def encode_pnm(raster: Raster) -> bytes:
     """Encode gray as a PGM and RGB as a PPM, 8 or 16 bit."""
     height, width, channels = raster.samples.shape
-    kind = "P5" if channels == 1 else "P6"
-    top = white(raster.samples.dtype)
-    return f"{kind}\n{width} {height}\n{top}\n".encode() + _big_endian(raster.samples)
+    kind = b"P5" if channels == 1 else b"P6"
+    sizes = f"{width} {height}\n{white(raster.samples.dtype)}\n".encode()
+    return kind + b"\n" + _lines_of(raster) + sizes + _big_endian(raster.samples)
 
 
 def encode_pam(raster: Raster) -> bytes:
     """Encode gray or RGB, with or without alpha, as a PAM, 8 or 16 bit."""
     height, width, channels = raster.samples.shape
     header = (
-        f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\n"
+        f"WIDTH {width}\nHEIGHT {height}\nDEPTH {channels}\n"
         f"MAXVAL {white(raster.samples.dtype)}\nTUPLTYPE {_TUPLES[channels]}\nENDHDR\n"
     )
-    return header.encode() + _big_endian(raster.samples)
+    return b"P7\n" + _lines_of(raster) + header.encode() + _big_endian(raster.samples)
+
+
+def _lines_of(raster: Raster) -> bytes:
+    """Return the comments as lines of a header."""
+    lines = [line for comment in raster.extras.comments for line in comment.splitlines()]
+    return b"".join(b"# " + line + b"\n" for line in lines)
 
 
 def _big_endian(samples: np.ndarray) -> bytes:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import warnings
+
+from neid_tf.pictures.marks import LAYOUT_TAGS
 
 _LIBRARIES = ("tifffile", "imagecodecs", "PIL", "rasterio")
 _WARNERS = r"(tifffile|imagecodecs|PIL|rasterio|pillow_\w+|rawpy|numpy|neid_tf\.pictures)(\.|$)"
 # What is said of sound files: text that is not ASCII, a nodata value that is not of the samples'
 # type, lengths that fax files leave out.
 _HARMLESS = ("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8")
+_OF_TAG = re.compile(r"TiffTag (\d+) @")
 
 
 class _Complaints(logging.Handler):
@@ -23,13 +27,21 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if record.name == "tifffile" and not any(words in text for words in _HARMLESS):
+        if record.name == "tifffile" and not _is_harmless(text):
             self.said().append(text)
 
     def said(self) -> list[str]:
         if not hasattr(self.of_thread, "texts"):
             self.of_thread.texts = []
         return self.of_thread.texts
+
+
+def _is_harmless(text: str) -> bool:
+    """Tell whether what is said of a file leaves its samples as they are."""
+    tag = _OF_TAG.search(text)
+    # Of a tag that can't be read a note tells.
+    beside = tag is not None and int(tag[1]) not in LAYOUT_TAGS
+    return beside or any(words in text for words in _HARMLESS)
 
 
 class Quiet:

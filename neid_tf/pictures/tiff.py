@@ -7,7 +7,8 @@ import dataclasses
 import io
 import itertools
 import math
-from collections.abc import Container, Iterator
+import struct
+from collections.abc import Container, Iterable, Iterator
 
 import numpy as np
 import tifffile
@@ -21,8 +22,10 @@ from neid_tf.pictures.exif import (
     SUB_DIRECTORIES,
     as_density,
     directories,
+    entries_of,
     text_of,
 )
+from neid_tf.pictures.marks import LAYOUT_TAGS
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
@@ -47,13 +50,6 @@ _REDUCED, MASK = 1, 4
 KEPT_TAGS = {*TEXT_TAGS, *WHOLE_TAGS, *SUB_DIRECTORIES, XMP, IPTC, ICC}
 """Tags that are carried over, beside those of a place and of the layout."""
 _SHORT_NAMES = {**dict.fromkeys(SUB_DIRECTORIES, "EXIF"), IPTC: "IPTC"}
-# How samples lie in the file, what is computed from them, which page it is, and its resolution.
-LAYOUT_TAGS = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281),
-    *(282, 283, 284, 288, 289, 292, 293, 296, 297, 317, 320, 322, 323, 324, 325, 326, 327, 328),
-    *(330, 332, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521),
-    *(529, 530, 531, 532, 32997, 34925, 50674, 50908),
-}
 ORIENTATION_LEFT_OUT = "its orientation tag, which its place excludes, is left out"
 """What is said of a GeoTIFF that has one."""
 
@@ -205,6 +201,8 @@ def _decoded(
     exif, had_notes = exif_of_directory(data, order, is_big, page.offset, orientation)
     if had_notes:
         notes = (*notes, "its maker's notes are left out")
+    if any(code in page.tags and code not in entries_of(exif) for code in SUB_DIRECTORIES):
+        notes = (*notes, "of its EXIF what can't be read is left out")
     return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
 
 
@@ -226,9 +224,26 @@ def tags_left_out(page: tifffile.TiffPage, kept: Container[int]) -> tuple[str, .
         page: with its tags.
         kept: the numbers of those that are carried over beside its place.
     """
-    left = (tag for tag in page.tags if tag.code not in LAYOUT_TAGS and tag.code not in geo.CARRIED)
-    names = [_SHORT_NAMES.get(tag.code, tag.name) for tag in left if tag.code not in kept]
-    return (f"{', '.join(sorted({*names}))} left out",) if names else ()
+    carried = {*LAYOUT_TAGS, *geo.CARRIED}
+    left = {tag.code for tag in page.tags if tag.code not in carried and tag.code not in kept}
+    broken = [code for code in _codes(page) if code not in page.tags and code not in LAYOUT_TAGS]
+    notes = [f"{_names(left)} left out"] if left else []
+    return (*notes, *([f"{_names(broken)}, which can't be read, left out"] if broken else ()))
+
+
+def _names(codes: Iterable[int]) -> str:
+    known = (_SHORT_NAMES.get(code) or tifffile.TIFF.TAGS.get(code, str(code)) for code in codes)
+    return ", ".join(sorted({*known}))
+
+
+def _codes(page: tifffile.TiffPage) -> list[int]:
+    """Return the numbers of all tags of a page; tifffile passes over those it can't read."""
+    file, form = page.parent.filehandle, page.parent.tiff
+    file.seek(page.offset)
+    (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    entries = file.read(count * form.tagsize)
+    places = range(0, len(entries) - form.tagsize + 1, form.tagsize)
+    return [struct.unpack_from(f"{form.byteorder}H", entries, at)[0] for at in places]
 
 
 def _bytes(page: tifffile.TiffPage, code: int) -> bytes | None:

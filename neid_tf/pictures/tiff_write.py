@@ -13,16 +13,9 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from neid_tf.pictures import ome
 from neid_tf.pictures.exif import MAKER_NOTES, density_of, directories, text_of
+from neid_tf.pictures.marks import LAYOUT_TAGS
 from neid_tf.pictures.raster import QUALITY, FormatError, Layout, Raster, without_single_channel
-from neid_tf.pictures.tiff import (
-    IPTC,
-    KEPT_TAGS,
-    LAYOUT_TAGS,
-    MASK,
-    TEXT_TAGS,
-    WHOLE_TAGS,
-    XMP,
-)
+from neid_tf.pictures.tiff import IPTC, KEPT_TAGS, MASK, TEXT_TAGS, WHOLE_TAGS, XMP
 
 _DESCRIPTION = 270
 _DEFLATE = {"compression": "zlib", "compressionargs": {"level": 4}, "predictor": True}

@@ -64,6 +64,39 @@ def test_xmp_of_a_gif_is_kept(tmp_path):
     np.testing.assert_array_equal(back.pixels, read_bytes(tmp_path, data).pixels)
 
 
+def gif_with(*extensions, behind=b""):
+    """A GIF with extensions (label, blocks) before its frame."""
+    data = saved(Image.fromarray(smooth()).quantize(9), "GIF")
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    body = b""
+    for label, blocks in extensions:
+        parts = [blocks[0], *(blocks[1][i : i + 255] for i in range(0, len(blocks[1]), 255))]
+        body += bytes([0x21, label]) + b"".join(bytes([len(p)]) + p for p in parts) + b"\0"
+    return data[:at] + body + data[at:] + behind
+
+
+def test_the_profile_of_a_gif_is_kept_and_its_other_extensions_are_told(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = gif_with(
+        (0xFF, (b"NETSCAPE2.0", b"\1\0\0")),
+        (0xFF, (b"ICCRGBG1012", profile)),
+        (0xFF, (b"VENDOR1 ABC", bytes(300))),
+        (0xFE, (b"dark;", b"room" * 99)),
+        (0x01, (bytes(12), b"words")),
+        behind=b"tail",
+    )
+    back = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(back.pixels, read_bytes(tmp_path, gif_with()).pixels)
+    assert back.icc == profile
+    assert back.extras.comments == (b"dark;" + b"room" * 99,)
+    assert back.notes == (
+        "extensions left out: 'VENDOR1 ABC', 'plain text'",
+        "4 bytes behind the picture are left out",
+    )
+    many = gif_with(*((0xFF, (f"VENDOR{n:05}".encode(), b"x")) for n in range(90)))
+    assert read_bytes(tmp_path, many).notes[0].endswith("'VENDOR00019', 70 more")
+
+
 @pytest.mark.parametrize(("suffix", "kind"), [(".MPO", "JPEG"), (".hif", "HEIC")])
 def test_cameras_have_further_names(suffix, kind, tmp_path):
     if kind == "HEIC":

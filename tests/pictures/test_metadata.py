@@ -217,6 +217,29 @@ def test_exif_that_does_not_fit_is_left_out(suffix, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_resolutions_turn_with_their_picture(orientation):
+    block = Image.Exif()
+    block[ORIENTATION], block[282], block[283], block[296] = orientation, 300.0, 150.0, 2
+    block[EXIF_IFD] = {0xA20E: 5000.0, 0xA20F: 6000.0}
+    settled, asked = exif_blocks.settle_exif(block.tobytes())
+    entries, turn = exif_blocks.entries_of(settled), 1 if orientation < 5 else -1
+    assert asked == orientation
+    assert [entries[282], entries[283]] == [300, 150][::turn]
+    assert list(entries.get_ifd(EXIF_IFD).values()) == [5000, 6000][::turn]
+
+
+def test_a_directory_outside_of_an_exif_block_costs_nothing_else():
+    block = Image.Exif()
+    block[ORIENTATION], block[282], block[283], block[EXIF_IFD] = 6, 300.0, 150.0, {0xA20E: 1.0}
+    whole = bytearray(block.tobytes())
+    at = whole.index(struct.pack(">H", EXIF_IFD))
+    struct.pack_into(">I", whole, at + 8, 10**8)
+    settled, asked = exif_blocks.settle_exif(bytes(whole))
+    assert asked == 6
+    assert exif_blocks.entries_of(settled)[282] == 150
+
+
 def test_exif_that_cannot_be_written_anew_is_left_out():
     for value in ("three hundred", float("nan")):
         block = Image.Exif()
@@ -240,6 +263,14 @@ def test_icc_is_carried_over(suffix, dtype, tmp_path):
         assert back.icc == (None if becomes_rgb else icc)
         with Image.open(tmp_path / f"a{suffix}") as image:
             assert image.info.get("icc_profile") == back.icc
+
+
+def test_a_profile_of_which_a_part_is_missing_is_told(tmp_path):
+    Image.fromarray(steps()).save(tmp_path / "a.jpg", icc_profile=SRGB)
+    data = (tmp_path / "a.jpg").read_bytes().replace(b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\1\2")
+    (tmp_path / "a.jpg").write_bytes(data)
+    back = read(tmp_path / "a.jpg")
+    assert (back.icc, back.notes) == (None, (metadata.PROFILE_LEFT_OUT,))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -198,7 +198,8 @@ def test_a_gif_that_is_cut_off_behind_a_frame_is_told_of():
     data = animation("GIF")
     assert [picture.notes for picture in all_of(data)] == [()] * 3
     cut = data[: data.rindex(b"\x21\xf9\x04")]
-    assert ["it has no end" in picture.notes[0] for picture in all_of(cut)] == [True] * 2
+    for end in (b"", b"\x21\xfe\x09;", b"\x21\xfe\x01;"):  # A comment that is cut at a semicolon.
+        assert ["it has no end" in picture.notes[0] for picture in all_of(cut + end)] == [True] * 2
 
 
 @pytest.mark.parametrize("seconds", [0.02, 1 / 60, 12.345, 100.0, 1234.5])

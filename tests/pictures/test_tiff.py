@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import struct
 
 import imagecodecs
 import numpy as np
@@ -282,6 +283,36 @@ def test_damaged_tags(name, tmp_path, capfd):
     (tmp_path / "a.tif").write_bytes(file.getvalue())
     with pytest.raises(PictureError, match=reason):
         read(tmp_path / "a.tif")
+    assert capfd.readouterr() == ("", "")
+
+
+def with_entry(kind, count, value):
+    """A TIFF with an entry of EXIF (34665) and one of its own, and that changed."""
+    file = io.BytesIO()
+    tags = [(60000, "I", 1, 4711, True), (60001, "I", 1, 4711, True), (271, "s", 0, "me", True)]
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, extratags=tags)
+    data = bytearray(file.getvalue())
+    for code, becomes in ((60000, 34665), (60001, 60000)):
+        at = data.index(struct.pack("<HHII", code, 4, 1, 4711))
+        struct.pack_into("<HHII", data, at, becomes, kind, count, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ((99, 1, 4711), ("60000, EXIF, which can't be read, left out",)),
+        ((7, 4711, 10**8), ("60000, EXIF, which can't be read, left out",)),
+        ((4, 1, 8), ("60000 left out",)),
+        ((4, 1, 200), ("60000 left out", "of its EXIF what can't be read is left out")),
+    ],
+)
+def test_entries_that_cannot_be_read_cost_no_picture(entry, told, tmp_path, capfd):
+    data = with_entry(*entry)
+    back = decode("a", data)
+    np.testing.assert_array_equal(back.pixels, RGB16)
+    assert back.notes == told
+    assert b"me\0" in back.exif
     assert capfd.readouterr() == ("", "")
 
 

@@ -294,6 +294,37 @@ def test_boxes_of_a_jpeg_2000():
     assert list(jpeg2000.boxes(struct.pack(">I4s", 99, b"cut "))) == []
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_the_last_channel_of_a_jpeg_2000_is_what_its_header_says(colours, dtype):
+    samples = noise(48, 64, colours + 1, dtype)
+    half = np.iinfo(dtype).max // 2
+    samples[..., -1] = half + samples[..., -1] // 4
+    coded = imagecodecs.jpeg2k_encode(samples, 0, codecformat="jp2", reversible=True)
+    found = dict(jpeg2000.boxes(coded))
+    kept = {n: b for n, b in jpeg2000.boxes(found[b"jp2h"]) if n != b"cdef"}
+
+    def meaning(code):
+        channels = [(n, 0, n + 1) for n in range(colours)] + [(colours, code, 0)]
+        body = b"".join(struct.pack(">3H", *channel) for channel in channels)
+        cdef = struct.pack(">H", len(channels)) + body
+        head = b"".join(jpeg2000._box(*box) for box in [*kept.items(), (b"cdef", cdef)])
+        parts = [(n, head if n == b"jp2h" else body) for n, body in found.items()]
+        return decode("a", b"".join(jpeg2000._box(*part) for part in parts))
+
+    opaque, associated, other = (meaning(code) for code in (1, 2, 65535))
+    for picture in (opaque, associated):
+        np.testing.assert_array_equal(picture.alpha, samples[..., -1])
+        assert picture.bands is None
+    np.testing.assert_array_equal(opaque.pixels, np.broadcast_to(samples[..., :-1], (48, 64, 3)))
+    shares = samples[..., -1:] / np.iinfo(dtype).max
+    expected = np.minimum(samples[..., :-1] / shares, np.iinfo(dtype).max)
+    assert np.abs(associated.pixels - expected).max() <= 1
+    assert other.alpha is None
+    np.testing.assert_array_equal(other.bands, samples[..., -1:])
+    assert left_out("a.png", other) == ("1 further bands are left out: PNG holds none",)
+
+
 PNM = {
     "ascii bits": (b"P1 # ink\n3 2\n101\n01 0", [[0, 255, 0], [255, 0, 255]]),
     "bits": (b"P4\n3 2\n\xa0\x40", [[0, 255, 0], [255, 0, 255]]),
@@ -319,6 +350,22 @@ def test_pnm_of_every_kind(name):
         decode("a", data.rstrip().rpartition(data.split()[-1])[0] if is_text else data[:-1])
     further = () if is_text else ("the pictures behind its first are left out",)
     assert decode("a", data + b"P5 another").notes == further
+
+
+@pytest.mark.parametrize("suffix", ["ppm", "pam", "png", "jpg"])
+def test_comments_of_a_pnm_are_kept(suffix):
+    size = {"ppm": b"%s2 1 #second \n255\n", "pam": b"%sWIDTH 2\n#second\nHEIGHT 1\nDEPTH 3\n"}
+    end = {"ppm": b"", "pam": b"MAXVAL 255\nENDHDR\n"}
+    for kind in ("ppm", "pam"):
+        start = {"ppm": b"P6\n", "pam": b"P7\n"}[kind]
+        picture = decode("a", start + size[kind] % b"# first\n" + end[kind] + b"#bytes")
+        assert picture.extras.comments == (b"first\nsecond",)
+        assert left_out(f"a.{suffix}", picture) == ()
+        back = decode("a", encode(f"a.{suffix}", picture))
+        assert back.extras.comments == (b"first\nsecond",)
+        np.testing.assert_allclose(back.pixels, [[[35, 98, 121], [116, 101, 115]]], atol=30)
+    long = Picture(smooth(), extras=Extras(comments=(b"x" * 65_000,) * 40))
+    assert len(decode("a", encode("a.ppm", long)).extras.comments[0]) == 65_001 * 40 - 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

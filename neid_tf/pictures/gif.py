@@ -1,0 +1,133 @@
+"""GIF: its frames, which Pillow decodes, and its extensions, which hold the metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import GifImagePlugin
+
+from neid_tf.pictures import budget, metadata
+from neid_tf.pictures.pillow import opened, raster_of
+from neid_tf.pictures.raster import Raster, with_channels
+
+_EXTENSION, _FRAME, _END = 0x21, 0x2C, 0x3B
+_APPLICATION, _COMMENT, _PLAIN_TEXT = 0xFF, 0xFE, 0x01
+_XMP, _ICC, _LOOPS = b"XMP DataXMP", b"ICCRGBG1012", (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+_XMP_END = b"\x01\xff\xfe\xfd"  # Bytes that lead to the end of any block.
+_PALETTE = 0x80
+_CUT = "it has no end: what it held behind its last frame, maybe further ones, is lost"
+
+
+@dataclasses.dataclass
+class _Found:
+    """What a file holds beside its frames, and where it ends; 0 where it has no end."""
+
+    xmp: bytes | None = None
+    icc: bytes | None = None
+    comments: dict[bytes, None] = dataclasses.field(default_factory=dict)
+    unknown: set[bytes] = dataclasses.field(default_factory=set)
+    end: int = 0
+
+
+def decode_gif(data: bytes, max_pixels: int) -> Raster:
+    """Decode the first frame of a GIF; :func:`decode_gif_frames` gives all.
+
+    Args:
+        data: the file.
+        max_pixels: the largest width × height decoded.
+
+    Raises:
+        FormatError: if it is damaged, or too large.
+    """
+    with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
+        # Counting the frames goes through the file once, and decodes none.
+        return _with_metadata(raster_of(image, pages=image.n_frames), data)
+
+
+def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
+    """Yield the frames of a GIF, each as the whole picture that is shown.
+
+    Args:
+        data: the file.
+        max_pixels: the largest width × height decoded.
+
+    Raises:
+        FormatError: if it is damaged, or too large.
+    """
+    with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
+        budget.check_effort(image.n_frames * image.width * image.height, max_pixels, "its frames")
+        first = _with_metadata(raster_of(image, pages=image.n_frames), data)
+        for number in range(image.n_frames):
+            image.seek(number)
+            budget.check_size(*image.size, max_pixels)
+            samples = with_channels(np.asarray(image.convert("RGBA")))
+            wait, loops = image.info.get("duration", 0) / 1000, image.info.get("loop", 1)
+            extras = dataclasses.replace(first.extras, duration=wait, loops=loops)
+            yield dataclasses.replace(first, samples=samples, extras=extras)
+
+
+def _with_metadata(raster: Raster, data: bytes) -> Raster:
+    """Return a raster with what Pillow passes over in the file, and told of what is left out."""
+    found = _walked(data)
+    notes = metadata.left_out("extensions", found.unknown)
+    notes += metadata.behind_left_out(data[found.end :]) if found.end else (_CUT,)
+    extras = dataclasses.replace(raster.extras, xmp=found.xmp, comments=tuple(found.comments))
+    return dataclasses.replace(raster, icc=found.icc, extras=extras, notes=(*raster.notes, *notes))
+
+
+def _walked(data: bytes) -> _Found:
+    """Go through the blocks of a file; what is cut ends them."""
+    found, at = _Found(), 13 + _palette_bytes(data[10:11])
+    while at < len(data):
+        kind = data[at]
+        if kind == _END:
+            found.end = at + 1
+            return found
+        if kind == _EXTENSION:
+            body, after = _blocks(data, at + 2)
+            if after:
+                _take(found, data[at + 1], body, data[at + 3 : after])
+        elif kind == _FRAME:
+            _, after = _blocks(data, at + 11 + _palette_bytes(data[at + 9 : at + 10]))
+        else:
+            after = at + 1  # Decoders pass over what is none of these.
+        if not after:
+            return found
+        at = after
+    return found
+
+
+def _palette_bytes(flags: bytes) -> int:
+    """Return how long the palette is that flags announce."""
+    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & _PALETTE else 0
+
+
+def _blocks(data: bytes, at: int) -> tuple[list[bytes], int]:
+    """Return the blocks from a place on up to an empty one, and what is behind; 0 for the end."""
+    found = []
+    while at < len(data):
+        start, at = at + 1, at + 1 + data[at]
+        if at == start:
+            return found, at
+        found.append(data[start:at])
+    return found, 0
+
+
+def _take(found: _Found, label: int, body: list[bytes], whole: bytes) -> None:
+    """Keep what an extension holds, or its name."""
+    name = body[0] if body else b""
+    if label == _COMMENT:
+        found.comments[b"".join(body)] = None  # Many say it anew with each frame.
+    elif label == _PLAIN_TEXT:
+        found.unknown.add(b"plain text")
+    elif label != _APPLICATION or name in _LOOPS:
+        return
+    elif name == _XMP and _XMP_END in whole:
+        # It lies as it is and not in blocks: of their lengths there are none in it.
+        found.xmp = whole[len(_XMP) : whole.index(_XMP_END)]
+    elif name == _ICC:
+        found.icc = b"".join(body[1:])
+    else:
+        found.unknown.add(name)

@@ -131,7 +131,7 @@ def record_oracle(data: str, weights: str, target: Path, only: str = "lol") -> N
     options = [f"--data={data}", "--rivals=kind", f"--kind={weights}"]
     command = shlex.join(["python", "-m", "experiments.table1", *options])
     found |= {"data": data, "command": command, "environment": environment()}
-    files.write_json(target, reports.finite(found), indent=2)
+    files.write_json(target, files.finite(found), indent=2)
 
 
 def oracle(model: object) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

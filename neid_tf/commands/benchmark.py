@@ -27,6 +27,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from absl import flags
@@ -107,6 +108,8 @@ def main(arguments: list[str]) -> None:
     for holder, section in ((_PLOT, "growth"), (_PICTURE, "tiles")):
         if holder.value and section not in _SECTIONS.value:
             raise flags.ValidationError(f"--{holder.name} needs the section {section}")
+    if _PLOT.value and PurePath(_PLOT.value).suffix.lower() != ".png":
+        raise flags.ValidationError(f"--plot={_PLOT.value}: it writes PNG files, named .png")
     written = [holder.value for holder in (common.OUTPUT, _PLOT) if holder.value]
     common.check_outputs(written, filter(None, [_PICTURE.value]))
     if _PICTURE.value:

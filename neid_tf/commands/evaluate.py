@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
     found = report.evaluate(scored, function, save=_SAVE.value)
     found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}
     found |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
-    files.write_json(output, report.finite(found), indent=2)
+    files.write_json(output, files.finite(found), indent=2)
     terminal.show(report.table(found))
 
 

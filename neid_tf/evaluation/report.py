@@ -1,7 +1,6 @@
 """Reports of many pictures: rows in, scores and their means out, with two controls."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -145,15 +144,6 @@ def half_and_back(reference: np.ndarray) -> np.ndarray:
     """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
     full = double(halve(pad_to_even(to_float(reference))))
     return from_float(full[: reference.shape[0], : reference.shape[1]], np.uint8)
-
-
-def finite(value: Any) -> Any:
-    """Return a report with None for infinity (the PSNR of equal pictures), which JSON lacks."""
-    if isinstance(value, dict):
-        return {key: finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(report: Mapping[str, Any]) -> str:

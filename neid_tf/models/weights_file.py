@@ -66,6 +66,14 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], header: Map
     files.write_whole(path, buffer.getvalue())
 
 
+def _opened(file: typing.BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except zipfile.BadZipFile as error:
+        # Else it may be an export, which runs and does not train.
+        raise ValueError(f"it is no .npz file, as training writes them ({error})") from error
+
+
 class WeightsFile:
     """An open weights file whose header is sound.
 
@@ -81,7 +89,7 @@ class WeightsFile:
         self.path = path
         with damage_named(path), contextlib.ExitStack() as stack:
             self._file = stack.enter_context(path.open("rb"))
-            self._zip = stack.enter_context(zipfile.ZipFile(self._file))
+            self._zip = stack.enter_context(_opened(self._file))
             self._members = {info.filename: info for info in self._zip.infolist()}
             self.header = self._read_header()
             self.config = config_of(self.header["config"])

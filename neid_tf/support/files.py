@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 import platform
 import re
@@ -12,7 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from neid_tf.support.errors import FileError, NeidError
 
@@ -77,6 +78,15 @@ def json_bytes(value: object, indent: int | None = None) -> bytes:
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def finite(value: Any) -> Any:
+    """Return a report with None for infinity (the PSNR of equal pictures), which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: str | os.PathLike, value: object, indent: int | None = 1) -> None:

@@ -67,24 +67,24 @@ def restore(workdir: Path, network: Any, optimizer: Any, steps: int = 0) -> tupl
     Raises:
         NeidError: naming the file, where there are checkpoints and none can be read.
     """
-    variables, damage = _variables(network, optimizer), None
+    variables, damage = _variables(network, optimizer), []
     for path in (workdir / LAST, workdir / BEFORE):
         if not path.exists():
             continue
         try:
             values, epoch, best, before = _read(path, variables)
         except NeidError as error:
-            damage = damage or error
+            damage.append(error)
             continue
         if damage:
-            print(f"{damage}; going on from {path.name}", file=sys.stderr, flush=True)
+            print(f"{damage[0]}; going on from {path.name}", file=sys.stderr, flush=True)
         for name, variable in variables.items():
             variable.assign(values[name])
             if name.startswith(_COUNT) and before and steps not in (0, before):
                 variable.assign(round(int(values[name]) * steps / before))
         return epoch, best
     if damage:
-        raise damage
+        raise NeidError("; ".join(map(str, damage))) from damage[0]
     return 0, float("-inf")
 
 

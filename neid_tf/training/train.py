@@ -60,10 +60,10 @@ def train(
     """
     workdir, described = Path(workdir), models.model_config(model_name, **model_fields)
     config.check_model(described)
+    if config.init and not checkpoints.exist(workdir):
+        # What can't be read is named before anything is made.
+        config.check_order(pretrained.architecture(config.init), pretrained.card(config.init))
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
-        if config.init and not checkpoints.exist(workdir):
-            # What can't be read is named before anything is made.
-            config.check_order(pretrained.architecture(config.init), pretrained.card(config.init))
         run = Run(workdir, config, model_name, model_fields, command)
         if not (config.init or run.goes_on):
             config.check_fresh(described)

@@ -163,8 +163,7 @@ class Run:
         path = self.workdir / "history.jsonl"
         if self.chief and path.exists():
             kept = [row for row in self.history() if row["epoch"] <= epoch]
-            text = "".join(json.dumps(row) + "\n" for row in kept)
-            files.write_whole(path, text.encode())
+            files.write_whole(path, b"".join(map(_line, kept)))
         return epoch
 
     def history(self) -> list[dict[str, Any]]:
@@ -188,8 +187,8 @@ class Run:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to ``history.jsonl``."""
-        with open(self.workdir / "history.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with open(self.workdir / "history.jsonl", "ab") as file:
+            file.write(_line(row))
 
     def keep(self, model: NEID, row: Mapping[str, Any]) -> None:
         """Write ``last.npz``, and ``best.npz`` where validation never was better.
@@ -219,7 +218,7 @@ class Run:
             "command": shlex.join(self.command),
             "settings": self.settings,
             "epochs_trained": row["epoch"],
-            "validation": scores,
+            "validation": files.finite(scores),
             "environment": environment(),
         }
 
@@ -227,6 +226,10 @@ class Run:
         """Return the names of the weights files that are there, for a message."""
         names = [name for name in ("last.npz", "best.npz") if (self.workdir / name).exists()]
         return ", ".join(str(self.workdir / name) for name in names) or "none yet"
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return files.json_bytes(files.finite(dict(row)))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

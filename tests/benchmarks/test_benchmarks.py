@@ -348,6 +348,7 @@ def test_command_writes_its_report(neid, tmp_path, weights):
         ["--step_variants=int4"],
         ["--sections=unet", "--plot=x.png"],
         ["--sections=growth", "--tiled_picture=x.png"],
+        ["--sections=growth", "--plot=x.svg"],
     ],
 )
 def test_command_used_wrongly(neid, arguments):
@@ -365,8 +366,8 @@ def test_what_fails_is_told_before_anything_is_measured(neid, tmp_path, monkeypa
         (["--output=.", "--sections=unet"], ".: is a folder"),
         (["--output=a.png/b.json", "--sections=unet"], "a.png is no folder"),
         (["--output=b.json", "--sections=unet"], "b.json: is there already; --overwrite"),
-        (["--plot=b.json", "--sections=growth"], "b.json: is there already; --overwrite"),
-        (["--output=c", "--plot=c", "--sections=growth"], "c: two outputs are this one file"),
+        (["--plot=a.png", "--sections=growth"], "a.png: is there already; --overwrite"),
+        (["--output=c.png", "--plot=c.png", "--sections=growth"], "two outputs are this one file"),
         (["--output=a.png", "--tiled_picture=a.png", "--overwrite"], "the output is an input"),
         (["--tiled_picture=none.png"], "none.png: no such file"),
         (["--tiled_picture=b.json"], "b.json: not a picture"),

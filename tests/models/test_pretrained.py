@@ -175,6 +175,12 @@ def test_one_array_as_npy_is_no_weights_file(tmp_path):
             read(tmp_path / "weights.npz")
 
 
+def test_an_export_is_told_from_weights(tmp_path):
+    (tmp_path / "neid.onnx").write_bytes(b"ONNX")
+    with pytest.raises(pretrained.WeightsError, match=r"neid\.onnx: .* it is no \.npz file"):
+        pretrained.card(tmp_path / "neid.onnx")
+
+
 def test_want_of_memory_is_told(weights_file, monkeypatch):
     def full(*_, **__):
         raise MemoryError

@@ -177,6 +177,7 @@ def test_a_run_starts_from_weights(loaded, tmp_path):
     np.testing.assert_allclose(second(x), first(x), atol=5e-3)
     with pytest.raises(pretrained.WeightsError, match="nowhere"):
         run(config(init="nowhere"), loaded, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
 
 
 def tensorboard_tags(folder):

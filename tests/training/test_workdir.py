@@ -19,6 +19,7 @@ from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import unflatten
 from neid_tf.training import TrainConfig, callbacks, checkpoints, lock
 from neid_tf.training.train import train
+from neid_tf.training.workdir import Run
 from tests.conftest import darkened, picture
 
 SMALL = {"filters": 2, "depth": 1, "initializer": "he_normal"}
@@ -86,8 +87,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(workdir, capfd, damag
 def test_two_damaged_checkpoints_are_named(workdir):
     for name in ("checkpoint.npz", "checkpoint_before.npz"):
         (workdir / name).write_bytes(b"PK\x03\x04")
-    with pytest.raises(NeidError, match=re.escape(f"{workdir / 'checkpoint.npz'}: not a readable")):
+    with pytest.raises(NeidError) as caught:
         run(workdir, epochs=3)
+    for name in ("checkpoint.npz", "checkpoint_before.npz"):
+        assert f"{workdir / name}: not a readable checkpoint" in str(caught.value)
     assert epochs(workdir) == [1, 2]
 
 
@@ -101,6 +104,14 @@ def test_a_checkpoint_of_another_network_is_named(workdir):
             run(workdir, epochs=3)
     finally:
         SMALL["filters"] = 2
+
+
+def test_json_has_no_infinity_for_equal_pictures(tmp_path):
+    made = Run(tmp_path, TrainConfig(), "le", SMALL, [])
+    row = {"epoch": 3, "validation_psnr": float("inf"), "validation_ssim": 1.0}
+    made.log(row)
+    assert made.history() == [row | {"validation_psnr": None}]
+    assert made.card(row)["validation"] == {"psnr": None, "ssim": 1.0}
 
 
 @pytest.mark.parametrize("text", ["", '{"epochs": 2, ', "[]", "\x00"])

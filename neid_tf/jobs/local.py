@@ -57,12 +57,12 @@ def enhance(
         if name == "video":
             yield from (_clip_done(job, transfer, enhance_clip) for job in group)
             continue
-        how = (function(), transfer, max_pixels, None, coding)
+        how = (transfer, max_pixels, None, coding)
         if name == "large":
             for job in group:
-                yield from _large_done(job, how, progress)
+                yield from _large_done(job, (function(), *how), progress)
         else:
-            yield from _pictures_done(list(group), how)
+            yield from _pictures_done(list(group), (pipeline.Made(function), *how))
 
 
 def _pictures_done(jobs: list[Job], how: tuple) -> Iterator[Outcome]:

@@ -86,9 +86,20 @@ class Coding:
         return picture.notes + pictures.left_out(job.target, picture, self.metadata)
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A function that is made while the first pictures are read and decoded.
+
+    Attributes:
+        make: makes it, in the thread that waits for the outcomes.
+    """
+
+    make: Callable[[], Callable]
+
+
 def enhance_files(
     jobs: Iterable[Job],
-    function: Callable | Enhancement,
+    function: Callable | Enhancement | Made,
     files: Files,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
@@ -103,7 +114,7 @@ def enhance_files(
         jobs: what to read and write.
         function: from H×W×3 RGB, uint8 or uint16, to an enhanced picture of that type, or one in
             steps (:class:`neid_tf.inference.enhance.Enhancement`). It is called from several
-            threads; the first picture is computed alone.
+            threads; the first picture is computed alone. Or :class:`Made`, what makes it.
         files: where jobs are read and written.
         max_pixels: the largest picture read, in pixels.
         threads: cores to use; None for all, 8 at most.
@@ -113,12 +124,16 @@ def enhance_files(
         What became of each job, in their order. Whatever goes wrong with a picture ends that
         picture alone. Closing the generator ends the pictures that are being computed or written
         and leaves out the others.
+
+    Raises:
+        Exception: whatever :class:`Made` raises; nothing is written then.
     """
     threads = threads or min(usable_cores(), 8)
-    line = _FilePipeline(in_steps(function), files, max_pixels, threads, coding or Coding())
+    line = _FilePipeline(files, max_pixels, threads, coding or Coding())
     feeder = threading.Thread(target=line.feed, args=(jobs,), name="neid-read", daemon=True)
     try:
         feeder.start()
+        line.take(function)
         yield from line.outcomes()
     finally:
         line.budget.close()
@@ -178,14 +193,27 @@ class _PixelBudget:
 class _FilePipeline:
     """One thread reads files; a pool decodes, computes and encodes a picture in each thread."""
 
-    def __init__(
-        self, steps: Any, files: Files, max_pixels: int, threads: int, coding: Coding
-    ) -> None:
-        self.steps, self.files, self.max_pixels, self.coding = steps, files, max_pixels, coding
+    def __init__(self, files: Files, max_pixels: int, threads: int, coding: Coding) -> None:
+        self.files, self.max_pixels, self.coding = files, max_pixels, coding
+        self._taken = concurrent.futures.Future()
         self.budget, self.opened = _PixelBudget(MOST_PIXELS), queue.SimpleQueue()
         self.computing, self.next = _PixelBudget(threads * _LEAST_PIXELS), threading.Lock()
         self.warm, self._making = False, threading.Lock()
         self.pool = concurrent.futures.ThreadPoolExecutor(max(2 * threads, 3), "neid-files")
+
+    def take(self, function: Callable | Made) -> None:
+        """Take what computes the pictures; whatever needs it waits for it."""
+        try:
+            function = function.make() if isinstance(function, Made) else function
+            self._taken.set_result(in_steps(function))
+        except BaseException as error:
+            self._taken.set_exception(error)
+            raise
+
+    @property
+    def steps(self) -> Any:
+        """What computes the pictures."""
+        return self._taken.result()
 
     def feed(self, jobs: Iterable[Job]) -> None:
         """Read the files in order, as far ahead as there is room."""

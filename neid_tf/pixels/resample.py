@@ -4,6 +4,7 @@ The bicubic ÷2 is the same as :func:`neid_tf.data.augment.halve` on the device,
 over a grid the same as :func:`neid_tf.models.area_resize`.
 """
 
+import collections
 import functools
 import itertools
 import math
@@ -11,7 +12,11 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from neid_tf.support.beside import in_order
+from neid_tf.support.machine import usable_cores
+
 _ROWS, _COLUMNS = 128, 160  # Of the output, that are filtered at a time: they stay in the cache.
+_FOR_ONE, _MOST_BESIDE = 2**20, 4  # Pixels of the output that one core filters, and cores else.
 _PIECE = 8  # Rows or columns of the output that one product makes; so small that one core does it.
 _TAPS = np.array([-3.0, -9.0, 29.0, 111.0, 111.0, 29.0, -9.0, -3.0])
 """The weights of the antialiased bicubic ÷2 (Keys, a = −0.5), times 256."""
@@ -83,7 +88,8 @@ def halve_any(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
     weights = [_inside(length).astype(dtype) for length in (height, width)]
     kept = np.dtype(np.float32) if pixels.dtype.kind in "iu" else pixels.dtype
     half = np.empty((height, width, channels), kept)
-    for rows, columns in itertools.product(_spans(height, _ROWS), _spans(width, _COLUMNS)):
+
+    def fill(rows, columns):
         weight = weights[0][rows, None] * np.repeat(weights[1][columns], channels)
         total = _filtered(_around(pixels, rows, columns, middle, dtype), channels)
         total = total[: weight.shape[0], : weight.shape[1]]
@@ -91,6 +97,10 @@ def halve_any(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
         total /= weight * dtype.type(white)
         np.clip(total, 0.0, 1.0, out=total)
         half[rows, columns] = total.reshape(len(total), -1, channels)
+
+    blocks = itertools.product(_spans(height, _ROWS), _spans(width, _COLUMNS))
+    beside = min(usable_cores(), _MOST_BESIDE) if height * width > _FOR_ONE else 1
+    collections.deque(in_order(fill, blocks, beside), maxlen=0)
     return half
 
 

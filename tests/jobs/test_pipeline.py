@@ -88,6 +88,42 @@ def test_nothing_is_kept_while_a_picture_is_encoded(tmp_path, monkeypatch):
     assert (written.alpha == 200).all()
 
 
+def test_pictures_are_decoded_while_what_computes_them_is_made(tmp_path, monkeypatch):
+    names = [f"{n}.bmp" for n in range(3)]
+    memory, decoded, decode = Memory(dict.fromkeys(names, (8, 8))), threading.Event(), None
+
+    def noted(*arguments):
+        picture = decode(*arguments)
+        decoded.set()
+        return picture
+
+    def make():
+        assert decoded.wait(60)
+        return invert
+
+    decode = pictures.decode
+    monkeypatch.setattr(pictures, "decode", noted)
+    made = pipeline.Made(make)
+    outcomes = list(pipeline.enhance_files(jobs_of(names, tmp_path), made, memory))
+    assert [error for _, error, _ in outcomes] == [None] * 3
+    assert sorted(memory.written) == names
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
+def test_what_can_not_be_made_ends_all(tmp_path, kind):
+    sizes = {f"{n}.bmp": (1100, 1000 + n) for n in range(9)}
+    memory, before = Memory(sizes), set(threading.enumerate())
+
+    def make():
+        time.sleep(0.2)
+        raise kind("no weights")
+
+    with pytest.raises(kind, match="no weights"):
+        list(pipeline.enhance_files(jobs_of(sizes, tmp_path), pipeline.Made(make), memory))
+    assert memory.written == {}
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
 def test_order_and_errors_of_every_stage(tmp_path):
     names = [f"{n}.bmp" for n in range(20)]
     names[3], names[7], names[11] = "there.bmp", "full.bmp", "refused.bmp"

@@ -1,3 +1,4 @@
+import threading
 import time
 import tracemalloc
 
@@ -48,6 +49,25 @@ def test_halving_any_size_equals_halving_what_is_padded(size, dtype):
     half, expected = resample.halve_any(pixels, white), resample.pad_to_even(pixels)
     np.testing.assert_array_equal(half, resample.halve(expected, white))
     assert half.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_halving_on_several_cores_is_the_same_to_the_bit(dtype, monkeypatch):
+    white = 1 if dtype == np.float32 else 255
+    pixels = (np.random.default_rng(4).random((401, 555, 3)) * white).astype(dtype)
+    monkeypatch.setattr(resample, "usable_cores", lambda: 3)
+    alone, threads = resample.halve_any(pixels, white), set()
+    filtered = resample._filtered
+
+    def noted(*arguments):
+        threads.add(threading.current_thread().name)
+        return filtered(*arguments)
+
+    monkeypatch.setattr(resample, "_filtered", noted)
+    monkeypatch.setattr(resample, "_FOR_ONE", 1000)
+    np.testing.assert_array_equal(resample.halve_any(pixels, white), alone)
+    assert threads
+    assert threading.current_thread().name not in threads
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.float16, np.float64])

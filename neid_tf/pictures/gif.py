@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from neid_tf.pictures import budget, metadata
 from neid_tf.pictures.pillow import opened, raster_of
 from neid_tf.pictures.raster import Raster, with_channels
 
-_EXTENSION, _FRAME, _END = 0x21, 0x2C, 0x3B
+_EXTENSION, _END, _KNOWN = 0x21, 0x3B, re.compile(rb"[\x21\x2c\x3b]")
 _APPLICATION, _COMMENT, _PLAIN_TEXT = 0xFF, 0xFE, 0x01
 _XMP, _ICC, _LOOPS = b"XMP DataXMP", b"ICCRGBG1012", (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _XMP_END = b"\x01\xff\xfe\xfd"  # Bytes that lead to the end of any block.
@@ -80,21 +81,18 @@ def _with_metadata(raster: Raster, data: bytes) -> Raster:
 def _walked(data: bytes) -> _Found:
     """Go through the blocks of a file; what is cut ends them."""
     found, at = _Found(), 13 + _palette_bytes(data[10:11])
-    while at < len(data):
-        kind = data[at]
+    # Decoders pass over what is none of these.
+    while start := _KNOWN.search(data, at):
+        at, kind = start.end(), data[start.start()]
         if kind == _END:
-            found.end = at + 1
+            found.end = at
             return found
-        if kind == _EXTENSION:
-            body, after = _blocks(data, at + 2)
-            if after:
-                _take(found, data[at + 1], body, data[at + 3 : after])
-        elif kind == _FRAME:
-            _, after = _blocks(data, at + 11 + _palette_bytes(data[at + 9 : at + 10]))
-        else:
-            after = at + 1  # Decoders pass over what is none of these.
+        blocks = at + 1 if kind == _EXTENSION else at + 10 + _palette_bytes(data[at + 8 : at + 9])
+        after = _end_of(data, blocks)
         if not after:
             return found
+        if kind == _EXTENSION:
+            _take(found, data[at], data[blocks:after])
         at = after
     return found
 
@@ -104,30 +102,38 @@ def _palette_bytes(flags: bytes) -> int:
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & _PALETTE else 0
 
 
-def _blocks(data: bytes, at: int) -> tuple[list[bytes], int]:
-    """Return the blocks from a place on up to an empty one, and what is behind; 0 for the end."""
-    found = []
+def _end_of(data: bytes, at: int) -> int:
+    """Return what is behind the blocks from a place on, which an empty one ends; 0 for none."""
     while at < len(data):
-        start, at = at + 1, at + 1 + data[at]
-        if at == start:
-            return found, at
-        found.append(data[start:at])
-    return found, 0
+        length = data[at]
+        at += 1 + length
+        if not length:
+            return at
+    return 0
 
 
-def _take(found: _Found, label: int, body: list[bytes], whole: bytes) -> None:
+def _joined(blocks: bytes) -> bytes:
+    """Return what is in blocks."""
+    found, at = bytearray(), 0
+    while at < len(blocks):
+        start, at = at + 1, at + 1 + blocks[at]
+        found += blocks[start:at]
+    return bytes(found)
+
+
+def _take(found: _Found, label: int, blocks: bytes) -> None:
     """Keep what an extension holds, or its name."""
-    name = body[0] if body else b""
+    name, rest = blocks[1 : 1 + blocks[0]], blocks[1 + blocks[0] :]
     if label == _COMMENT:
-        found.comments[b"".join(body)] = None  # Many say it anew with each frame.
+        found.comments[_joined(blocks)] = None  # Many say it anew with each frame.
     elif label == _PLAIN_TEXT:
         found.unknown.add(b"plain text")
     elif label != _APPLICATION or name in _LOOPS:
         return
-    elif name == _XMP and _XMP_END in whole:
+    elif name == _XMP and _XMP_END in rest:
         # It lies as it is and not in blocks: of their lengths there are none in it.
-        found.xmp = whole[len(_XMP) : whole.index(_XMP_END)]
+        found.xmp = rest[: rest.index(_XMP_END)]
     elif name == _ICC:
-        found.icc = b"".join(body[1:])
+        found.icc = _joined(rest)
     else:
         found.unknown.add(name)

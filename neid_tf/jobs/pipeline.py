@@ -136,8 +136,7 @@ def enhance_files(
         line.take(function)
         yield from line.outcomes()
     finally:
-        line.budget.close()
-        line.computing.close()
+        line.close()
         with contextlib.suppress(RuntimeError):  # It was interrupted at its start.
             feeder.join()
         line.pool.shutdown(cancel_futures=True)
@@ -203,12 +202,14 @@ class _FilePipeline:
 
     def take(self, function: Callable | Made) -> None:
         """Take what computes the pictures; whatever needs it waits for it."""
-        try:
-            function = function.make() if isinstance(function, Made) else function
-            self._taken.set_result(in_steps(function))
-        except BaseException as error:
-            self._taken.set_exception(error)
-            raise
+        function = function.make() if isinstance(function, Made) else function
+        self._taken.set_result(in_steps(function))
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._taken.cancel()
+        self.budget.close()
+        self.computing.close()
 
     @property
     def steps(self) -> Any:

@@ -70,8 +70,8 @@ _TILE = flags.DEFINE_string(
     "tile",
     "auto",
     "Up to this side, in pixels of the input and at least 64, a picture is done whole, a larger "
-    "one in tiles that are with their margins at most as large as a square of it; auto: 1024 at "
-    "--scale=1, 512 at --scale=2.",
+    "one in tiles that are, with their margins, a little smaller than a square of it; auto: 1024 "
+    "at --scale=1, 512 at --scale=2.",
 )
 _RUNTIME = flags.DEFINE_enum(
     "runtime",

@@ -21,7 +21,7 @@ from neid_tf.support.beside import in_order
 
 TILE = 512
 """Up to this side, in pixels of the network's input, pictures are enhanced whole. The tiles of
-larger ones are, with their margins, at most as large as a square of it: see :func:`layout`."""
+larger ones are a little smaller, with their margins: see :func:`side_of` and :func:`layout`."""
 MARGIN = 64
 """Pixels around a tile that are computed and thrown away, at most; see :func:`margin_of`."""
 CONTEXT_SIDE = 384
@@ -34,8 +34,8 @@ class Tiled(Network):
     Args:
         model: as for :func:`neid_tf.inference.network.as_network`.
         tile: up to this side, in input pixels, a picture is enhanced whole; the tiles of a larger
-            one are, with their margins, at most as large as a square of it. Rounded up to multiples
-            of the network's step.
+            one are, with their margins, a little smaller than a square of it. Rounded up to
+            multiples of the network's step.
         shown: is given the list of the tiles of a picture that has several, and gives them back
             one by one, as a progress bar does.
     """
@@ -207,11 +207,12 @@ def side_of(tile: int, step: int) -> int:
     """Return the side of the square that tiles are as large as, without its margin.
 
     Args:
-        tile: up to this side pictures are done whole; the square with its margin is as large, but
-            where less than three quarters of it would be left.
+        tile: up to this side pictures are done whole. With its margin the square is fifteen
+            sixteenths of it, since several are computed at a time, beside a picture that is large;
+            but without it no less than three quarters.
         step: what it is a multiple of.
     """
-    return -(-max(tile - 2 * margin_of(step), 3 * tile // 4) // step) * step
+    return -(-max(15 * tile // 16 - 2 * margin_of(step), 3 * tile // 4) // step) * step
 
 
 def margin_of(step: int) -> int:

@@ -24,6 +24,7 @@ TILE = 512
 larger ones are a little smaller, with their margins: see :func:`side_of` and :func:`layout`."""
 MARGIN = 64
 """Pixels around a tile that are computed and thrown away, at most; see :func:`margin_of`."""
+_MANY = 16
 CONTEXT_SIDE = 384
 """Side of the reduced picture that the fusing vector of a tiled picture is read off."""
 
@@ -66,8 +67,6 @@ class Tiled(Network):
         if max(height, width) <= self.tile:
             yield from self.network.pieces(batch, picture, context)
             return
-        if context is None:
-            context = self.whole_context(batch)
         tiles = list(itertools.product(*self._spans(height, width)))
         # What is read off a file is read in one thread.
         cuts = (self._cut(batch, picture, *tile) for tile in tiles)
@@ -75,6 +74,10 @@ class Tiled(Network):
         count, beside = len(tiles), self.network.beside
         fills_cores = self.tile <= TILE and (count % beside == 0 or count >= 2 * beside)
         network, beside = self.network.workers(count if fills_cores else 1)
+        if context is None:
+            # Beside many tiles it hardly takes time, and it is read in the memory that they take.
+            reader = network if count >= _MANY else self.network
+            context = reader.read_context(self._for_context(batch))
         made = in_order(functools.partial(_computed, network, context), cuts, beside)
         with contextlib.closing(made):
             for _, piece in zip(self.shown(tiles), made, strict=True):
@@ -97,10 +100,14 @@ class Tiled(Network):
 
         A larger one is reduced first.
         """
-        if max(batch.shape[1:3]) > self.tile:
-            side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
-            batch = area_reduce(batch[0], side)[None]
-        return self.network.read_context(batch)
+        return self.network.read_context(self._for_context(batch))
+
+    def _for_context(self, batch):
+        """Return the picture that the context is read off."""
+        if max(batch.shape[1:3]) <= self.tile:
+            return batch
+        side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
+        return area_reduce(batch[0], side)[None]
 
     def count(self, height: int, width: int) -> int:
         """Return how many pieces :meth:`pieces` yields of a batch of this size."""
@@ -207,12 +214,12 @@ def side_of(tile: int, step: int) -> int:
     """Return the side of the square that tiles are as large as, without its margin.
 
     Args:
-        tile: up to this side pictures are done whole. With its margin the square is fifteen
-            sixteenths of it, since several are computed at a time, beside a picture that is large;
-            but without it no less than three quarters.
+        tile: up to this side pictures are done whole. With its margin the square is nine
+            tenths of it, since several are computed at a time, beside a picture that is large; but
+            without it no less than three quarters.
         step: what it is a multiple of.
     """
-    return -(-max(15 * tile // 16 - 2 * margin_of(step), 3 * tile // 4) // step) * step
+    return -(-max(9 * tile // 10 - 2 * margin_of(step), 3 * tile // 4) // step) * step
 
 
 def margin_of(step: int) -> int:

@@ -74,10 +74,11 @@ class Tiled(Network):
         count, beside = len(tiles), self.network.beside
         fills_cores = self.tile <= TILE and (count % beside == 0 or count >= 2 * beside)
         network, beside = self.network.workers(count if fills_cores else 1)
-        if context is None:
-            # Beside many tiles it hardly takes time, and it is read in the memory that they take.
-            reader = network if count >= _MANY else self.network
-            context = reader.read_context(self._for_context(batch))
+        if context is None and count >= _MANY:
+            # It hardly takes time beside them, and is read in the memory that they take.
+            context = network.read_context(self._for_context(batch))
+        elif context is None:
+            context = self.whole_context(batch)
         made = in_order(functools.partial(_computed, network, context), cuts, beside)
         with contextlib.closing(made):
             for _, piece in zip(self.shown(tiles), made, strict=True):

@@ -187,6 +187,33 @@ class Repeating(Network):
         return batch.repeat(2, axis=1).repeat(2, axis=2)
 
 
+class Reading(Repeating):
+    """Notes which of it reads the context: the one for all cores, or the one for a core each."""
+
+    context, beside = ("mean",), 2
+
+    def __init__(self, name="all", told=None):
+        self.name, self.told = name, [] if told is None else told
+
+    def on_one_core(self):
+        return Reading("one", self.told)
+
+    def _read(self, batch):
+        self.told.append((self.name, batch.shape[1:3]))
+        return {"mean": batch.mean(axis=(1, 2))}
+
+
+@pytest.mark.parametrize(("height", "reader"), [(200, "all"), (700, "one")])
+def test_the_context_of_many_tiles_is_read_in_their_memory(height, reader):
+    network = Reading()
+    image = np.full((height, 300, 3), 40, np.uint8)
+    steps = Enhancement(tiles.Tiled(network, tile=64))
+    np.testing.assert_array_equal(steps(image), image)
+    [(name, (tall, wide))] = network.told
+    assert name == reader
+    assert max(tall, wide) <= tiles.CONTEXT_SIDE
+
+
 def test_a_large_picture_is_never_in_floating_point_whole():
     image = np.full((1500, 2000, 3), 40, np.uint8)
     steps = Enhancement(tiles.Tiled(Repeating(), tile=100))

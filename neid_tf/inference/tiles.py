@@ -24,7 +24,7 @@ TILE = 512
 larger ones are a little smaller, with their margins: see :func:`side_of` and :func:`layout`."""
 MARGIN = 64
 """Pixels around a tile that are computed and thrown away, at most; see :func:`margin_of`."""
-_MANY = 16
+_MANY = 16  # Tiles beside which it takes no time worth speaking of to read the context on a core.
 CONTEXT_SIDE = 384
 """Side of the reduced picture that the fusing vector of a tiled picture is read off."""
 
@@ -75,7 +75,7 @@ class Tiled(Network):
         fills_cores = self.tile <= TILE and (count % beside == 0 or count >= 2 * beside)
         network, beside = self.network.workers(count if fills_cores else 1)
         if context is None and count >= _MANY:
-            # It hardly takes time beside them, and is read in the memory that they take.
+            # It is read in the memory that they take.
             context = network.read_context(self._for_context(batch))
         elif context is None:
             context = self.whole_context(batch)

@@ -14,7 +14,7 @@ from neid_tf.pictures.pillow import opened, raster_of
 from neid_tf.pictures.raster import Raster, with_channels
 
 _EXTENSION, _END, _KNOWN = 0x21, 0x3B, re.compile(rb"[\x21\x2c\x3b]")
-_APPLICATION, _COMMENT, _PLAIN_TEXT = 0xFF, 0xFE, 0x01
+_APPLICATION, _COMMENT, _CONTROL, _PLAIN_TEXT = 0xFF, 0xFE, 0xF9, 0x01
 _XMP, _ICC, _LOOPS = b"XMP DataXMP", b"ICCRGBG1012", (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _XMP_END = b"\x01\xff\xfe\xfd"  # Bytes that lead to the end of any block.
 _PALETTE = 0x80
@@ -128,8 +128,10 @@ def _take(found: _Found, label: int, blocks: bytes) -> None:
         found.comments[_joined(blocks)] = None  # Many say it anew with each frame.
     elif label == _PLAIN_TEXT:
         found.unknown.add(b"plain text")
-    elif label != _APPLICATION or name in _LOOPS:
+    elif label == _CONTROL or name in _LOOPS:
         return
+    elif label != _APPLICATION:
+        found.unknown.add(b"0x%02X" % label)
     elif name == _XMP and _XMP_END in rest:
         # It lies as it is and not in blocks: of their lengths there are none in it.
         found.xmp = rest[: rest.index(_XMP_END)]

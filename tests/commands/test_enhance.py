@@ -16,6 +16,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import ImageCms
 
 from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
@@ -25,6 +26,8 @@ from neid_tf.inference.network import FunctionNetwork
 from neid_tf.inference.tiles import Tiled
 from neid_tf.pictures.raster import Extras
 from tests.conftest import darkened, picture, write
+from tests.pictures.test_formats import gif_with
+from tests.pictures.test_tiff import with_entry
 
 QUICK = "--method=bimef"
 
@@ -644,6 +647,28 @@ def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert neid("enhance", "in/a.png", *options)[0] == 0
     assert "tile" not in sys.stderr.getvalue()
+
+
+def test_what_gif_and_ppm_say_beside_their_pixels_is_kept_or_told(neid, folder):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (folder / "b.gif").write_bytes(
+        gif_with((0xFF, (b"ICCRGBG1012", profile)), (0xFF, (b"VENDOR1 ABC", b"x")))
+    )
+    (folder / "c.ppm").write_bytes(b"P6\n# by hand\n2 1\n255\n#bytes")
+    code, _, err = neid("enhance", "in", "--output=out", QUICK)
+    assert code == 0
+    assert "b.gif: extensions left out: 'VENDOR1 ABC'" in err
+    assert "c.ppm" not in err
+    assert pictures.read("out/b.png").icc == profile
+    assert Path("out/c.ppm").read_bytes().startswith(b"P6\n# by hand\n2 1\n")
+
+
+def test_entries_of_a_tiff_that_cannot_be_read_cost_no_picture(neid, folder):
+    (folder / "b.tif").write_bytes(with_entry(7, 4711, 10**8))
+    code, _, err = neid("enhance", "in", "--output=out", QUICK)
+    assert code == 0
+    assert "b.tif: 60000, EXIF, which can't be read, left out" in err
+    assert pictures.read("out/b.tif").pixels.any()
 
 
 def test_a_mask_and_what_lies_behind_a_picture(neid, folder):

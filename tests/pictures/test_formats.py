@@ -83,6 +83,7 @@ def test_the_profile_of_a_gif_is_kept_and_its_other_extensions_are_told(tmp_path
         (0xFF, (b"VENDOR1 ABC", bytes(300))),
         (0xFE, (b"dark;", b"room" * 99)),
         (0x01, (bytes(12), b"words")),
+        (0x42, (b"odd", b"kind")),
         behind=b"tail",
     )
     back = read_bytes(tmp_path, data)
@@ -90,7 +91,7 @@ def test_the_profile_of_a_gif_is_kept_and_its_other_extensions_are_told(tmp_path
     assert back.icc == profile
     assert back.extras.comments == (b"dark;" + b"room" * 99,)
     assert back.notes == (
-        "extensions left out: 'VENDOR1 ABC', 'plain text'",
+        "extensions left out: '0x42', 'VENDOR1 ABC', 'plain text'",
         "4 bytes behind the picture are left out",
     )
     many = gif_with(*((0xFF, (f"VENDOR{n:05}".encode(), b"x")) for n in range(90)))

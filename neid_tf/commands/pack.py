@@ -69,7 +69,8 @@ def main(inputs: list[str]) -> int:
             raise flags.ValidationError(f"{item} is no file or folder of this machine")
     settings = _settings(output)
     extensions = CODECS[settings.codec].extensions
-    plan = planning.plan(inputs, output, extensions=extensions)
+    known = () if _CODEC.value else [name for codec in CODECS.values() for name in codec.extensions]
+    plan = planning.plan(inputs, output, extensions=extensions, known=known)
     tally = Tally(output, plan)
     transfer = Transfer(existing=common.existing())
     max_pixels = common.MAX_PIXELS.value or pictures.DEFAULT_MAX_PIXELS

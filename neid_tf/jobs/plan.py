@@ -78,6 +78,7 @@ def plan(
     suffix: str = "",
     on_cluster: bool = False,
     extensions: tuple[str, ...] = (),
+    known: Iterable[str] = (),
 ) -> Plan:
     """Decide what is read and written.
 
@@ -89,6 +90,8 @@ def plan(
         on_cluster: the output must be a folder, and videos can't be done.
         extensions: what the names of pictures that are written may end in, lower case, the usual
             one first; empty for what their sources' do.
+        known: what the name of an output that is one file may end in, likewise; empty for
+            ``extensions``.
 
     Raises:
         UsageError: where several inputs would go to one file, the output's suffix is of no file
@@ -111,7 +114,7 @@ def plan(
         files = _without_outputs(result, output, suffix, made.left_out)
         made.left_out += result.left_out
         made.jobs += [Job(path, str(below), number) for path, below in files]
-    known = frozenset(extensions) or pictures.WRITABLE | video.WRITABLE
+    known = frozenset(known) or frozenset(extensions) or pictures.WRITABLE | video.WRITABLE
     if on_cluster:
         _check_folder(output)
         made.jobs = _without_videos(made)

@@ -8,13 +8,18 @@ import re
 import threading
 import warnings
 
-from neid_tf.pictures.marks import LAYOUT_TAGS
+from neid_tf.pictures.marks import SAMPLE_TAGS
 
 _LIBRARIES = ("tifffile", "imagecodecs", "PIL", "rasterio")
 _WARNERS = r"(tifffile|imagecodecs|PIL|rasterio|pillow_\w+|rawpy|numpy|neid_tf\.pictures)(\.|$)"
 # What is said of sound files: text that is not ASCII, a nodata value that is not of the samples'
-# type, lengths that fax files leave out.
-_HARMLESS = ("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8")
+# type, lengths that are left out, which are looked at by themselves, and pages below that are not
+# there, of which a note tells.
+_HARMLESS = (
+    *("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8"),
+    *("missing data ByteCounts", "missing ByteCounts", "incorrect StripByteCounts count (1 != "),
+    "invalid offset to first page",
+)
 _OF_TAG = re.compile(r"TiffTag (\d+) @")
 
 
@@ -40,7 +45,7 @@ def _is_harmless(text: str) -> bool:
     """Tell whether what is said of a file leaves its samples as they are."""
     tag = _OF_TAG.search(text)
     # Of a tag that can't be read a note tells.
-    beside = tag is not None and int(tag[1]) not in LAYOUT_TAGS
+    beside = tag is not None and int(tag[1]) not in SAMPLE_TAGS
     return beside or any(words in text for words in _HARMLESS)
 
 

@@ -8,7 +8,7 @@ import io
 import itertools
 import math
 import struct
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import numpy as np
 import tifffile
@@ -25,7 +25,7 @@ from neid_tf.pictures.exif import (
     entries_of,
     text_of,
 )
-from neid_tf.pictures.marks import LAYOUT_TAGS
+from neid_tf.pictures.marks import LAYOUT_TAGS, SAMPLE_TAGS
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
@@ -114,7 +114,11 @@ def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[
     if count > _MOST_PAGES:
         raise FormatError(f"{count} pages are not supported, only {_MOST_PAGES}")
     pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
-    below = [sub for page in pages if page.subifds for sub in _sub_pages(page)]
+    below, lost = [], 0
+    for page in pages:
+        if page.subifds:
+            found = _sub_pages(page)
+            below, lost = [*below, *found], lost + len(page.subifds) - len(found)
     notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | MASK)]
     whole = whole or [page for page in below if not page.subfiletype & (_REDUCED | MASK)]
     if not whole:
@@ -125,6 +129,9 @@ def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[
     masks = sum(page.subfiletype & (_REDUCED | MASK) == MASK for page in (*pages, *below))
     if masks := masks - sum(mask_of(page) is not None for page in whole):
         notes.append(f"{masks} mask{'s' if masks > 1 else ''} of it left out")
+    if lost:
+        pages = "page" if lost == 1 else "pages"
+        notes.append(f"{lost} {pages} below it, which can't be read, left out")
     return whole, tuple(notes)
 
 
@@ -150,9 +157,12 @@ def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
 
 
 def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
-    with contextlib.suppress(Exception):
-        return [sub for sub in page.pages if isinstance(sub, tifffile.TiffPage)]
-    return []
+    """Return the pages below a page that can be read."""
+    found = []
+    for index in range(len(page.subifds)):
+        with contextlib.suppress(Exception):
+            found.append(page.pages[index])
+    return [sub for sub in found if isinstance(sub, tifffile.TiffPage)]
 
 
 def _decoded(
@@ -217,17 +227,20 @@ def _seen_through(
     return None if kept.all() else kept
 
 
-def tags_left_out(page: tifffile.TiffPage, kept: Container[int]) -> tuple[str, ...]:
+def tags_left_out(
+    page: tifffile.TiffPage, kept: Container[int], reason: str = ""
+) -> tuple[str, ...]:
     """Say which tags of a page are left out.
 
     Args:
         page: with its tags.
         kept: the numbers of those that are carried over beside its place.
+        reason: why the others are not.
     """
     carried = {*LAYOUT_TAGS, *geo.CARRIED}
     left = {tag.code for tag in page.tags if tag.code not in carried and tag.code not in kept}
-    broken = [code for code in _codes(page) if code not in page.tags and code not in LAYOUT_TAGS]
-    notes = [f"{_names(left)} left out"] if left else []
+    broken = [code for code in _codes(page) if code not in page.tags and code not in SAMPLE_TAGS]
+    notes = [f"{_names(left)} left out{reason}"] if left else []
     return (*notes, *([f"{_names(broken)}, which can't be read, left out"] if broken else ()))
 
 
@@ -288,7 +301,7 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
 
 def _check_data(page: tifffile.TiffPage, data: bytes, max_pixels: int) -> None:
     """Refuse a file without all of its strips or tiles, which would read as black areas."""
-    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    pieces = list(zip(page.dataoffsets, _byte_counts(page), strict=False))
     missing = math.prod(page.chunked) > len(pieces) and not page.is_contiguous
     if missing or any(count < 1 or offset + count > len(data) for offset, count in pieces):
         raise FormatError("truncated or damaged TIFF: a part of its picture is not in the file")
@@ -302,6 +315,24 @@ def _check_data(page: tifffile.TiffPage, data: bytes, max_pixels: int) -> None:
             size = webp.size_of(data[offset : offset + min(count, 64)])
         if size and size[0] * size[1] > max(max_pixels, _FREE_TILE):
             raise FormatError(f"a piece of {size[0]}x{size[1]} pixels is not supported")
+
+
+def _byte_counts(page: tifffile.TiffPage) -> Sequence[int]:
+    """Return how many bytes of each piece of a page are read.
+
+    A strip that is not compressed has as many as its rows take, whatever the file says.
+    """
+    counts = page.databytecounts
+    plain = page.compression == 1 and isinstance(page.bitspersample, int)
+    if page.is_tiled or not plain or len(counts) != math.prod(page.chunked):
+        return counts
+    row = -(-math.prod(page.chunks[1:]) * page.bitspersample // 8)
+    strips = max(math.ceil(page.imagelength / page.rowsperstrip), 1)
+    rows = (
+        min(page.rowsperstrip, page.imagelength - index % strips * page.rowsperstrip)
+        for index in range(len(counts))
+    )
+    return [min(count, row * height) for count, height in zip(counts, rows, strict=True)]
 
 
 def _jpeg_size(data: bytes, at: int, end: int) -> tuple[int, int] | None:

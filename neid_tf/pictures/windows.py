@@ -179,10 +179,7 @@ class Windows:
 
 
 def _metadata_notes(page: tifffile.TiffPage) -> tuple[str, ...]:
-    return tuple(
-        f"{line}: a TIFF that is done by windows holds none"
-        for line in tags_left_out(page, _KEPT_TAGS)
-    )
+    return tags_left_out(page, _KEPT_TAGS, ": a TIFF that is done by windows holds none")
 
 
 def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:

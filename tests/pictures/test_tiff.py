@@ -316,6 +316,67 @@ def test_entries_that_cannot_be_read_cost_no_picture(entry, told, tmp_path, capf
     assert capfd.readouterr() == ("", "")
 
 
+def with_changed(code, kind, count, value):
+    """A TIFF with another entry in the place of one; in that of its maker, if it has none."""
+    file, maker = io.BytesIO(), (271, "s", 0, "me", True)
+    fields = {"photometric": "rgb", "metadata": None, "resolution": (72, 72)}
+    tifffile.imwrite(file, RGB16, extratags=[maker], **fields)
+    data = bytearray(file.getvalue())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, at)
+    places = {struct.unpack_from("<H", data, at + 2 + 12 * i)[0]: i for i in range(entries)}
+    at += 2 + 12 * places.get(code, places[271])
+    struct.pack_into("<HHII", data, at, code, kind, count, value)
+    return bytes(data)
+
+
+BESIDE = {
+    "a resolution that is not there": (282, 5, 1, 10**8, "XResolution, which can't be read"),
+    "a unit of no known type": (296, 99, 1, 2, "ResolutionUnit, which can't be read"),
+    "pages below that are not there": (330, 4, 1, 10**8, "1 page below it, which can't be read"),
+    "their places not there": (330, 4, 3, 10**8, "SubIFDs, which can't be read"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_lies_beside_the_samples_costs_no_picture(name, tmp_path, capfd):
+    code, kind, count, value, told = BESIDE[name]
+    back = decode("a", with_changed(code, kind, count, value))
+    np.testing.assert_array_equal(back.pixels, RGB16)
+    assert f"{told}, left out" in back.notes
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_strips_that_are_said_to_be_longer_than_they_are(count):
+    """The rows say how long a strip is that is not compressed; what is behind them is not read."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, rowsperstrip=7)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages[0]
+        lengths, tag = page.databytecounts, page.tags[279]
+        assert len(lengths) > 1
+        at, form = tag.valueoffset, {3: "H", 4: "I"}[tag.dtype]
+    data = bytearray(file.getvalue())
+    struct.pack_into(f"<{len(lengths)}{form}", data, at, *(size + count for size in lengths))
+    np.testing.assert_array_equal(decode("a", bytes(data)).pixels, RGB16)
+    with pytest.raises(PictureError, match="a part of its picture is not in the file"):
+        decode("a", bytes(data[:-1]))
+
+
+def test_a_strip_whose_length_is_left_out():
+    file = io.BytesIO()
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None)
+    data = file.getvalue().replace(struct.pack("<HH", 279, 4), struct.pack("<HH", 60001, 4))
+    data = data.replace(struct.pack("<HH", 279, 3), struct.pack("<HH", 60001, 3))
+    back = decode("a", data)
+    np.testing.assert_array_equal(back.pixels, RGB16)
+    assert back.notes == ("60001 left out",)
+    with pytest.raises(PictureError, match="a part of its picture is not in the file"):
+        decode("a", data[:-1])
+
+
 @pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", "packbits", "jpeg"])
 def test_flipped_bytes_never_escape_as_another_error(compression, tmp_path, capfd):
     file = io.BytesIO()

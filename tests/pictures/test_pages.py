@@ -231,7 +231,7 @@ def test_one_picture_is_all_there_is():
 def test_a_damaged_page_is_named():
     data = bytearray(pages_of(FRAMES))
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        place = tiff.pages[1].tags[279].offset
+        place = tiff.pages[1].tags[273].offset
     struct.pack_into("<I", data, place + 8, 10**9)
     assert pictures.decode("a", bytes(data)).pages == 3
     with pytest.raises(PictureError, match=r"page 2: .*not in the file"):

@@ -13,12 +13,10 @@ from neid_tf.pictures.marks import SAMPLE_TAGS
 _LIBRARIES = ("tifffile", "imagecodecs", "PIL", "rasterio")
 _WARNERS = r"(tifffile|imagecodecs|PIL|rasterio|pillow_\w+|rawpy|numpy|neid_tf\.pictures)(\.|$)"
 # What is said of sound files: text that is not ASCII, a nodata value that is not of the samples'
-# type, lengths that are left out, which are looked at by themselves, and pages below that are not
-# there, of which a note tells.
+# type, lengths that are left out, which are looked at by themselves.
 _HARMLESS = (
     *("coercing invalid ASCII", "GDAL_NODATA", "estimating ByteCounts", "read_utf8"),
     *("missing data ByteCounts", "missing ByteCounts", "incorrect StripByteCounts count (1 != "),
-    "invalid offset to first page",
 )
 _OF_TAG = re.compile(r"TiffTag (\d+) @")
 

@@ -41,7 +41,7 @@ WHOLE_TAGS = {18246: "H", 18249: "H", **dict.fromkeys(range(40091, 40096), "B")}
 """Tags of whole numbers that travel as texts do, Windows' rating and its texts, and their types."""
 XMP, IPTC, ICC = 700, 33723, 34675
 _MOST_CHANNELS, _MOST_PAGES = 16, 10_000
-_FREE_TILE = 2**22
+_FREE_TILE, _HEADER = 2**22, 8
 _WEBP_COMPRESSION = 50001
 # None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard, WebP: decoders that are told, or whose
 # data tells, how much comes out.
@@ -120,7 +120,8 @@ def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[
             found = _sub_pages(page)
             below, lost = [*below, *found], lost + len(page.subifds) - len(found)
     notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | MASK)]
-    whole = whole or [page for page in below if not page.subfiletype & (_REDUCED | MASK)]
+    further = [page for page in below if not page.subfiletype & (_REDUCED | MASK)]
+    whole, further = (whole, further) if whole else (further, ())
     if not whole:
         raise FormatError("it holds only reduced copies of its picture")
     if reduced := sum(page.subfiletype & _REDUCED for page in (*pages, *below)):
@@ -129,9 +130,9 @@ def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[
     masks = sum(page.subfiletype & (_REDUCED | MASK) == MASK for page in (*pages, *below))
     if masks := masks - sum(mask_of(page) is not None for page in whole):
         notes.append(f"{masks} mask{'s' if masks > 1 else ''} of it left out")
-    if lost:
-        pages = "page" if lost == 1 else "pages"
-        notes.append(f"{lost} {pages} below it, which can't be read, left out")
+    for count, which in ((len(further), ""), (lost, ", which can't be read,")):
+        if count:
+            notes.append(f"{count} page{'s' if count > 1 else ''} below it{which} left out")
     return whole, tuple(notes)
 
 
@@ -158,11 +159,13 @@ def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
 
 def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     """Return the pages below a page that can be read."""
-    found = []
-    for index in range(len(page.subifds)):
+    # TiffPage.pages has none of them where the first can't be read.
+    found, above = [], page.index if isinstance(page.index, tuple) else (page.index,)
+    for number, offset in enumerate(page.subifds):
         with contextlib.suppress(Exception):
-            found.append(page.pages[index])
-    return [sub for sub in found if isinstance(sub, tifffile.TiffPage)]
+            page.parent.filehandle.seek(offset)
+            found.append(tifffile.TiffPage(page.parent, index=(*above, number)))
+    return found
 
 
 def _decoded(
@@ -303,7 +306,8 @@ def _check_data(page: tifffile.TiffPage, data: bytes, max_pixels: int) -> None:
     """Refuse a file without all of its strips or tiles, which would read as black areas."""
     pieces = list(zip(page.dataoffsets, _byte_counts(page), strict=False))
     missing = math.prod(page.chunked) > len(pieces) and not page.is_contiguous
-    if missing or any(count < 1 or offset + count > len(data) for offset, count in pieces):
+    inside = all(count > 0 and _HEADER <= at <= len(data) - count for at, count in pieces)
+    if missing or not inside:
         raise FormatError("truncated or damaged TIFF: a part of its picture is not in the file")
     # Pieces may share their bytes; a decoder goes through them again and again.
     budget.check_bytes(sum(count for _, count in pieces), max_pixels, "its compressed samples")

@@ -16,7 +16,7 @@ from neid_tf.pictures.marks import DNG_VERSION
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import Extras, FormatError, Raster
-from neid_tf.pictures.tiff import ICC, ORIENTATION_LEFT_OUT, main_pages, tags_left_out
+from neid_tf.pictures.tiff import ICC, ORIENTATION_LEFT_OUT, main_pages, mask_of, tags_left_out
 from neid_tf.pictures.tiff_samples import (
     colours_and_bands,
     declared_as_colours,
@@ -72,14 +72,18 @@ class Windows:
         with optional_import("a TIFF of this size"):
             import rasterio
         with library_warnings_silenced, tifffile.TiffFile(path) as tiff:
-            pages, _ = main_pages(tiff)
+            pages, beside = main_pages(tiff)
             self.page = pages[0]
             if len(pages) > 1 or self.page.index:
                 raise FormatError("it has several pages")
             tags = geo.carried_tags(self.page)
             if self.page.tags.valueof(ORIENTATION, default=1) != 1 and not geo.is_placed(tags):
                 raise FormatError("it is to be turned")
-            self.nodata, self.notes = geo.nodata_of(tags), _notes(self.page)
+            # GDAL, which makes the overviews anew, knows no pages below.
+            beside = beside if self.page.subifds else ()
+            if self.page.subifds and mask_of(self.page):
+                raise FormatError("its mask is a page below it")
+            self.nodata, self.notes = geo.nodata_of(tags), (*_notes(self.page), *beside)
             self.metadata_notes = _metadata_notes(self.page)
         _check_page(self.page)
         self.height, self.width = self.page.imagelength, self.page.imagewidth

@@ -428,6 +428,22 @@ def test_several_pages_are_not_done_by_windows():
     assert reading.pixels_of("nothing.tif") == 0
 
 
+def with_page_below(mask):
+    with tifffile.TiffWriter("a.tif") as file:
+        file.write(samples_of(3), photometric="rgb", tile=(64, 64), metadata=None, subifds=1)
+        below = samples_of(1)[..., 0]
+        kind = {"subfiletype": 4, "photometric": "mask"} if mask else {}
+        file.write(below > below.mean() if mask else below, metadata=None, **kind)
+
+
+def test_what_lies_below_a_page(neid, quick):
+    """GDAL does not know of it: a mask there would be lost, another picture there is told."""
+    with_page_below(mask=True)
+    assert "its mask is a page below it" in enhanced(neid, "a.tif", code=1)
+    with_page_below(mask=False)
+    assert "a.tif: 1 page below it left out" in enhanced(neid, "a.tif")
+
+
 MEASURED = """
 import resource, sys, warnings
 import numpy as np, rasterio

@@ -365,6 +365,46 @@ def test_strips_that_are_said_to_be_longer_than_they_are(count):
         decode("a", bytes(data[:-1]))
 
 
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+def test_a_strip_that_is_nowhere(compression):
+    """Its address is 0, where tifffile takes it for black."""
+    file = io.BytesIO()
+    fields = {"photometric": "rgb", "metadata": None, "compression": compression}
+    tifffile.imwrite(file, RGB16, rowsperstrip=7, **fields)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        tag = tiff.pages[0].tags[273]
+        at, form = tag.valueoffset, {3: "H", 4: "I"}[tag.dtype]
+    data = bytearray(file.getvalue())
+    struct.pack_into(f"<{form}", data, at + struct.calcsize(form), 0)
+    with pytest.raises(PictureError, match="a part of its picture is not in the file"):
+        decode("a", bytes(data))
+
+
+@pytest.mark.parametrize("broken", [None, 0, 1, 2])
+def test_pages_below_a_page(broken):
+    """One that can't be read takes none of the others along."""
+    file, mask = io.BytesIO(), noise(30, 20, 1)[..., 0] > 99
+    with tifffile.TiffWriter(file) as tiff:
+        tiff.write(noise(30, 20, 3), photometric="rgb", metadata=None, subifds=3)
+        tiff.write(noise(15, 10, 3), photometric="rgb", metadata=None, subfiletype=1)
+        tiff.write(noise(30, 20, 3), photometric="rgb", metadata=None)
+        tiff.write(mask, photometric="mask", metadata=None, subfiletype=4)
+    data = bytearray(file.getvalue())
+    if broken is not None:
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
+            at, kind = tiff.pages[0].tags[330].valueoffset, tiff.pages[0].tags[330].dtype
+        form = "I" if kind in (4, 13) else "Q"
+        struct.pack_into(f"<{form}", data, at + broken * struct.calcsize(form), 10**8)
+    back = decode("a", bytes(data))
+    assert (back.valid is None) == (broken == 2)
+    told = ["1 reduced copy of it (preview, overview) left out", "1 page below it left out"]
+    told = told if broken in (None, 2) else [told[1 - broken]]
+    told += [] if broken is None else ["1 page below it, which can't be read, left out"]
+    assert list(back.notes) == told
+
+
 def test_a_strip_whose_length_is_left_out():
     file = io.BytesIO()
     tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None)

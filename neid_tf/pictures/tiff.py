@@ -292,6 +292,9 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
     width = page.dtype.itemsize if page.dtype else 1
     pixels = page.imagewidth * page.imagelength
     budget.check_bytes(pixels * channels * width, max_pixels)
+    # What no piece covers would be whatever the memory held before.
+    if math.prod(page.chunked) * math.prod(page.chunks) < math.prod(page.shape):
+        raise FormatError("damaged TIFF: its strips or tiles do not cover its picture")
     # Tiles may be larger than the picture, and are decoded whole.
     if page.is_tiled:
         tile = page.tilewidth * page.tilelength

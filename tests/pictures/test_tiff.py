@@ -365,6 +365,19 @@ def test_strips_that_are_said_to_be_longer_than_they_are(count):
         decode("a", bytes(data[:-1]))
 
 
+def test_tiles_that_do_not_cover_the_picture():
+    """Without its planar configuration; the rest would be what the memory held before."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, tile=(16, 16))
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        at = tiff.pages[0].tags[284].offset
+    data = bytearray(file.getvalue())
+    struct.pack_into("<I", data, at + 4, 0)  # how many values it has
+    with pytest.raises(PictureError, match="do not cover its picture"):
+        decode("a", bytes(data))
+
+
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
 def test_a_strip_that_is_nowhere(compression):
     """Its address is 0, where tifffile takes it for black."""

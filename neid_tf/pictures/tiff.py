@@ -106,8 +106,15 @@ def _layout_notes(data: bytes) -> tuple[str, ...]:
     return ("its layout for the cloud (COG) is left out",) if is_cog else ()
 
 
-def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
-    """Return the pages that are pictures of their own, and what is said of the others."""
+def main_pages(
+    file: tifffile.TiffFile, keeps_overviews: bool = False
+) -> tuple[list[tifffile.TiffPage], tuple[str, ...]]:
+    """Return the pages that are pictures of their own, and what is said of the others.
+
+    Args:
+        file: the file.
+        keeps_overviews: whether what is written has reduced copies too.
+    """
     count = len(file.pages)
     if not count:
         raise FormatError("truncated or damaged TIFF: it holds no page")
@@ -124,7 +131,8 @@ def main_pages(file: tifffile.TiffFile) -> tuple[list[tifffile.TiffPage], tuple[
     whole, further = (whole, further) if whole else (further, ())
     if not whole:
         raise FormatError("it holds only reduced copies of its picture")
-    if reduced := sum(page.subfiletype & _REDUCED for page in (*pages, *below)):
+    reduced = sum(page.subfiletype & _REDUCED for page in (*pages, *below))
+    if reduced and not keeps_overviews:
         copies = "copy" if reduced == 1 else "copies"
         notes.append(f"{reduced} reduced {copies} of it (preview, overview) left out")
     masks = sum(page.subfiletype & (_REDUCED | MASK) == MASK for page in (*pages, *below))

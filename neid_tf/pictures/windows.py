@@ -72,14 +72,14 @@ class Windows:
         with optional_import("a TIFF of this size"):
             import rasterio
         with library_warnings_silenced, tifffile.TiffFile(path) as tiff:
-            pages, beside = main_pages(tiff)
+            pages, beside = main_pages(tiff, keeps_overviews=True)
             self.page = pages[0]
             if len(pages) > 1 or self.page.index:
                 raise FormatError("it has several pages")
             tags = geo.carried_tags(self.page)
             if self.page.tags.valueof(ORIENTATION, default=1) != 1 and not geo.is_placed(tags):
                 raise FormatError("it is to be turned")
-            # GDAL, which makes the overviews anew, knows no pages below.
+            # GDAL, which makes the overviews anew, knows nothing else that lies below.
             beside = beside if self.page.subifds else ()
             if self.page.subifds and mask_of(self.page):
                 raise FormatError("its mask is a page below it")

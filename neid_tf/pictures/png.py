@@ -51,15 +51,21 @@ def decode_png(data: bytes, max_pixels: int) -> Raster:
     """
     size = size_of(data)
     budget.check_size(*size, max_pixels)
-    image, others, still = [], [], False
-    for name, body in chunks_of(data):
+    image, others, still, damaged = [], [], False, []
+    for name, body in chunks_of(data, damaged):
         still |= name == b"IDAT" and not any(other == b"fcTL" for other, _ in others)
         (image if name in _IMAGE_CHUNKS else others).append((name, body))
     budget.check_bytes(_unfolded(image[0][1]), max_pixels)
     frames = sum(name == b"fcTL" for name, _ in others)
     raster = Raster(samples_of(image), **_described(others))
     end = data.find(_END) + len(_END)
-    notes = (*_notes(others, frames), *metadata.behind_left_out(data[end:]))
+    if raster.icc is None and any(name == b"iCCP" for name, _ in others):
+        damaged.append(b"iCCP")
+    notes = (
+        *_notes(others, frames),
+        *metadata.left_out("damaged chunks", damaged),
+        *metadata.behind_left_out(data[end:]),
+    )
     # A still picture that is no frame of the animation is one more.
     return dataclasses.replace(raster, pages=max(frames + still, 1), notes=notes)
 
@@ -82,8 +88,13 @@ def samples_of(chunks: Iterable[tuple[bytes, bytes]]) -> np.ndarray:
     return with_channels(imagecodecs.png_decode(png_file(chunks)))
 
 
-def chunks_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each chunk's name and checked body; skip damaged chunks without pixels."""
+def chunks_of(data: bytes, damaged: list[bytes] | None = None) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each chunk's name and checked body; skip damaged chunks without pixels.
+
+    Args:
+        data: the file.
+        damaged: gets the names of those that are skipped.
+    """
     at, name, seen, view = len(SIGNATURE), b"", set(), memoryview(data)
     while name != b"IEND":
         if len(data) < at + 12:
@@ -105,6 +116,8 @@ def chunks_of(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise FormatError(
                 f"damaged PNG: chunk {name.decode('latin-1')!r} does not match its checksum"
             )
+        elif damaged is not None:
+            damaged.append(name)
     if b"IDAT" not in seen:
         raise FormatError("damaged PNG: it holds no picture data")
 

@@ -505,6 +505,24 @@ def test_iptc_that_goes_on_in_the_next_segment_is_kept(before, tmp_path):
     assert picture.notes == ("resources of Photoshop left out: 2000",)
 
 
+@pytest.mark.parametrize("how", ["checksum", "content"])
+def test_a_damaged_profile_of_a_png_is_told(how):
+    file = io.BytesIO()
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(np.full((4, 5, 3), 9, np.uint8)).save(file, "PNG", icc_profile=icc)
+    data = file.getvalue()
+    at = data.index(b"iCCP")
+    (length,) = struct.unpack(">I", data[at - 4 : at])
+    if how == "checksum":
+        new = data[at - 4 : at + 4 + length] + b"\0\0\0\0"
+    else:
+        new = chunk(b"iCCP", b"a\0\0" + bytes(9))
+    back = pictures.decode("a", data[: at - 4] + new + data[at + 8 + length :])
+    assert back.notes == ("damaged chunks left out: 'iCCP'",)
+    assert back.icc is None
+    assert pictures.decode("a", data).notes == ()
+
+
 def test_chunks_of_a_webp_are_told(tmp_path):
     data = saved(Image.fromarray(smooth()), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0")
     data += b"note" + struct.pack("<I", 4) + b"mine"

@@ -300,9 +300,9 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
     width = page.dtype.itemsize if page.dtype else 1
     pixels = page.imagewidth * page.imagelength
     budget.check_bytes(pixels * channels * width, max_pixels)
-    # What no piece covers would be whatever the memory held before.
-    if math.prod(page.chunked) * math.prod(page.chunks) < math.prod(page.shape):
-        raise FormatError("damaged TIFF: its strips or tiles do not cover its picture")
+    if not isinstance(page.planarconfig, int) or page.planarconfig not in (1, 2):
+        # tifffile would decode a part of the samples, and leave the rest as the memory was.
+        raise FormatError("damaged or unsupported TIFF: its planar configuration can't be read")
     # Tiles may be larger than the picture, and are decoded whole.
     if page.is_tiled:
         tile = page.tilewidth * page.tilelength

@@ -365,16 +365,18 @@ def test_strips_that_are_said_to_be_longer_than_they_are(count):
         decode("a", bytes(data[:-1]))
 
 
-def test_tiles_that_do_not_cover_the_picture():
-    """Without its planar configuration; the rest would be what the memory held before."""
+@pytest.mark.parametrize("side", [16, 128])
+@pytest.mark.parametrize("entry", [(3, 0), (1, 1), (2, 1), (7, 1)])
+def test_a_planar_configuration_that_cannot_be_read(entry, side):
+    """The rest of the samples would be what the memory held before."""
     file = io.BytesIO()
-    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, tile=(16, 16))
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, tile=(side, side))
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         at = tiff.pages[0].tags[284].offset
     data = bytearray(file.getvalue())
-    struct.pack_into("<I", data, at + 4, 0)  # how many values it has
-    with pytest.raises(PictureError, match="do not cover its picture"):
+    struct.pack_into("<HI", data, at + 2, *entry)  # its type, and how many values it has
+    with pytest.raises(PictureError, match="planar configuration|not in the file"):
         decode("a", bytes(data))
 
 

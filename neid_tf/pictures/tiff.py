@@ -124,7 +124,7 @@ def main_pages(
     below, lost = [], 0
     for page in pages:
         if page.subifds:
-            found = _sub_pages(page)
+            found = pages_below(page)
             below, lost = [*below, *found], lost + len(page.subifds) - len(found)
     notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | MASK)]
     further = [page for page in below if not page.subfiletype & (_REDUCED | MASK)]
@@ -151,7 +151,7 @@ def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
     """
     size = (page.imagelength, page.imagewidth)
     if page.subifds:
-        beside = _sub_pages(page)
+        beside = pages_below(page)
     elif isinstance(page.index, int):
         pages = page.parent.pages
         behind = (pages[index] for index in range(page.index + 1, len(pages)))
@@ -165,9 +165,11 @@ def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
     return None
 
 
-def _sub_pages(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
+def pages_below(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     """Return the pages below a page that can be read."""
     # TiffPage.pages has none of them where the first can't be read.
+    if not page.subifds:
+        return []
     found, above = [], page.index if isinstance(page.index, tuple) else (page.index,)
     for number, offset in enumerate(page.subifds):
         with contextlib.suppress(Exception):

@@ -16,7 +16,14 @@ from neid_tf.pictures.marks import DNG_VERSION
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
 from neid_tf.pictures.raster import Extras, FormatError, Raster
-from neid_tf.pictures.tiff import ICC, ORIENTATION_LEFT_OUT, main_pages, mask_of, tags_left_out
+from neid_tf.pictures.tiff import (
+    ICC,
+    ORIENTATION_LEFT_OUT,
+    main_pages,
+    mask_of,
+    pages_below,
+    tags_left_out,
+)
 from neid_tf.pictures.tiff_samples import (
     colours_and_bands,
     declared_as_colours,
@@ -79,10 +86,11 @@ class Windows:
             tags = geo.carried_tags(self.page)
             if self.page.tags.valueof(ORIENTATION, default=1) != 1 and not geo.is_placed(tags):
                 raise FormatError("it is to be turned")
-            # GDAL, which makes the overviews anew, knows nothing else that lies below.
-            beside = beside if self.page.subifds else ()
-            if self.page.subifds and mask_of(self.page):
-                raise FormatError("its mask is a page below it")
+            below = self.page.subifds or ()
+            # Of pages below GDAL knows those before the first that can't be read.
+            if mask_of(self.page) and len(below) > len(pages_below(self.page)):
+                raise FormatError("not all pages below it can be read, and one is its mask")
+            beside = beside if below else ()
             self.nodata, self.notes = geo.nodata_of(tags), (*_notes(self.page), *beside)
             self.metadata_notes = _metadata_notes(self.page)
         _check_page(self.page)

@@ -438,13 +438,26 @@ def with_page_below(mask):
 
 
 def test_what_lies_below_a_page(neid, quick):
-    """GDAL does not know of it: a mask there would be lost, another picture there is told."""
-    with_page_below(mask=True)
-    assert "its mask is a page below it" in enhanced(neid, "a.tif", code=1)
+    """A mask there is kept, overviews are made anew, another picture is told."""
     with_page_below(mask=False)
     err = enhanced(neid, "a.tif")
     assert "a.tif: 1 page below it left out" in err
-    assert "reduced" not in err  # The overviews are made anew, where GDAL knows of them.
+    assert "reduced" not in err
+    with_page_below(mask=True)
+    assert "left out" not in enhanced(neid, "a.tif", "--overwrite")
+    seen = pictures.read("a.tif").valid
+    assert 0 < seen.mean() < 1
+    np.testing.assert_array_equal(pictures.read("out.tif").valid, seen)
+
+
+def test_a_mask_behind_a_page_below_that_cannot_be_read(neid, quick):
+    with_page_below(mask=True)
+    with tifffile.TiffFile("a.tif") as file:
+        at = file.pages[0].tags[330].valueoffset
+    with open("a.tif", "r+b") as file:
+        file.seek(at)
+        file.write(b"\xff\xff\xff\x7f")
+    assert "not all pages below it can be read" in enhanced(neid, "a.tif", code=1)
 
 
 MEASURED = """

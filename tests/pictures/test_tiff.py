@@ -376,7 +376,7 @@ def test_a_planar_configuration_that_cannot_be_read(entry, side):
         at = tiff.pages[0].tags[284].offset
     data = bytearray(file.getvalue())
     struct.pack_into("<HI", data, at + 2, *entry)  # its type, and how many values it has
-    with pytest.raises(PictureError, match="planar configuration|not in the file"):
+    with pytest.raises(PictureError, match=r"planar configuration|not in the file"):
         decode("a", bytes(data))
 
 

@@ -27,7 +27,7 @@ from neid_tf.inference.tiles import Tiled
 from neid_tf.pictures.raster import Extras
 from tests.conftest import darkened, picture, write
 from tests.pictures.test_formats import gif_with
-from tests.pictures.test_tiff import with_entry
+from tests.pictures.test_tiff import with_changed, with_entry
 
 QUICK = "--method=bimef"
 
@@ -669,6 +669,22 @@ def test_entries_of_a_tiff_that_cannot_be_read_cost_no_picture(neid, folder):
     assert code == 0
     assert "b.tif: 60000, EXIF, which can't be read, left out" in err
     assert pictures.read("out/b.tif").pixels.any()
+
+
+def test_what_is_damaged_beside_a_picture_is_told_and_a_damaged_layout_refused(neid, folder):
+    (folder / "b.tif").write_bytes(with_changed(282, 5, 1, 10**8))
+    (folder / "c.tif").write_bytes(with_changed(284, 3, 0, 1))
+    pictures.write(folder / "d.png", pictures.Picture(darkened(picture(16, 20))))
+    data = (folder / "d.png").read_bytes()
+    (folder / "d.png").write_bytes(data[:33] + b"\0\0\0\4gAMA\0\0\1\0sum?" + data[33:])
+    code, _, err = neid("enhance", "in", "--output=out", QUICK)
+    assert code == 1
+    assert "b.tif: XResolution, which can't be read, left out" in err
+    assert "c.tif: " in err
+    assert "d.png: damaged chunks left out: 'gAMA'" in err
+    assert pictures.read("out/b.tif").pixels.any()
+    assert pictures.read("out/d.png").pixels.any()
+    assert not Path("out/c.tif").exists()
 
 
 def test_a_mask_and_what_lies_behind_a_picture(neid, folder):

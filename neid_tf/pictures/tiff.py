@@ -121,11 +121,8 @@ def main_pages(
     if count > _MOST_PAGES:
         raise FormatError(f"{count} pages are not supported, only {_MOST_PAGES}")
     pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
-    below, lost = [], 0
-    for page in pages:
-        if page.subifds:
-            found = pages_below(page)
-            below, lost = [*below, *found], lost + len(page.subifds) - len(found)
+    below = [sub for page in pages for sub in pages_below(page)]
+    lost = sum(len(page.subifds or ()) for page in pages) - len(below)
     notes, whole = [], [page for page in pages if not page.subfiletype & (_REDUCED | MASK)]
     further = [page for page in below if not page.subfiletype & (_REDUCED | MASK)]
     whole, further = (whole, further) if whole else (further, ())
@@ -168,10 +165,8 @@ def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
 def pages_below(page: tifffile.TiffPage) -> list[tifffile.TiffPage]:
     """Return the pages below a page that can be read."""
     # TiffPage.pages has none of them where the first can't be read.
-    if not page.subifds:
-        return []
     found, above = [], page.index if isinstance(page.index, tuple) else (page.index,)
-    for number, offset in enumerate(page.subifds):
+    for number, offset in enumerate(page.subifds or ()):
         with contextlib.suppress(Exception):
             page.parent.filehandle.seek(offset)
             found.append(tifffile.TiffPage(page.parent, index=(*above, number)))

@@ -12,14 +12,14 @@ JPEG_XL, JPEG_XL_CODESTREAM = b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"
 DNG_VERSION = 50706
 """The tag by which a TIFF says that it is a camera's raw file (DNG)."""
 SAMPLE_TAGS = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 274, 277, 278, 279, 280, 281),
+    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281),
     *(284, 288, 289, 292, 293, 297, 317, 320, 322, 323, 324, 325, 326, 327, 328, 332, 334, 336),
     *(338, 339, 340, 341, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532),
     *(32997, 34925, 50674, 50908),
 }
 """Tags of a TIFF that its samples can't be read without."""
-LAYOUT_TAGS = {*SAMPLE_TAGS, 282, 283, 296, 330}
-"""Those, and what is computed from the picture too: its resolution, and where pages below lie."""
+LAYOUT_TAGS = {*SAMPLE_TAGS, 274, 282, 283, 296, 330}
+"""Those, and what else the picture has a place for: orientation, resolution, and pages below."""
 CAMERA_RAW = (
     *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".raf", ".rw2", ".rwl"),
     *(".orf", ".pef", ".srw", ".3fr", ".fff", ".erf", ".mef", ".mrw", ".iiq", ".x3f", ".gpr"),

@@ -33,6 +33,7 @@ from neid_tf.pictures.tiff_samples import (
     declared_as_colours,
     looks_like_colours,
     roles_of,
+    samples_of,
     stored_samples,
 )
 
@@ -179,9 +180,7 @@ def _decoded(
     budget.check_size(page.imagewidth, page.imagelength, max_pixels)
     _check_layout(page, max_pixels)
     _check_data(page, data, max_pixels)
-    icc = page.tags.valueof(ICC, default=None)
-    icc = icc if isinstance(icc, bytes) else None
-    orientation, tags = page.tags.valueof(ORIENTATION, default=1), geo.carried_tags(page)
+    icc, orientation, tags = _bytes(page, ICC), orientation_of(page), geo.carried_tags(page)
     if geo.is_placed(tags) and orientation != 1:
         # Programs for maps do not turn; a picture that is turned would lie elsewhere.
         orientation, notes = 1, (*notes, ORIENTATION_LEFT_OUT)
@@ -224,13 +223,20 @@ def _decoded(
     return Raster(samples, exif, icc, lossless, extras, bands, valid, notes=notes)
 
 
+def orientation_of(page: tifffile.TiffPage) -> int:
+    """Return how a page is to be turned, 1 to 8."""
+    value = page.tags.valueof(ORIENTATION, default=1)
+    value = value[0] if isinstance(value, bytes) and value else value
+    return value if value in range(1, 9) else 1
+
+
 def _seen_through(
     mask: tifffile.TiffPage, data: bytes, max_pixels: int, valid: np.ndarray | None
 ) -> np.ndarray | None:
     """Return where there is a picture, H×W, after its mask too; None for everywhere."""
     _check_layout(mask, max_pixels)
     _check_data(mask, data, max_pixels)
-    kept = mask.asarray().reshape(mask.imagelength, mask.imagewidth) != 0
+    kept = samples_of(mask).reshape(mask.imagelength, mask.imagewidth) != 0
     kept = kept if valid is None else valid & kept
     return None if kept.all() else kept
 
@@ -268,13 +274,12 @@ def _codes(page: tifffile.TiffPage) -> list[int]:
 
 
 def _bytes(page: tifffile.TiffPage, code: int) -> bytes | None:
-    tag = page.tags.get(code)
-    value = tag.value if tag else None
-    if isinstance(value, tuple) and code == IPTC:
-        # Photoshop declares the records as whole numbers of four bytes.
-        with contextlib.suppress(Exception):
-            return np.array(value, page.parent.byteorder + "u4").tobytes()
-    return value if isinstance(value, bytes) else None
+    """Return the bytes of a tag; some writers declare text or numbers."""
+    tag, file = page.tags.get(code), page.parent.filehandle
+    if tag is None or not tag.count:
+        return None
+    file.seek(tag.valueoffset)
+    return file.read(tag.valuebytecount)
 
 
 def _density(page: tifffile.TiffPage) -> tuple[float, float, bool] | None:

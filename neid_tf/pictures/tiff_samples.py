@@ -24,12 +24,19 @@ def stored_samples(page: tifffile.TiffPage) -> np.ndarray:
     Raises:
         FormatError: for samples in another order.
     """
-    samples = page.asarray()
+    samples = samples_of(page)
     if page.axes == "SYX":
         samples = np.moveaxis(samples, 0, -1)
     elif page.axes not in ("YX", "YXS"):
         raise FormatError(f"samples of axes {page.axes} are not supported")
     return with_channels(samples)
+
+
+def samples_of(page: tifffile.TiffPage) -> np.ndarray:
+    """Decode a page, in the order of its axes; what the file leaves out is 0."""
+    # tifffile's own array would hold there what the memory held before.
+    whole = page.is_contiguous or page.dtype is None or page.jpegheader is not None
+    return page.asarray(out=None if whole else np.zeros(page.shaped, page.dtype))
 
 
 def looks_like_colours(page: tifffile.TiffPage) -> bool:

@@ -11,7 +11,6 @@ import numpy as np
 import tifffile
 
 from neid_tf.pictures import budget, geo, hidden
-from neid_tf.pictures.exif import ORIENTATION
 from neid_tf.pictures.marks import DNG_VERSION
 from neid_tf.pictures.picture import Picture, PictureError, from_raster
 from neid_tf.pictures.quiet import library_warnings_silenced
@@ -21,6 +20,7 @@ from neid_tf.pictures.tiff import (
     ORIENTATION_LEFT_OUT,
     main_pages,
     mask_of,
+    orientation_of,
     pages_below,
     tags_left_out,
 )
@@ -84,7 +84,7 @@ class Windows:
             if len(pages) > 1 or self.page.index:
                 raise FormatError("it has several pages")
             tags = geo.carried_tags(self.page)
-            if self.page.tags.valueof(ORIENTATION, default=1) != 1 and not geo.is_placed(tags):
+            if orientation_of(self.page) != 1 and not geo.is_placed(tags):
                 raise FormatError("it is to be turned")
             below = self.page.subifds or ()
             # Of pages below GDAL knows those before the first that can't be read.
@@ -196,7 +196,7 @@ def _metadata_notes(page: tifffile.TiffPage) -> tuple[str, ...]:
 
 def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
     notes = []
-    if page.tags.valueof(ORIENTATION, default=1) != 1:
+    if orientation_of(page) != 1:
         notes.append(ORIENTATION_LEFT_OUT)
     if looks_like_colours(page):
         notes.append(declared_as_colours(page))

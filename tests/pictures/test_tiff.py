@@ -8,10 +8,11 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 import neid_tf
 from neid_tf.pictures import PictureError, decode, decode_all, encode_all, left_out, read, write
+from neid_tf.pictures.tiff_samples import samples_of
 from tests.pictures.picture_files import shown
 
 
@@ -378,6 +379,50 @@ def test_a_planar_configuration_that_cannot_be_read(entry, side):
     struct.pack_into("<HI", data, at + 2, *entry)  # its type, and how many values it has
     with pytest.raises(PictureError, match=r"planar configuration|not in the file"):
         decode("a", bytes(data))
+
+
+def test_what_a_decoder_leaves_out_is_black():
+    """It is not what the memory held before."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, tile=(16, 16))
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        at = tiff.pages[0].tags[284].offset
+    data = bytearray(file.getvalue())
+    struct.pack_into("<HI", data, at + 2, 7, 1)
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        used = [np.full_like(RGB16, 171) for _ in range(100)]
+        del used
+        _, *without_tiles = samples_of(tiff.pages[0])
+    assert len(without_tiles) == 2
+    assert not np.any(without_tiles)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 6, 7])
+def test_bytes_may_be_declared_as_other_values(kind):
+    """As texts, or as numbers with a sign; the orientation, which is a number, as a byte."""
+    carried = {
+        700: b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>',
+        33723: b"\x1c\x02\x05\x00\x05Title",
+        34675: ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    }
+    tags = [(code, 7, len(value), value, True) for code, value in carried.items()]
+    tags.append((274, "H", 1, 6, True))
+    file = io.BytesIO()
+    tifffile.imwrite(file, RGB16, photometric="rgb", metadata=None, extratags=tags)
+    data = bytearray(file.getvalue())
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        places = {code: tiff.pages[0].tags[code].offset for code in carried}
+        turned = tiff.pages[0].tags[274].offset
+    for place in places.values():
+        struct.pack_into("<H", data, place + 2, kind)
+    struct.pack_into("<H", data, turned + 2, 1)
+    picture = decode("a", bytes(data))
+    extras = picture.extras
+    assert [extras.xmp, extras.iptc, picture.icc] == list(carried.values())
+    assert picture.pixels.shape == (RGB16.shape[1], RGB16.shape[0], 3)
+    struct.pack_into("<H", data, turned + 2, 99)
+    assert "Orientation, which can't be read, left out" in decode("a", bytes(data)).notes
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])

@@ -43,6 +43,7 @@ WHOLE_TAGS = {18246: "H", 18249: "H", **dict.fromkeys(range(40091, 40096), "B")}
 XMP, IPTC, ICC = 700, 33723, 34675
 _MOST_CHANNELS, _MOST_PAGES = 16, 10_000
 _FREE_TILE, _HEADER = 2**22, 8
+_INCOMPLETE = "truncated or damaged TIFF: a part of its picture is not in the file"
 _WEBP_COMPRESSION = 50001
 # None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard, WebP: decoders that are told, or whose
 # data tells, how much comes out.
@@ -192,7 +193,7 @@ def _decoded(
     if valid is not None and stored.dtype.kind == "f":
         stored = np.where(valid[..., None], stored, stored.dtype.type(0))
     samples, bands = colours_and_bands(page, stored, icc)
-    notes += tags_left_out(page, KEPT_TAGS)
+    notes += (*empty_note(page), *tags_left_out(page, KEPT_TAGS))
     if stored.dtype == np.float64:
         notes = (*notes, "of the 64 bits of its samples 32 are kept")
     if looks_like_colours(page):
@@ -315,13 +316,34 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
         budget.check_effort(tile * math.prod(page.chunked), max_pixels, "its tiles")
 
 
+def empty_pieces(page: tifffile.TiffPage) -> int:
+    """Return how many strips or tiles a sparse file says are empty: they have no address, no bytes.
+
+    Raises:
+        FormatError: where all are, or one has an address and no bytes, or bytes and no address.
+    """
+    places = np.array(page.dataoffsets, np.uint64) >= _HEADER
+    lengths = np.array(page.databytecounts, np.uint64) > 0
+    count = min(len(places), len(lengths))
+    if not places.any() or (places[:count] != lengths[:count]).any():
+        raise FormatError(_INCOMPLETE)
+    return count - int(places[:count].sum())
+
+
+def empty_note(page: tifffile.TiffPage) -> tuple[str, ...]:
+    """Say how many strips or tiles are empty; see :func:`empty_pieces`."""
+    what, count = "tiles" if page.is_tiled else "strips", empty_pieces(page)
+    return (f"{count} of its {math.prod(page.chunked)} {what} are empty",) if count else ()
+
+
 def _check_data(page: tifffile.TiffPage, data: bytes, max_pixels: int) -> None:
     """Refuse a file without all of its strips or tiles, which would read as black areas."""
     pieces = list(zip(page.dataoffsets, _byte_counts(page), strict=False))
     missing = math.prod(page.chunked) > len(pieces) and not page.is_contiguous
-    inside = all(count > 0 and _HEADER <= at <= len(data) - count for at, count in pieces)
-    if missing or not inside:
-        raise FormatError("truncated or damaged TIFF: a part of its picture is not in the file")
+    if empty_pieces(page):
+        pieces = [piece for piece in pieces if any(piece)]
+    if missing or not all(at <= len(data) - count for at, count in pieces):
+        raise FormatError(_INCOMPLETE)
     # Pieces may share their bytes; a decoder goes through them again and again.
     budget.check_bytes(sum(count for _, count in pieces), max_pixels, "its compressed samples")
     for offset, count in pieces:

@@ -18,6 +18,7 @@ from neid_tf.pictures.raster import Extras, FormatError, Raster
 from neid_tf.pictures.tiff import (
     ICC,
     ORIENTATION_LEFT_OUT,
+    empty_note,
     main_pages,
     mask_of,
     orientation_of,
@@ -195,7 +196,7 @@ def _metadata_notes(page: tifffile.TiffPage) -> tuple[str, ...]:
 
 
 def _notes(page: tifffile.TiffPage) -> tuple[str, ...]:
-    notes = []
+    notes = [*empty_note(page)]
     if orientation_of(page) != 1:
         notes.append(ORIENTATION_LEFT_OUT)
     if looks_like_colours(page):

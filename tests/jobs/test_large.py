@@ -460,6 +460,35 @@ def test_a_mask_behind_a_page_below_that_cannot_be_read(neid, quick):
     assert "not all pages below it can be read" in enhanced(neid, "a.tif", code=1)
 
 
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_empty_tiles(nodata, neid, quick):
+    """A sparse file has none where there is nothing; it is told, whole and by windows."""
+    fields = {"height": 192, "width": 192, "count": 3, "dtype": "uint16", "nodata": nodata, **TILED}
+    with rasterio.open("a.tif", "w", driver="GTiff", SPARSE_OK=True, **fields) as file:
+        samples = np.moveaxis(samples_of(3, height=128, width=192), -1, 0)
+        file.write(samples, window=((0, 128), (0, 192)))
+    assert "a.tif: 3 of its 9 tiles are empty" in enhanced(neid, "a.tif")
+    whole = pictures.read("a.tif")
+    assert "3 of its 9 tiles are empty" in whole.notes
+    filled = whole.valid is not None
+    assert filled == (nodata is not None)
+    assert filled or not whole.pixels[128:].any()
+    assert by_windows()[:, :128].all()
+    assert not by_windows()[:, 132:].any()  # A resampler looks a little across.
+
+
+@pytest.mark.parametrize("tag", [324, 325])
+def test_a_tile_that_is_not_there(tag, neid, quick):
+    """It has an address or a length, not both, which no sparse file has."""
+    saved("a.tif", samples_of(3))
+    with tifffile.TiffFile("a.tif") as file:
+        found = file.pages[0].tags[tag]
+    with open("a.tif", "r+b") as file:
+        file.seek(found.valueoffset)
+        file.write(bytes(found.valuebytecount // found.count))
+    assert "not in the file" in enhanced(neid, "a.tif", code=1)
+
+
 MEASURED = """
 import resource, sys, warnings
 import numpy as np, rasterio

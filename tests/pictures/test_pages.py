@@ -86,7 +86,9 @@ def test_pages_are_decoded_when_they_are_asked_for(monkeypatch):
     asked = []
     asarray = tifffile.TiffPage.asarray
     monkeypatch.setattr(
-        tifffile.TiffPage, "asarray", lambda page: asked.append(page.index) or asarray(page)
+        tifffile.TiffPage,
+        "asarray",
+        lambda page, out: asked.append(page.index) or asarray(page, out=out),
     )
     pages = decode_all("a", pages_of(FRAMES))
     next(pages)

@@ -156,7 +156,7 @@ def _metadata(picture: pictures.Picture, settings: Settings) -> dict[str, bytes 
     small = settings.most is None or len(icc or b"") * _ICC_SHARE <= settings.most
     return {
         "icc_profile": icc if small else None,
-        "exif": exif.compact(picture.exif) if settings.exif else None,
+        "exif": exif.compact(picture.exif)[0] if settings.exif else None,
     }
 
 
@@ -165,6 +165,8 @@ def _left_out(picture: pictures.Picture, settings: Settings) -> tuple[str, ...]:
     kept = {"icc_profile": "ICC", "exif": "EXIF"}
     sent = {kept[name] for name, value in _metadata(picture, settings).items() if value}
     lost = [kind for kind in pictures.held_metadata(picture) if kind not in sent]
+    if "EXIF" in sent and exif.compact(picture.exif)[1]:
+        lost.append("MakerNote of its EXIF")
     dtype = picture.pixels.dtype
     lines = {
         "its transparency is laid on white": picture.alpha is not None,

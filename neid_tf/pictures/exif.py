@@ -300,17 +300,18 @@ def rewritten(block: bytes) -> tuple[Image.Exif, bool]:
     return made, had_notes
 
 
-def compact(exif: bytes | None) -> bytes | None:
+def compact(exif: bytes | None) -> tuple[bytes | None, bool]:
     """Return an EXIF block with its header, without thumbnail and maker's notes.
 
     Args:
         exif: what :func:`settle_exif` gave, or None.
 
     Returns:
-        None where there is none, nothing is left of it, or it can't be written anew.
+        The block, or None where there is none, nothing is left of it, or it can't be written anew;
+        and whether it had maker's notes.
     """
     # Broken or strange metadata must not cost the user the picture.
     with contextlib.suppress(Exception):
-        entries, _ = rewritten(exif or b"")
-        return entries.tobytes() if len(entries) else None
-    return None
+        entries, had_notes = rewritten(exif or b"")
+        return entries.tobytes() if len(entries) else None, had_notes
+    return None, False

@@ -80,7 +80,9 @@ def left_out(
     if picture.alpha is not None and 4 not in format.channels:
         lines.append(f"its transparency is laid on white: {name} holds none")
     if picture.pixels.dtype.name not in format.types and not picture.packing:
-        lines.append(f"its {picture.pixels.dtype} samples become {format.types[-1]} in {name}")
+        deepest = format.types[-1]
+        deepest = f"{format.bits} bits" if deepest == "uint16" and format.bits < 16 else deepest
+        lines.append(f"its {picture.pixels.dtype} samples become {deepest} in {name}")
     elif picture.pixels.dtype == np.uint16 and FORMATS[picture.format].bits > format.bits:
         lines.append(f"of its samples {format.bits} bits are kept: {name} holds no more")
     if picture.has_mask and name != "TIFF":

@@ -202,6 +202,12 @@ def test_what_is_not_sent_is_said(neid, tmp_path, monkeypatch):
         "neid: pages.tif: 1 of its pages are left out",
         "neid: told.jpg: comments left out",
     ]
+    exif = Image.Exif()
+    exif[0x010F], exif[0x8769] = "Maker", {0x927C: b"notes" * 9}
+    frames[0].save("noted.jpg", exif=exif)
+    for option, left in (("--exif", "MakerNote of its EXIF"), ("--noexif", "EXIF")):
+        _, err = packed(neid, "noted.jpg", "--output=small", "--overwrite", option)
+        assert err == [f"neid: noted.jpg: {left} left out"]
     assert pictures.read("small/clear.jpg").pixels[:, :8].min() > 60000
     assert pictures.read("small/gray.jpg").gray
     with Image.open("small/gray.jpg") as image:

@@ -136,3 +136,21 @@ def test_size_of_a_jpeg_xl_is_known_before_it_is_decoded(size):
             np.zeros((size[1], size[0], 3), np.uint8), usecontainer=True
         )
         assert jpegxl._Header(data).size == size
+
+
+@pytest.mark.parametrize("name", ["avif", "heic"])
+def test_what_lies_beside_a_picture_is_told(name):
+    """An alpha belongs to it; what else is marked as auxiliary (depth) is left out."""
+    if name == "heic":
+        pytest.importorskip("pillow_heif")
+    alpha, other = {
+        "avif": (b"auxiliary:alpha", b"auxiliary:depth"),
+        "heic": (b"2015:auxid:1", b"2015:auxid:2"),
+    }[name]
+    image = Image.fromarray(noise(32, 48, 4), "RGBA")
+    data = heic(image) if name == "heic" else saved(image, "AVIF")
+    assert data.count(alpha) == 1
+    assert not pictures.decode("a", data).notes
+    picture = pictures.decode("a", data.replace(alpha, other))
+    assert picture.alpha is None
+    assert picture.notes == ("what lies beside it (depth, gain map) is left out",)

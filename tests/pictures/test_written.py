@@ -109,6 +109,8 @@ def test_bits_that_are_lost_are_told(suffix, bits):
     assert len(np.unique(back.pixels)) > (300 if bits > 8 else 100)
     (line,) = left_out(f"a.{suffix}", picture)
     assert ("12 bits are kept" if bits == 12 else "uint16 samples become uint8") in line
+    (line,) = left_out(f"a.{suffix}", Picture((picture.pixels / 65535).astype(np.float32)))
+    assert f"float32 samples become {'12 bits' if bits == 12 else 'uint8'}" in line
     if bits == 12:  # A HEIC comes back as one without a word.
         assert left_out("a.heic", back) == ()
 

@@ -338,7 +338,10 @@ def table(records: Path = RECORDS) -> str:
     """Return the table of the records in Markdown."""
     rows = []
     for path in sorted(Path(records).glob("*.json")):
-        found = json.loads(path.read_text("utf-8"))["sets"]
+        told = json.loads(path.read_text("utf-8"))
+        if not isinstance(told, dict) or "sets" not in told:
+            continue  # Another program's.
+        found = told["sets"]
         cells = [
             _three(found, "lol"),
             _number(found, "lol", "chroma"),

@@ -478,12 +478,14 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     command += [f"--held_out={tmp_path / 'held.txt'}", "--train_part=streams", "--channels=4"]
     command += ["--refined_channels=4", "--noboth_sides", "--crop_side=32", "--synthetic=1"]
     command += ["--training_steps=2", "--pictures_a_batch=2", f"--output={tmp_path / 'made.npz'}"]
+    command += ["--convolutions_a_level=1", "--nohalf_precision"]
     home = Path(__file__).parent.parent
     done = subprocess.run(command, capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
     assert "epoch 1: loss" in done.stdout
     made = pretrained.load_pretrained(str(tmp_path / "made.npz"))
     assert (made.config.filters, made.config.refinement, made.config.mirrored) == (4, 4, False)
+    assert made.config.convolutions == 1
     told = made.card["command"].split()
     assert told[:3] == ["python", "-m", "experiments.real_pictures.train"]
     assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(told)

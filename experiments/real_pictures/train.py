@@ -66,6 +66,11 @@ _FILTERS = flags.DEFINE_integer("channels", 32, "Channels of the streams.", lowe
 _REFINED = flags.DEFINE_integer(
     "refined_channels", 32, "Channels of the refinement.", lower_bound=1
 )
+_CONVOLUTIONS = flags.DEFINE_integer(
+    "convolutions_a_level", 2, "3x3 convolutions of each level, of the bottleneck and refinement.",
+    lower_bound=1,
+)  # fmt: skip
+_HALF = flags.DEFINE_bool("half_precision", True, "Compute the streams in half precision.")
 _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
 _DROPPED = flags.DEFINE_float(
     "tone_dropout", 0.3, "Share of the features that the tone goes without, at random.",
@@ -194,7 +199,9 @@ def fit(
         weight_decay=1e-4, clip_norm=1.0, ema=0.998, mixed_precision=mixed,
     )  # fmt: skip
     optimizer = config.optimizer(length)
-    trainer.compile(optimizer=optimizer, loss=None, jit_compile="auto")
+    # On a CPU XLA takes longer to compile than it saves.
+    compiled = keras.backend.backend() == "jax"
+    trainer.compile(optimizer=optimizer, loss=None, jit_compile=compiled)
     optimizer.build(trainer.trainable_variables)
     first = progress.restore(optimizer) if progress else 0
     if first < epochs:
@@ -249,7 +256,7 @@ def main(arguments: list) -> None:
     del arguments
     data, output = Path(common.required(common.DATA)), Path(common.required(common.OUTPUT))
     streams = _PART.value == "streams"
-    for flag in (_DROPPED, _TEACHER) if streams else (_CROP, _STREAMS):
+    for flag in (_DROPPED, _TEACHER) if streams else (_CROP, _STREAMS, _HALF):
         if flag.present:
             raise NeidError(f"--{flag.name} has no effect with --train_part={_PART.value}")
     taught = bool(_TEACHER.value)
@@ -257,7 +264,8 @@ def main(arguments: list) -> None:
     sent = parsed_sent(_SENT.value)
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
-    with precision(streams):
+    fields["convolutions"], half = _CONVOLUTIONS.value, streams and _HALF.value
+    with precision(half):
         network = models.build("neid_grid", **fields)
     tone, mirrored = _INIT.value, streams and _MIRRORED.value
     reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
@@ -278,7 +286,7 @@ def main(arguments: list) -> None:
             trainer = TaughtTrainer(store, reader, teacher)
         else:
             trainer = ToneTrainer(store, reader)
-        fit(trainer, batches, _RATE.value, save, streams, progress)
+        fit(trainer, batches, _RATE.value, save, half, progress)
 
 
 if __name__ == "__main__":

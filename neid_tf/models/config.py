@@ -33,6 +33,12 @@ class ModelConfig:
         64, "Channels of the first level; they double with each level.", minimum=1, maximum=1024
     )
     depth: int = config_field(4, "Levels of the encoder.", minimum=1, maximum=12)
+    convolutions: int = config_field(
+        2,
+        "3x3 convolutions in each level, in the bottleneck and in the refinement.",
+        minimum=1,
+        maximum=8,
+    )
     initializer: str = config_field(
         "normal",
         "normal: N(0, 0.02), section 3.2; he_normal: for narrow models.",

@@ -133,7 +133,9 @@ class Graph:
         config = self.config
         image = Clipped(name="clipped", dtype="float32")(self.inputs["image"])
         features, toned = self._toned(image) if config.tone else (image, None)
-        light, skips = unet.encoder(features, config.filters, config.depth, self._initializer)
+        light, skips = unet.encoder(
+            features, config.filters, config.depth, self._initializer, config.convolutions
+        )
         fuses = config.architecture == "neid"
         detail = None
         if fuses or (self.detail and config.architecture == "le_dr"):
@@ -201,9 +203,9 @@ class Graph:
         gain = grid.EnlargedGain(name="picture_gain", dtype="float32")(self.refining["gain"])
         curve = grid.GridTone(name="picture_toned", dtype="float32")
         toned = curve([picture, gain, self.tone["tone_parameters"]])
-        filters = self.config.refinement
+        filters, count = self.config.refinement, self.config.convolutions
         features, folded = (self.refining[name] for name in ("features", "folded"))
-        return refinement.refine(features, folded, toned, filters)
+        return refinement.refine(features, folded, toned, filters, count)
 
     def _thumbnail(self, image):
         if self.training:
@@ -272,7 +274,12 @@ class Graph:
         """Decode features into a picture: the LE stream, or the DR stream in training."""
         config = self.config
         features = unet.decoder(
-            features, skips, config.filters, self._initializer, f"{name}_decoder"
+            features,
+            skips,
+            config.filters,
+            self._initializer,
+            config.convolutions,
+            f"{name}_decoder",
         )
         # A correction starts near zero, so that training starts from the toned picture.
         small = keras.initializers.RandomNormal(stddev=0.001)

@@ -40,7 +40,7 @@ def refine(
     enhanced: keras.KerasTensor,
     toned: keras.KerasTensor,
     filters: int,
-    convolutions: int = 2,
+    count: int = 2,
     name: str = "refine",
 ) -> keras.KerasTensor:
     """Build the block.
@@ -50,14 +50,14 @@ def refine(
         enhanced: the streams' picture, N×h×w×12: 2×2 pixels behind each other.
         toned: the full-size picture after the tone, likewise.
         filters: channels of the block's 3×3 convolutions.
-        convolutions: how many of them there are.
+        count: how many of them there are.
 
     Returns:
         The refined picture, N×2h×2w×3, float32 and not clipped.
     """
     difference = layers.Subtract(name=f"{name}_difference", dtype="float32")([toned, enhanced])
     inner = layers.Concatenate(name=f"{name}_join")([features, difference])
-    for index in range(1, convolutions + 1):
+    for index in range(1, count + 1):
         inner = layers.Conv2D(
             filters, 3, padding="same", activation="relu", name=f"{name}_conv{index}"
         )(inner)

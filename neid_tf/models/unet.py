@@ -11,21 +11,22 @@ Initializer = Callable[[], keras.initializers.Initializer]
 """Makes a fresh initialiser, so that no two kernels begin alike."""
 
 
-def double_convolution(
-    features: KerasTensor, filters: int, initializer: Initializer, name: str
+def convolutions(
+    features: KerasTensor, filters: int, count: int, initializer: Initializer, name: str
 ) -> KerasTensor:
-    """Apply two 3×3 convolutions, each with a ReLU (section 2.1).
+    """Apply 3×3 convolutions, each with a ReLU (section 2.1, where there are two).
 
     Args:
         features: N×h×w×C.
         filters: channels of the result.
+        count: how many there are.
         initializer: makes the initialiser of a kernel.
         name: what the names of the layers begin with.
 
     Returns:
         N×h×w×filters.
     """
-    for index in (1, 2):
+    for index in range(1, count + 1):
         features = layers.Conv2D(
             filters,
             3,
@@ -42,18 +43,20 @@ def encoder(
     filters: int,
     depth: int,
     initializer: Initializer,
+    count: int = 2,
     name: str = "encoder",
 ) -> tuple[KerasTensor, list[KerasTensor]]:
     """Build the contracting path (section 2.1).
 
-    Each of the ``depth`` levels is two 3×3 convolutions and a 2×2 max-pool; the width
-    doubles from level to level. Pooling rounds odd sizes up, so any size goes through.
+    Each of the ``depth`` levels is 3×3 convolutions (two in the paper) and a 2×2 max-pool; the
+    width doubles from level to level. Pooling rounds odd sizes up, so any size goes through.
 
     Args:
         features: the picture, or what is made of it, N×h×w×C.
         filters: channels of the first level.
         depth: how many levels there are.
         initializer: makes the initialiser of a kernel.
+        count: how many 3×3 convolutions each level and the bottleneck have.
         name: what the names of the layers begin with.
 
     Returns:
@@ -62,12 +65,13 @@ def encoder(
     """
     skips = []
     for level in range(depth):
-        features = double_convolution(
-            features, filters * 2**level, initializer, f"{name}{level + 1}"
+        features = convolutions(
+            features, filters * 2**level, count, initializer, f"{name}{level + 1}"
         )
         skips.append(features)
         features = layers.MaxPooling2D(padding="same", name=f"{name}{level + 1}_pool")(features)
-    bottleneck = double_convolution(features, filters * 2**depth, initializer, f"{name}_bottleneck")
+    width, name = filters * 2**depth, f"{name}_bottleneck"
+    bottleneck = convolutions(features, width, count, initializer, name)
     return bottleneck, skips
 
 
@@ -76,18 +80,20 @@ def decoder(
     skips: Sequence[KerasTensor],
     filters: int,
     initializer: Initializer,
+    count: int = 2,
     name: str = "decoder",
 ) -> KerasTensor:
     """Build the expansive path (section 2.1).
 
     Each step enlarges the features, applies a 2×2 convolution, joins the skip connection
-    and applies two 3×3 convolutions.
+    and applies 3×3 convolutions (two in the paper).
 
     Args:
         features: of the bottleneck.
         skips: the skip connections of :func:`encoder`, the largest first.
         filters: channels of the first level.
         initializer: makes the initialiser of a kernel.
+        count: how many 3×3 convolutions each level has.
         name: what the names of the layers begin with.
 
     Returns:
@@ -106,5 +112,5 @@ def decoder(
         )(features)
         features = CropLike(name=f"{step}_crop")([features, skips[level]])
         features = layers.Concatenate(name=f"{step}_join")([skips[level], features])
-        features = double_convolution(features, width, initializer, step)
+        features = convolutions(features, width, count, initializer, step)
     return features

@@ -45,6 +45,19 @@ def test_parameter_counts_of_the_paper():
     assert models.build("unet").count_params() == 31_031_875
 
 
+@pytest.mark.parametrize("name", ["neid", "neid_grid"])
+def test_convolutions_of_a_level(name):
+    def count(convolutions):
+        model = small(name, convolutions=convolutions)
+        pictures = {"image": batch(16, 16), "picture": batch(32, 32)}
+        assert model(pictures if name == "neid_grid" else pictures["image"])  # It runs.
+        kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+        return sum(layer.kernel_size == (3, 3) for layer in kernels)
+
+    # Two levels of the encoder, the bottleneck, two levels of each decoder; and the refinement.
+    assert count(2) - count(1) == count(3) - count(2) == {"neid": 7, "neid_grid": 8}[name]
+
+
 def test_pruned_model_is_the_light_stream_bit_for_bit():
     for name, fields in [("le_dr", {}), ("neid", {}), ("neid_tone", {"fusion": "all"})]:
         model = small(name, **fields)

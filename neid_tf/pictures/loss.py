@@ -46,7 +46,9 @@ def pages_left_out(picture: Picture) -> list[str]:
 def pixels_left_out(picture: Picture) -> list[str]:
     """Say what is lost with all of a picture but its colours, as :func:`pages_left_out` does."""
     lines = pages_left_out(picture) + bands_left_out(picture)
-    return lines + ["its transparency is left out"] * (picture.alpha is not None)
+    lines += ["its transparency is left out"] * (picture.alpha is not None)
+    filled = "where it holds no picture (mask, nodata) it is filled from beside"
+    return lines + [filled] * (picture.valid is not None)
 
 
 def bands_left_out(picture: Picture) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from experiments.real_pictures import mix
@@ -212,6 +213,18 @@ def test_transparency_and_bands_that_are_left_out_are_named(neid, tmp_path, pair
     assert (code, err) == (0, f"neid: {low}: its transparency is left out\n")
     code, _, err = neid("compare", low, f"--output={tmp_path / 'f.png'}", "--methods=bimef")
     assert (code, err) == (0, f"neid: {low}: its transparency is left out\n")
+    with Image.open(low) as image:
+        pixels = np.array(image.convert("RGB"))
+    pixels[:4] = 0
+    low.unlink()
+    placed = low.with_suffix(".tif")
+    tifffile.imwrite(placed, pixels, metadata=None, extratags=[(42113, "s", 0, "0", True)])
+    code, _, err = neid("evaluate", f"--data={pairs_folder}", *options, "--overwrite")
+    assert code == 0
+    assert (
+        err
+        == f"neid: {placed}: where it holds no picture (mask, nodata) it is filled from beside\n"
+    )
 
 
 @pytest.mark.parametrize(

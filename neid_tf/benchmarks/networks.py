@@ -15,7 +15,7 @@ def against_unet(filters: int, depth: int, height: int, width: int, runs: int) -
     Args:
         filters: of the first level of both.
         depth: levels of both.
-        height: of the output, in pixels.
+        height: of the output, in pixels; one less where it is odd.
         width: likewise.
         runs: counted turns.
 
@@ -26,7 +26,8 @@ def against_unet(filters: int, depth: int, height: int, width: int, runs: int) -
     from neid_tf import models
     from neid_tf.benchmarks.costs import count_operations
 
-    sizes = {"neid": (height // 2, width // 2), "unet": (height, width)}
+    half = height // 2, width // 2
+    sizes = {"neid": half, "unet": (2 * half[0], 2 * half[1])}
     nets, calls, report = {}, {}, {}
     for name, size in sizes.items():
         net = models.build(name, filters=filters, depth=depth, initializer="he_normal")

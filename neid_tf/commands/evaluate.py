@@ -59,8 +59,9 @@ def main(arguments: list[str]) -> None:
     _check_written(root, output, paths)
     rows = _rows(paths)
     scored = _made_elsewhere(rows, _OUTPUTS.value) if _OUTPUTS.value else rows
-    if not _is_folder_of_pictures(root):
-        pair_files.check_pairs(root, 11, terminal.report)
+    alone = _is_folder_of_pictures(root)  # They are told of when they are read, too.
+    smallest, report_file = (1, terminal.report_once) if alone else (11, terminal.report)
+    pair_files.check_files(root, paths, smallest, report_file)
     terminal.report_passed_over(root, pair_files.passed_over(root))
     function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**_asked()))
     found = report.evaluate(scored, function, save=_SAVE.value)
@@ -161,6 +162,10 @@ def _made_elsewhere(rows, folder):
     missing = [f"{folder}: no picture of {name}" for name in rows.names if name not in found]
     if missing:
         raise pair_files.DataError(folder, missing)
+    pair_files.check_files(folder, {name: [found[name]] for name in rows.names})
+    if not _ONLY.value:
+        further = [path for name, path in found.items() if name not in rows.names]
+        terminal.report_passed_over(folder, [*further, *pair_files.passed_over(folder)])
 
     def read(name):
         (picture, reference), output = rows.read(name), _read(found[name])

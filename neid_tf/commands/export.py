@@ -18,7 +18,6 @@ onnx and litert need: {install export}
 Exit codes: 0 done; 1 failed; 2 wrong usage.
 """
 
-import os
 from pathlib import Path
 
 from absl import flags
@@ -51,8 +50,6 @@ _REPRESENTATIVE = common.define_path(
     "litert with --quantize=int8: folder of low-light pictures, at full size, whose values the "
     f"8 bits are to hold. At most {_REPRESENTATIVE_PICTURES} are used, evenly picked by name.",
 )
-_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
-"""What a folder of a SavedModel holds."""
 _LITERT_ONLY = (_HEIGHT, _WIDTH, _QUANTIZE, _REPRESENTATIVE)
 common.declare(__name__, common.FORMAT, common.OUTPUT, common.WEIGHTS, common.OVERWRITE)
 
@@ -99,12 +96,8 @@ def _check_output(format, output):
     file = Path(output)
     if format == "saved_model":
         file /= "saved_model.pb"
-        # Replacing a folder removes all that is in it.
-        if os.path.isdir(output) and not file.is_file():
-            raise common.Failure(f"{output}: is there already, and no SavedModel")
-        held = sorted(os.listdir(output)) if os.path.isdir(output) else []
-        if others := [name for name in held if name not in _SAVED_MODEL]:
-            raise common.Failure(f"{output}: holds {others[0]}, which is not of a SavedModel")
+        if Path(output).is_dir():
+            runtimes.check_replaced(output)
     common.check_outputs([file], [common.WEIGHTS.value])
 
 

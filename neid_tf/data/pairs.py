@@ -5,7 +5,7 @@ A data set is ``DIR/low/NAME.*`` and ``DIR/high/NAME.*``, matched by stem.
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +125,21 @@ def folders(root: Path | str) -> list[Path]:
 
 
 def passed_over(root: Path | str) -> list[Path]:
-    """Return the files of a data set, or of a folder, that are no pictures or lie deeper."""
-    files = [(path, folder) for folder in folders(root) for path in folder.rglob("*")]
-    return [f for f, folder in files if f.is_file() and not (f.parent == folder and is_picture(f))]
+    """Return the files of a data set, or of a folder, that are no pictures or lie deeper.
+
+    Beside ``low`` and ``high`` these are pictures, and data sets of their own.
+    """
+    looked_into = folders(root)
+    files = [(path, folder) for folder in looked_into for path in folder.rglob("*")]
+    left = [f for f, folder in files if f.is_file() and not (f.parent == folder and is_picture(f))]
+    if Path(root) in looked_into:
+        return left
+    for path in Path(root).iterdir():
+        if path.is_file() and is_picture(path):
+            left.append(path)
+        elif path not in looked_into and all((path / side).is_dir() for side in ("low", "high")):
+            left += [file for file in path.rglob("*") if file.is_file()]
+    return left
 
 
 def is_picture(path: Path) -> bool:
@@ -178,12 +190,36 @@ def check_pairs(
         DataError: as :func:`load_pairs`.
     """
     found, problems = _matched(Path(root))
+    _check(root, found, problems, smallest, report)
+    return found
+
+
+def check_files(
+    root: Path | str,
+    found: Mapping[str, Sequence[Path]],
+    smallest: int = 1,
+    report: Report | None = None,
+) -> None:
+    """Decode pictures, or pairs, once, and keep none.
+
+    Args:
+        root: the folder, for the message.
+        found: by its name, the file of a picture, or those of a pair.
+        smallest: the least height and width a picture may have.
+        report: as for :func:`load_pairs`.
+
+    Raises:
+        DataError: as :func:`load_pairs`.
+    """
+    _check(root, [(name, *paths) for name, paths in found.items()], [], smallest, report)
+
+
+def _check(root, rows, problems, smallest, report):
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for trouble in pool.map(lambda row: _attempt(row, smallest, report)[1], found):
+        for trouble in pool.map(lambda row: _attempt(row, smallest, report)[1], rows):
             problems += trouble
     if problems:
         raise DataError(root, problems)
-    return found
 
 
 def load_pair(low_path: Path, high_path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -209,9 +245,9 @@ def _pixels(path: Path, report: Report | None = None) -> np.ndarray:
 
 
 def _attempt(
-    row: PairPaths, smallest: int, report: Report | None
-) -> tuple[tuple[np.ndarray, np.ndarray] | None, list[str]]:
-    """Return a decoded pair, or what is wrong with it."""
+    row: Sequence, smallest: int, report: Report | None
+) -> tuple[tuple[np.ndarray, ...] | None, list[str]]:
+    """Return a decoded pair, or picture, or what is wrong with it."""
     sides, problems = [], []
     for path in row[1:]:
         try:
@@ -220,13 +256,14 @@ def _attempt(
             problems.append(str(error))
     if problems:
         return None, problems
-    low, high = sides
-    if low.shape != high.shape:
-        problems.append(f"{row[1]}: {_size(low)}, but {row[2]} is {_size(high)}")
-    elif min(low.shape[:2]) < smallest:
+    low, *references = sides
+    for path, high in zip(row[2:], references, strict=True):
+        if low.shape != high.shape:
+            problems.append(f"{row[1]}: {_size(low)}, but {path} is {_size(high)}")
+    if not problems and min(low.shape[:2]) < smallest:
         what = "the 11 pixels that SSIM needs" if smallest == 11 else f"the crop of {smallest}"
         problems.append(f"{row[1]}: {_size(low)} is smaller than {what}")
-    return (low, high), problems
+    return tuple(sides), problems
 
 
 def _size(picture: np.ndarray) -> str:

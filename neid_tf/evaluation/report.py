@@ -1,5 +1,6 @@
 """Reports of many pictures: rows in, scores and their means out, with two controls."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,7 +73,8 @@ def evaluate(
     images, protocol = [], niqe.PROTOCOL
     for name, picture, reference in _alike(rows):
         started = time.perf_counter()
-        output = picture if predict is None else predict(picture)
+        with _named(name):
+            output = picture if predict is None else predict(picture)
         seconds = time.perf_counter() - started
         if save is not None:
             Path(save).mkdir(parents=True, exist_ok=True)
@@ -93,15 +95,22 @@ def _alike(rows: Iterable[Row]) -> Iterator[Row]:
         yield name, picture, reference
 
 
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Name the picture in what is said of it."""
+    try:
+        yield
+    except ValueError as error:
+        raise NeidError(f"{name}: {error}") from error
+
+
 def _scored(name: str, output: np.ndarray, reference: np.ndarray | None) -> dict[str, Any]:
     """Return a picture's name, scores and size."""
-    try:
+    with _named(name):
         if reference is None:
             found = niqe.score(luminance(to_8_bit(output)))
         else:
             found = scores.score(reference, output)
-    except ValueError as error:
-        raise NeidError(f"{name}: {error}") from error
     return {"name": name, **found, "megapixels": output.shape[0] * output.shape[1] / 1e6}
 
 

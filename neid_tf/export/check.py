@@ -58,9 +58,10 @@ def checked_target(
         raise NeidError(f"exporting needs Keras's TensorFlow, not {keras.backend.backend()}")
     if path.exists() and not overwrite:
         raise NeidError(f"{path}: is there already, and not to be overwritten")
-    # Replacing a folder removes all that is in it.
-    if path.exists() and not (path / "saved_model.pb" if folder else path).is_file():
-        raise NeidError(f"{path}: is there already, and no {'SavedModel' if folder else 'file'}")
+    if folder:
+        runtimes.check_replaced(path)
+    elif path.exists() and not path.is_file():
+        raise NeidError(f"{path}: is there already, and no file")
     return path
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import typing
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -63,6 +64,7 @@ def to_saved_model(model: NEID, path: str | os.PathLike, overwrite: bool = False
 @contextlib.contextmanager
 def _new_folder(path):
     """Give a temporary folder beside the path, which takes its place if nothing fails."""
+    path = Path(os.path.realpath(path))  # What a link is to is replaced, not the link.
     path.parent.mkdir(parents=True, exist_ok=True)
     folder, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:

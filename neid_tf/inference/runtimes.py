@@ -19,6 +19,7 @@ from neid_tf.support.machine import usable_cores
 
 SUFFIXES = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}
 """The runtimes, and how the names of their models end; a SavedModel is a folder."""
+_OF_A_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
 TENSORRT = "tensorrt"
 """ONNX Runtime with TensorRT, for ``.onnx`` files."""
 
@@ -54,6 +55,21 @@ _ONNX_ERRORS = 3
 
 class ModelFileError(NeidError):
     """An exported model that is missing, damaged or not one of ours; the message names it."""
+
+
+def check_replaced(folder: str | os.PathLike[str]) -> None:
+    """Refuse to replace a folder, with all that is in it, that is not only a SavedModel.
+
+    Raises:
+        NeidError: naming what else is there.
+    """
+    if not os.path.exists(folder):
+        return
+    if not os.path.isfile(os.path.join(folder, "saved_model.pb")):
+        raise NeidError(f"{folder}: is there already, and no SavedModel")
+    held = sorted(os.listdir(folder))
+    if others := [name for name in held if name not in _OF_A_SAVED_MODEL]:
+        raise NeidError(f"{folder}: holds {others[0]}, which is not of a SavedModel")
 
 
 def load(

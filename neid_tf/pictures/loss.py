@@ -47,6 +47,8 @@ def pixels_left_out(picture: Picture) -> list[str]:
     """Say what is lost with all of a picture but its colours, as :func:`pages_left_out` does."""
     lines = pages_left_out(picture) + bands_left_out(picture)
     lines += ["its transparency is left out"] * (picture.alpha is not None)
+    if picture.packing:
+        lines.append("it is packed: the size that it had is not given back")
     filled = "where it holds no picture (mask, nodata) it is filled from beside"
     return lines + [filled] * (picture.valid is not None)
 

@@ -56,7 +56,7 @@ def read_pixels(
     Args:
         path: the file.
         report: is told, in lines that name the file, which pages, frames and bands are left out,
-            and of transparency.
+            of transparency, and all that decoding it says.
 
     Returns:
         H×W×3 RGB, as :attr:`Picture.pixels`.
@@ -65,7 +65,7 @@ def read_pixels(
         PictureError: as :func:`read`.
     """
     picture = read(path)
-    for line in pixels_left_out(picture) if report else ():
+    for line in (*picture.notes, *pixels_left_out(picture)) if report else ():
         report(f"{os.fspath(path)}: {line}")
     return picture.pixels
 

@@ -1,6 +1,7 @@
 """The TensorBoard log of a run: a curve for each number, and panels of pictures."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ from neid_tf.data.pairs import Pairs
 from neid_tf.inference.enhance import enhance
 from neid_tf.inference.network import FunctionNetwork, Network, as_network
 from neid_tf.pixels.samples import to_one_type
+from neid_tf.support.errors import NeidError
 
 
 class Board:
@@ -21,11 +23,23 @@ class Board:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.writer = None
+        self.writer, self.folder = None, folder
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            self.writer = tf.summary.create_file_writer(str(folder))
+            with self._errors_named():
+                self.writer = tf.summary.create_file_writer(str(folder))
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        """Name the folder where it can't be written, such as on a full disk."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            reason = error.message.rpartition("}}")[2].strip()
+            raise NeidError(f"{self.folder}: can't be written: {reason}") from error
 
     def scalars(self, row: Mapping[str, float]) -> None:
         """Write the numbers of an epoch, which the row names as ``epoch``."""
@@ -33,10 +47,10 @@ class Board:
             return
         import tensorflow as tf
 
-        with self.writer.as_default():
+        with self._errors_named(), self.writer.as_default():
             for name, value in row.items():
                 tf.summary.scalar(name.replace("validation_", "validation/"), value, row["epoch"])
-        self.writer.flush()
+            self.writer.flush()
 
     def panel(self, whole: models.NEID, pairs: Pairs, epoch: int) -> None:
         """Write a panel of the first pairs and what the network makes of them.
@@ -50,9 +64,10 @@ class Board:
             return
         import tensorflow as tf
 
-        with self.writer.as_default():
-            tf.summary.image("panel", panel(whole, pairs)[None], epoch)
-        self.writer.flush()
+        made = panel(whole, pairs)[None]
+        with self._errors_named(), self.writer.as_default():
+            tf.summary.image("panel", made, epoch)
+            self.writer.flush()
 
 
 def panel(whole: models.NEID, pairs: Pairs, count: int = 3) -> np.ndarray:

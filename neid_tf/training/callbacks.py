@@ -149,11 +149,11 @@ class Recorder(keras.callbacks.Callback):
         if validates:
             row |= self._validate(row)
         self.run.log(row)
+        if done % config.checkpoint_every == 0 or last:
+            self.run.save(self.trainer, done, self.steps)
         self.board.scalars(row)
         if shows:
             self.board.panel(self.network, self.validation, done)
-        if done % config.checkpoint_every == 0 or last:
-            self.run.save(self.trainer, done, self.steps)
 
     def keep(self, done: int) -> None:
         """Validate and keep the network's weights as those after some epochs."""

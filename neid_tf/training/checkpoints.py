@@ -1,9 +1,10 @@
 """Checkpoints of a training run: weights, optimizer and the epochs done, in one file.
 
 ``checkpoint.npz`` is the last one and ``checkpoint_before.npz`` the one before it, which a run goes
-on from where the last is damaged.
+on from where the last is damaged; that one is called ``checkpoint_damaged.npz`` then.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 from neid_tf.support import files
 from neid_tf.support.errors import NeidError, reason_of
 
-LAST, BEFORE = "checkpoint.npz", "checkpoint_before.npz"
+LAST, BEFORE, DAMAGED = "checkpoint.npz", "checkpoint_before.npz", "checkpoint_damaged.npz"
 _COUNT = "optimizer/iteration"
 _OLD = {"weights": "n", "optimizer": "o"}
 
@@ -78,6 +79,9 @@ def restore(workdir: Path, network: Any, optimizer: Any, steps: int = 0) -> tupl
             continue
         if damage:
             print(f"{damage[0]}; going on from {path.name}", file=sys.stderr, flush=True)
+            # The next one that is saved must not put it in the place of the sound one.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(workdir / LAST, workdir / DAMAGED)
         for name, variable in variables.items():
             variable.assign(values[name])
             if name.startswith(_COUNT) and before and steps not in (0, before):
@@ -107,7 +111,10 @@ def restore_network(workdir: Path, network: Any) -> None:
 def _read(path: Path, variables: dict[str, Any]) -> tuple[dict[str, np.ndarray], int, float, int]:
     """Return the arrays that variables take, the epochs done, the best score, an epoch's steps."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        if not zipfile.is_zipfile(content):
+            raise ValueError("not a zip file")
+        with np.load(content, allow_pickle=False) as file:
             names = _stored_names(file.files, list(variables))
             values = {name: file[stored] for name, stored in names.items()}
             epoch, best = int(file["epoch"]), float(file["best"])

@@ -83,6 +83,9 @@ def train(
         if run.chief and first >= config.epochs and run.kept_epochs() < first:
             recorder().keep(first)  # It was to be longer, and has a checkpoint there alone.
         _tell_start(run, first)
+        if run.chief and len(validation) and not trainer.enhances:
+            unscored = f"makes no pictures: the {len(validation)} pairs held out are not scored"
+            print(f"--train={config.train} {unscored}", file=sys.stderr, flush=True)
         if first < config.epochs:
             _fit(run, trainer, pairs, recorder(), first)
         return models.inference_model(network)

@@ -26,6 +26,8 @@ from neid_tf.training.config import TrainConfig
 from neid_tf.training.devices import is_chief
 from neid_tf.training.trainer import Trainer
 
+_OTHERS_BEST = "best_of_other_pictures"
+_KEPT = ("last.npz", "best.npz")
 _FREE = {"validate_every", "checkpoint_every", "panel_every", "command"}
 """Settings that may change when a run goes on."""
 
@@ -61,9 +63,13 @@ class Run:
         self.chief = is_chief(config.strategy)
         self.settings = flatten(config) | {"model": model_name} | dict(model_fields)
         self.best, self._scores_others = float("-inf"), False
-        self.goes_on = checkpoints.exist(workdir)
-        if self.goes_on:
+        self.goes_on, self._data = checkpoints.exist(workdir), {}
+        self._begun = self.goes_on or any((workdir / name).exists() for name in _KEPT)
+        if self._begun:
             self._check_settings()
+        if self._begun and not self.goes_on and self.chief:
+            lost = "there are weights of this run and no checkpoint: it starts over"
+            print(f"{workdir}: {lost}", file=sys.stderr, flush=True)
 
     def _write_settings(self) -> None:
         settings = self.settings | {"command": self.command}
@@ -80,7 +86,8 @@ class Run:
             raise NeidError(f"{path}: {lost}{self._way_out(())}")
         # A run from before a parameter was there had its default.
         old = flatten(TrainConfig()) | _read_json(path)
-        if not self.settings["init"]:  # It has started: the weights it started from may be gone.
+        # Where it has started the weights it started from may be gone.
+        if self.goes_on and not self.settings["init"]:
             self.settings["init"] = old["init"]
         free = _FREE | ({"epochs"} if self.config.schedule == "piecewise" else set())
         new, old = self._whole(self.settings), self._whole(old) | self._made()
@@ -122,10 +129,13 @@ class Run:
         """
         path = self.workdir / "data.json"
         now = {"training": _fingerprints(training), "validation": _fingerprints(validation)}
-        if self.goes_on and path.exists():
+        if self._begun and not path.exists():
+            lost = "is not there any more: whether these are the run's pairs can't be told"
+            print(f"{path}: {lost}", file=sys.stderr, flush=True)
+        elif self._begun:
             before = _read_json(path)
             changes = [_changes(side, before.get(side, {}), now[side]) for side in now]
-            self._scores_others = bool(changes[1])
+            self._scores_others = bool(changes[1]) or bool(before.get(_OTHERS_BEST))
             if any(changes) and not allow_changed:
                 summary = "; ".join(filter(None, changes))
                 raise NeidError(
@@ -134,7 +144,9 @@ class Run:
                 )
         if self.chief:
             self._write_settings()
-            files.write_json(path, now, indent=2)
+            self._data = now
+            mark = {_OTHERS_BEST: True} if self._scores_others else {}
+            files.write_json(path, now | mark, indent=2)
 
     def save(self, trainer: Trainer, epoch: int, steps: int) -> None:
         """Write the checkpoint: weights, optimizer and its averages, and the epochs done.
@@ -146,6 +158,9 @@ class Run:
         """
         network, optimizer = trainer.network, trainer.optimizer
         checkpoints.save(self.workdir, network, optimizer, epoch, self.best, steps)
+        if self._scores_others:  # The best that it holds is one of these pictures.
+            files.write_json(self.workdir / "data.json", self._data, indent=2)
+            self._scores_others = False
 
     def restore(self, trainer: Trainer, steps: int) -> int:
         """Load the checkpoint if there is one; return the epochs that are done.
@@ -224,7 +239,7 @@ class Run:
 
     def weights(self) -> str:
         """Return the names of the weights files that are there, for a message."""
-        names = [name for name in ("last.npz", "best.npz") if (self.workdir / name).exists()]
+        names = [name for name in _KEPT if (self.workdir / name).exists()]
         return ", ".join(str(self.workdir / name) for name in names) or "none yet"
 
 

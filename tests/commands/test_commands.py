@@ -220,11 +220,13 @@ def test_transparency_and_bands_that_are_left_out_are_named(neid, tmp_path, pair
     placed = low.with_suffix(".tif")
     tifffile.imwrite(placed, pixels, metadata=None, extratags=[(42113, "s", 0, "0", True)])
     code, _, err = neid("evaluate", f"--data={pairs_folder}", *options, "--overwrite")
-    assert code == 0
-    assert (
-        err
-        == f"neid: {placed}: where it holds no picture (mask, nodata) it is filled from beside\n"
-    )
+    filled = "where it holds no picture (mask, nodata) it is filled from beside"
+    assert (code, err) == (0, f"neid: {placed}: {filled}\n")
+    placed.unlink()
+    inks = low.with_suffix(".jpg")
+    Image.fromarray(pixels).convert("CMYK").save(inks)
+    code, _, err = neid("evaluate", f"--data={pairs_folder}", *options, "--overwrite")
+    assert (code, err) == (0, f"neid: {inks}: its inks (CMYK) become sRGB\n")
 
 
 @pytest.mark.parametrize(
@@ -311,6 +313,38 @@ def test_evaluate_without_references(neid, tmp_path, pairs_folder):
     assert [image["name"] for image in report["images"]] == list("123456")
     expected = luminance(picture(48, 64, 1)).mean()
     assert report["images"][0]["brightness"] == pytest.approx(expected)
+
+
+def test_evaluate_tells_what_is_wrong_before_it_begins(neid, tmp_path, pairs_folder):
+    """Of pictures without references, and of made ones; --only leaves out what is not asked for."""
+    alone = tmp_path / "alone"
+    for name in ("1", "2", "3"):
+        write(alone / f"{name}.png", picture(120, 130))
+    for name in ("2", "3"):
+        (alone / f"{name}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    options = [f"--output={tmp_path / 'r.json'}", "--method=bimef", f"--save={tmp_path / 's'}"]
+    code, _, err = neid("evaluate", f"--data={alone}", *options)
+    assert code == 1
+    assert all(f"alone/{name}.png: " in err for name in ("2", "3"))
+    assert not (tmp_path / "s").exists()
+    names = tmp_path / "names.txt"
+    names.write_text("1")
+    for side in ("low", "high"):
+        (pairs_folder / side / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, _, err = neid("evaluate", f"--data={pairs_folder}", *options, f"--only={names}")
+    assert (code, err) == (0, "")
+    outputs = tmp_path / "outputs"
+    for name in ("1", "further"):
+        write(outputs / f"{name}.png", picture(48, 64))
+    for name in ("2", "3", "4", "5", "6"):
+        for side in ("low", "high"):
+            (pairs_folder / side / f"{name}.png").unlink(missing_ok=True)
+    options = [f"--data={pairs_folder}", f"--output={tmp_path / 'o.json'}", f"--outputs={outputs}"]
+    write(pairs_folder / "stray.png", picture(48, 64))
+    code, _, err = neid("evaluate", *options)
+    assert code == 0
+    assert f"{outputs}: 1 file left out" in err
+    assert f"{pairs_folder}: 1 file left out" in err
 
 
 def test_evaluate_names_what_does_not_match(neid, tmp_path, pairs_folder):

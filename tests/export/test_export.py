@@ -297,6 +297,16 @@ def test_what_is_no_export_is_never_replaced(toned, tmp_path):
     for write_export in (export.to_saved_model, export.to_onnx, export.to_litert):
         with pytest.raises(ValueError, match="holiday: is there already, and no"):
             write_export(toned, tmp_path / "holiday", overwrite=True)
+    export.to_saved_model(toned, tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    first = (tmp_path / "real" / "fingerprint.pb").stat().st_ino
+    export.to_saved_model(toned, tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "fingerprint.pb").stat().st_ino != first
+    assert not list(tmp_path.glob(".*"))
+    (tmp_path / "real" / "notes.txt").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"real: holds notes.txt, which is not of a SavedModel"):
+        export.to_saved_model(toned, tmp_path / "real", overwrite=True)
     with pytest.raises(ValueError, match="no SavedModel"):
         export.to_saved_model(toned, tmp_path / "holiday" / "beach.jpg", overwrite=True)
     assert (tmp_path / "holiday" / "beach.jpg").read_bytes() == b"x"

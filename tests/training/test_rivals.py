@@ -109,13 +109,15 @@ def test_a_step_of_every_phase_lowers_the_loss(which):
     assert float(loss()) < float(first)
 
 
-def test_a_run_goes_on(runs, loaded, tmp_path):
+def test_a_run_goes_on(runs, loaded, tmp_path, capfd):
     """A run that is asked for another epoch has its weights, its optimizer and its place."""
     first, second = runs["retinexnet", "decom"], tmp_path / "second"
     shutil.copytree(first, second)
     with pytest.raises(ValueError, match="learning_rate was"):
         run(config("decom", epochs=7, learning_rate=0.0), loaded, second, "retinexnet")
+    capfd.readouterr()
     run(config("decom", epochs=7), loaded, second, "retinexnet")
+    assert "--train=decom makes no pictures: the " in capfd.readouterr().err
     rows = history(second)
     assert rows[:6] == history(first)
     assert rows[6]["epoch"] == 7

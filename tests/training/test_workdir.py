@@ -79,9 +79,46 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(workdir, capfd, damag
     (line,) = [line for line in captured.err.splitlines() if "checkpoint" in line]
     assert f"{path}: not a readable checkpoint" in line
     assert line.endswith("going on from checkpoint_before.npz")
+    assert "pickle" not in line
     assert f"{workdir}: going on after epoch 1 of 2" in captured.out
     assert epochs(workdir) == [1, 2]
     assert epoch_of(path) == 2
+    # The damaged one is not put in the place of the sound one.
+    assert epoch_of(workdir / "checkpoint_before.npz") == 1
+    assert (workdir / "checkpoint_damaged.npz").exists()
+
+
+def test_weights_without_a_checkpoint_are_not_written_over_by_another_run(workdir, capfd):
+    for name in ("checkpoint.npz", "checkpoint_before.npz"):
+        (workdir / name).unlink()
+    before = (workdir / "last.npz").read_bytes(), epochs(workdir)
+    with pytest.raises(NeidError, match="holds another run: seed was 0, is 9"):
+        run(workdir, epochs=2, seed=9)
+    with pytest.raises(NeidError, match="the data set is not the one that the run began with"):
+        run(workdir, training=of_seeds(4), epochs=2)
+    assert ((workdir / "last.npz").read_bytes(), epochs(workdir)) == before
+    capfd.readouterr()
+    run(workdir, epochs=2)
+    assert f"{workdir}: there are weights of this run and no checkpoint" in capfd.readouterr().err
+    assert epochs(workdir) == [1, 2]
+
+
+def test_a_run_whose_fingerprints_are_gone_says_so(workdir, capfd):
+    (workdir / "data.json").unlink()
+    run(workdir, epochs=3)
+    assert f"{workdir / 'data.json'}: is not there any more" in capfd.readouterr().err
+
+
+def test_a_log_that_cannot_be_written_costs_no_checkpoint(workdir, monkeypatch):
+    import tensorflow as tf
+
+    def full(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "{{function_node f}} a; No space left")
+
+    monkeypatch.setattr(tf.summary, "scalar", full)
+    with pytest.raises(NeidError, match=r"tensorboard: can't be written: a; No space left$"):
+        run(workdir, epochs=3)
+    assert epoch_of(workdir / "checkpoint.npz") == 3
 
 
 def test_two_damaged_checkpoints_are_named(workdir):
@@ -222,7 +259,13 @@ def test_the_best_of_other_pictures_is_not_the_best_of_these(workdir, monkeypatc
     monkeypatch.setattr(checkpoints, "restore", _with_a_high_score(checkpoints.restore))
     run(workdir, validation=of_seeds(3), epochs=4)
     assert pretrained.card(best)["epochs_trained"] == before
-    run(workdir, validation=of_seeds(4), epochs=5, allow=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "restore", None)  # It ends before there is a checkpoint.
+        with pytest.raises(TypeError):
+            run(workdir, validation=of_seeds(4), epochs=5, allow=True)
+    run(workdir, validation=of_seeds(4), epochs=5)
+    assert pretrained.card(best)["epochs_trained"] == 5
+    run(workdir, validation=of_seeds(4), epochs=6)
     assert pretrained.card(best)["epochs_trained"] == 5
 
 

@@ -199,7 +199,6 @@ def fit(
         weight_decay=1e-4, clip_norm=1.0, ema=0.998, mixed_precision=mixed,
     )  # fmt: skip
     optimizer = config.optimizer(length)
-    # On a CPU XLA takes longer to compile than it saves.
     compiled = keras.backend.backend() == "jax"
     trainer.compile(optimizer=optimizer, loss=None, jit_compile=compiled)
     optimizer.build(trainer.trainable_variables)

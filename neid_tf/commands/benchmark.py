@@ -96,6 +96,10 @@ _PICTURE = common.define_path(
     "tiled_picture", None, "tiles: a picture file (default: a generated one of 6 megapixels)."
 )
 _PLOT = common.define_path("plot", None, "growth: a PNG file to draw it to.")
+_OF_ONE_SECTION = (
+    *((_PLOT, "growth"), (_LARGEST, "growth"), (_PICTURE, "tiles"), (_VARIANTS, "training")),
+    *((_CROP, "training"), (_MEGAPIXELS, "whole"), (_FRAMES, "whole")),
+)
 common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS)
 
 
@@ -105,8 +109,8 @@ def main(arguments: list[str]) -> None:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     _check(_SECTIONS, SECTIONS)
     _check(_VARIANTS, VARIANTS)
-    for holder, section in ((_PLOT, "growth"), (_PICTURE, "tiles")):
-        if holder.value and section not in _SECTIONS.value:
+    for holder, section in _OF_ONE_SECTION:
+        if holder.present and section not in _SECTIONS.value:
             raise flags.ValidationError(f"--{holder.name} needs the section {section}")
     if _PLOT.value and PurePath(_PLOT.value).suffix.lower() != ".png":
         raise flags.ValidationError(f"--plot={_PLOT.value}: it writes PNG files, named .png")

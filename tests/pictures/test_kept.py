@@ -348,7 +348,7 @@ def test_text_of_exif_keeps_its_bytes(tmp_path):
     blocks = [read(tmp_path / name).exif for name in ("a.tif", "b.jpg")]
     preview = saved(Image.fromarray(smooth()), "JPEG", exif=block)
     fuji = b"FUJIFILMCCD-RAW".ljust(84, b"\0") + struct.pack(">II", 92, len(preview))
-    blocks += [exif_blocks.compact(block), raw._metadata(fuji + preview)[0]]
+    blocks += [exif_blocks.compact(block)[0], raw._metadata(fuji + preview)[0]]
     for kept in blocks:
         found = Image.Exif()
         found.load(kept)

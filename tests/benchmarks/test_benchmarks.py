@@ -349,6 +349,9 @@ def test_command_writes_its_report(neid, tmp_path, weights):
         ["--sections=unet", "--plot=x.png"],
         ["--sections=growth", "--tiled_picture=x.png"],
         ["--sections=growth", "--plot=x.svg"],
+        ["--sections=unet", "--largest=1"],
+        ["--sections=unet", "--whole_frames=3"],
+        ["--sections=tiles", "--step_variants=xla"],
     ],
 )
 def test_command_used_wrongly(neid, arguments):

@@ -98,7 +98,7 @@ def pack(
     if picture.packing:
         raise NeidError("is packed already")
     codec, size = CODECS[settings.codec], picture.pixels.shape[:2]
-    metadata = _metadata(picture, settings)
+    metadata, _ = _metadata(picture, settings)
     picture = dataclasses.replace(picture, bands=None, valid=None)
     for halvings in range(1, MAX_HALVINGS + 1):
         pixels = picture.pixels
@@ -149,23 +149,27 @@ def _encoded(
     return content
 
 
-def _metadata(picture: pictures.Picture, settings: Settings) -> dict[str, bytes | None]:
-    """Return what is sent beside the pixels and what undoes the packing."""
+def _metadata(
+    picture: pictures.Picture, settings: Settings
+) -> tuple[dict[str, bytes | None], bool]:
+    """Return what is sent beside the pixels and what undoes the packing.
+
+    And whether of what is sent the maker's notes are left out.
+    """
     name = format_of_name(f"a{CODECS[settings.codec].extensions[0]}", picture.format)
     icc = held_icc(picture, FORMATS[name], transparent=False)
     small = settings.most is None or len(icc or b"") * _ICC_SHARE <= settings.most
-    return {
-        "icc_profile": icc if small else None,
-        "exif": exif.compact(picture.exif)[0] if settings.exif else None,
-    }
+    block, had_notes = exif.compact(picture.exif) if settings.exif else (None, False)
+    return {"icc_profile": icc if small else None, "exif": block}, bool(block) and had_notes
 
 
 def _left_out(picture: pictures.Picture, settings: Settings) -> tuple[str, ...]:
     """Say what of a picture is not sent."""
     kept = {"icc_profile": "ICC", "exif": "EXIF"}
-    sent = {kept[name] for name, value in _metadata(picture, settings).items() if value}
+    metadata, had_notes = _metadata(picture, settings)
+    sent = {kept[name] for name, value in metadata.items() if value}
     lost = [kind for kind in pictures.held_metadata(picture) if kind not in sent]
-    if "EXIF" in sent and exif.compact(picture.exif)[1]:
+    if had_notes:
         lost.append("MakerNote of its EXIF")
     dtype = picture.pixels.dtype
     lines = {

@@ -29,6 +29,7 @@ from experiments.performance import card_files, install, on_card, roofline
 from neid_tf import models, pictures
 from neid_tf.benchmarks import cards, costs
 from neid_tf.commands import train
+from neid_tf.inference.network import FunctionNetwork
 from neid_tf.models import model_config, pretrained
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import flatten
@@ -533,8 +534,10 @@ def test_a_roofline_is_the_longer_of_computing_and_moving():
     only = costs.Work(1, 1, 1, (one,))
     assert [roofline.batch_that_fills(only, count) for count in (128, 132)] == [1, 2]
     # Two tiles of 384 and 384, each with 20 pixels of the other, one below the other.
-    assert roofline.tiled(512, 512, 4) == 1.0
-    assert roofline.tiled(768, 384, 4) == pytest.approx(2 * 404 / 768)
+    network = FunctionNetwork(lambda batch: batch)
+    network.step, network.margin = 4, 20
+    assert roofline.tiled(512, 512, network) == 1.0
+    assert roofline.tiled(768, 384, network) == pytest.approx(2 * 404 / 768)
 
 
 def test_the_work_of_a_card_is_told_by_two_small_pictures():

@@ -18,6 +18,7 @@ from neid_tf import models
 from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.costs import Work, count_work
 from neid_tf.inference import tiles
+from neid_tf.inference.network import KerasNetwork, Network
 from neid_tf.models import pretrained
 from neid_tf.support.environment import environment
 
@@ -81,18 +82,18 @@ def batch_that_fills(work: Work, processors: int) -> int:
     raise ValueError("no products")
 
 
-def tiled(height: int, width: int, step: int) -> float:
+def tiled(height: int, width: int, network: Network) -> float:
     """Return how many times the pixels of a picture its tiles with their margins have.
 
     Args:
         height, width: of the network's input, in pixels.
-        step: of the network.
+        network: whose tiles they are.
     """
     if max(height, width) <= tiles.TILE:
         return 1.0
-    margin, size = tiles.margin_of(step), (height, width)
-    tile = tiles.layout(*size, tiles.side_of(tiles.TILE, step), margin, step)
-    return tiles.computed(size, tile, margin) / (height * width)
+    by, size = tiles.Tiled(network), (height, width)
+    tile = tiles.layout(*size, by.side, by.margin, by.step)
+    return tiles.computed(size, tile, by.margin) / (height * width)
 
 
 def link_seconds(pixels: int, bytes_of_a_sample: int) -> float:
@@ -115,14 +116,15 @@ def cpu_seconds() -> float:
 
 def main(_: list[str]) -> None:
     """Count and write."""
-    network = models.as_part(pretrained.load_pretrained(_NETWORK.value), "refined")
-    card, step = cards.CARDS[_CARD.value], 2**network.config.depth
+    model = pretrained.load_pretrained(_NETWORK.value)
+    network, card = models.as_part(model, "refined"), cards.CARDS[_CARD.value]
     report: dict[str, Any] = {"card": _CARD.value, "weights": _NETWORK.value}
     report |= {"teraflops": card.peak("bfloat16") / 1e12, "terabytes": card.terabytes}
     report["cpu_seconds_a_picture"], report["pictures"] = cpu_seconds(), {}
     for height, width in ((400, 600), (3000, 4000)):
-        work = count_work(network, height // 2, width // 2)
-        found = predicted(work, card) | {"margins": tiled(height // 2, width // 2, step)}
+        half = height // 2, width // 2
+        work = count_work(network, *half)
+        found = predicted(work, card) | {"margins": tiled(*half, KerasNetwork(model))}
         found["batch_that_fills"] = batch_that_fills(work, PROCESSORS[_CARD.value])
         found["seconds_link"] = link_seconds(height * width, 4)
         report["pictures"][f"{width}×{height}"] = found

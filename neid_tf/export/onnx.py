@@ -9,6 +9,7 @@ from neid_tf import models
 from neid_tf.export import onnx_graph
 from neid_tf.export.check import Comparison, checked_target, compare, trials
 from neid_tf.inference import runtimes
+from neid_tf.inference.network import KerasNetwork
 from neid_tf.models import NEID
 from neid_tf.support.files import write_whole
 from neid_tf.support.libraries import optional_import
@@ -90,7 +91,9 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     if compact:
         onnx_graph.store_in_half_precision(proto.graph)
     onnx_graph.name_nodes(proto.graph)
-    proto.metadata_props.add(key=runtimes.STEP, value=str(2**model.config.depth))
+    network = KerasNetwork(model)
+    for name, value in ((runtimes.STEP, network.step), (runtimes.MARGIN, network.margin)):
+        proto.metadata_props.add(key=name, value=str(value))
     return proto.SerializeToString()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf.inference import providers
-from neid_tf.inference.network import Network
+from neid_tf.inference.network import Network, margin_of
 from neid_tf.pixels.resample import area_reduce
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
@@ -26,9 +26,9 @@ TENSORRT = "tensorrt"
 INPUT, OUTPUT = "image", "enhanced"
 """Names of a picture batch, and of what is made of it, in every exported model."""
 
-GIVEN, STEP = "given_", "neid_tf_step"
-"""In ONNX files, what the names of the inputs of the context begin with, and the name of the
-number of pixels that tiles are to begin at multiples of."""
+GIVEN, STEP, MARGIN = "given_", "neid_tf_step", "neid_tf_margin"
+"""In ONNX files, what the names of the inputs of the context begin with, and the names of the
+number of pixels that tiles are to begin at multiples of and of a tile's margin."""
 _PREFIXES = (GIVEN, "told_")  # The other is that of files from before.
 SERVING = "serving_default"
 """The usual signature of a SavedModel or a LiteRT file."""
@@ -44,7 +44,7 @@ BOX, PICTURE = "box", "picture"
 """The names of further inputs, which may be left out: see :class:`Network`."""
 CONTEXT_ONLY = "context_only"
 """In ONNX files, the name of the input that leaves out all but the context; old files lack it."""
-_LARGEST_STEP = 1024
+_LARGEST = 1024
 # Of so many cores each does a batch of its own; more than those are given to one batch after the
 # other, since each takes the memory of one.
 _MOST_BESIDE = 4
@@ -209,7 +209,9 @@ class Onnx(_Exported):
         self.context = tuple(self._inputs)
         self._takes_box, self.refines = BOX in names, PICTURE in names
         self._context_only = {name: np.array(True) for name in names if name == CONTEXT_ONLY}
-        self.step = _step_of(self._session.get_modelmeta().custom_metadata_map)
+        told = self._session.get_modelmeta().custom_metadata_map
+        self.step = _told(told, STEP, 1, 1)
+        self.margin = _told(told, MARGIN, 0, margin_of(self.step))  # Old files lack it.
         # What is put back was lost by halving, so there is nothing to try.
         self.scale = 2 if self.refines else self._measured_scale()
 
@@ -247,11 +249,12 @@ def _context_name(name):
     return found[0] if found else None
 
 
-def _step_of(metadata):
-    step = int(metadata.get(STEP, 1))
-    if not 1 <= step <= _LARGEST_STEP:
-        raise ModelFileError(f"its {STEP} is {step}: it must be from 1 to {_LARGEST_STEP}")
-    return step
+def _told(metadata, name, least, otherwise):
+    """Return a number of an ONNX file's metadata."""
+    value = int(metadata.get(name, otherwise))
+    if not least <= value <= _LARGEST:
+        raise ModelFileError(f"its {name} is {value}: it must be from {least} to {_LARGEST}")
+    return value
 
 
 class LiteRT(_Exported):

@@ -22,8 +22,6 @@ from neid_tf.support.beside import in_order
 TILE = 512
 """Up to this side, in pixels of the network's input, pictures are enhanced whole. The tiles of
 larger ones are a little smaller, with their margins: see :func:`side_of` and :func:`layout`."""
-MARGIN = 64
-"""Pixels around a tile that are computed and thrown away, at most; see :func:`margin_of`."""
 _MANY = 16  # Tiles beside which it takes no time worth speaking of to read the context on a core.
 CONTEXT_SIDE = 384
 """Side of the reduced picture that the fusing vector of a tiled picture is read off."""
@@ -47,9 +45,10 @@ class Tiled(Network):
         self.network, self.shown = as_network(model), shown
         self.scale, self.step = self.network.scale, self.network.step
         self.context, self.refines = self.network.context, self.network.refines
+        self.margin = -(-self.network.margin // self.step) * self.step
         self.notes = self.network.notes
         self.tile = -(-tile // self.step) * self.step
-        self.side, self.margin = side_of(self.tile, self.step), margin_of(self.step)
+        self.side = side_of(self.tile, self.step, self.margin)
 
     def on_one_core(self) -> Tiled:
         """Return the same for pictures that are computed beside each other, each on its core."""
@@ -211,7 +210,7 @@ def _share(length, count, step):
     return -(-length // (count * step)) * step
 
 
-def side_of(tile: int, step: int) -> int:
+def side_of(tile: int, step: int, margin: int) -> int:
     """Return the side of the square that tiles are as large as, without its margin.
 
     Args:
@@ -219,15 +218,6 @@ def side_of(tile: int, step: int) -> int:
             tenths of it, since several are computed at a time, beside a picture that is large; but
             without it no less than three quarters.
         step: what it is a multiple of.
+        margin: of a tile, in pixels.
     """
-    return -(-max(9 * tile // 10 - 2 * margin_of(step), 3 * tile // 4) // step) * step
-
-
-def margin_of(step: int) -> int:
-    """Return a tile's margin in pixels, beyond which hardly anything reaches it.
-
-    With two levels, a step of 4, it is 20: nothing farther than 33 pixels reaches a tile, and in
-    the packaged weights what is farther than 20 changes hardly a sample, by one level of 255. More
-    levels see farther, and the margin is cut.
-    """
-    return -(-min(max(5 * step, 20), MARGIN) // step) * step
+    return -(-max(9 * tile // 10 - 2 * margin, 3 * tile // 4) // step) * step

@@ -40,7 +40,7 @@ def large(height=150, width=330):
 def test_tiles_are_those_of_the_keras_model(name, fields):
     model = lively(name, **fields)
     runner = runtimes.Onnx(onnx_files.onnx_bytes(model))
-    assert (runner.scale, runner.step) == (model.config.scale, 4)
+    assert (runner.scale, runner.step, runner.margin) == (model.config.scale, 4, 20)
     batch = large()
     made = tiles.Tiled(runner, tile=96)(batch)
     reference = np.clip(tiles.Tiled(model, tile=96)(batch), 0.0, 1.0)

@@ -16,7 +16,7 @@ from neid_tf import export, models
 from neid_tf.commands import main
 from neid_tf.inference import methods, runtimes, tiles
 from neid_tf.inference.enhance import enhance
-from neid_tf.inference.network import NetworkError
+from neid_tf.inference.network import KerasNetwork, NetworkError
 from neid_tf.models import presets
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import MissingLibraryError, install_command
@@ -179,11 +179,19 @@ def test_models_of_others_are_refused(step, tmp_path):
         runtimes.load(path)
 
 
-@pytest.mark.parametrize("step", ["0", "-4", "1000000", "four", ""])
-def test_a_step_that_tiles_cannot_have_is_refused(step, onnx_file, tmp_path):
+def told(proto):
+    """Return the metadata of an ONNX file by their names."""
+    return {entry.key: entry for entry in proto.metadata_props}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("step", "0"), ("step", "1000000"), ("step", "four"), ("step", ""), ("margin", "-4")],
+)
+def test_what_tiles_cannot_have_is_refused(name, value, onnx_file, tmp_path):
     onnx = pytest.importorskip("onnx")
     proto = onnx.load(onnx_file)
-    proto.metadata_props[0].value = step
+    told(proto)[f"neid_tf_{name}"].value = value
     onnx.save(proto, tmp_path / "m.onnx")
     with pytest.raises(runtimes.ModelFileError, match=r"m\.onnx: cannot be run as onnx"):
         runtimes.load(tmp_path / "m.onnx")
@@ -197,6 +205,23 @@ def renamed(graph, names):
         node.input[:] = [names.get(name, name) for name in node.input]
         for attribute in node.attribute:
             renamed(attribute.g, names)
+
+
+def test_the_margin_of_tiles_is_told_by_an_onnx_file(onnx_file):
+    onnx = pytest.importorskip("onnx")
+    proto = onnx.load(onnx_file)
+    assert runtimes.Onnx(proto.SerializeToString()).margin == 20
+    told(proto)["neid_tf_margin"].value = "10"
+    network = runtimes.Onnx(proto.SerializeToString())
+    assert (network.margin, tiles.Tiled(network).margin) == (10, 12)  # a multiple of the step
+    proto.metadata_props.remove(told(proto)["neid_tf_margin"])
+    assert runtimes.Onnx(proto.SerializeToString()).margin == 20
+
+
+@pytest.mark.parametrize(("depth", "convolutions", "margin"), [(2, 1, 16), (2, 2, 20), (1, 2, 20)])
+def test_the_margin_is_as_far_as_the_convolutions_see(depth, convolutions, margin):
+    model = models.build("le", filters=4, depth=depth, convolutions=convolutions)
+    assert KerasNetwork(models.inference_model(model)).margin == margin
 
 
 def test_onnx_files_from_before_name_the_context_otherwise(onnx_file):

@@ -35,7 +35,7 @@ from absl import flags
 from neid_tf import pictures
 from neid_tf.benchmarks.training import VARIANTS
 from neid_tf.commands import common, terminal
-from neid_tf.inference import methods
+from neid_tf.inference import methods, tiles
 from neid_tf.support import keras_start
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import optional_import
@@ -117,7 +117,7 @@ def main(arguments: list[str]) -> None:
     written = [holder.value for holder in (common.OUTPUT, _PLOT) if holder.value]
     common.check_outputs(written, filter(None, [_PICTURE.value]))
     if _PICTURE.value:
-        pictures.read(_PICTURE.value)
+        _check_picture(_PICTURE.value)
     if _NEED_WEIGHTS & set(_SECTIONS.value):
         methods.check("neid", common.WEIGHTS.value)
     if _PLOT.value:
@@ -159,6 +159,14 @@ def _check(holder, known):
 
 
 _NEEDS_KERAS = "neid benchmark --sections=unet,training"
+
+
+def _check_picture(path):
+    """Refuse what is no picture, and one that is enhanced in one piece: nothing is compared."""
+    height, width = pictures.read(path).pixels.shape[:2]
+    if max(height, width) <= 2 * tiles.TILE:
+        larger = f"--tiled_picture needs one with a side of more than {2 * tiles.TILE} pixels"
+        raise NeidError(f"{path}: {width}×{height} is enhanced in one piece: {larger}")
 
 
 def _possible(sections):

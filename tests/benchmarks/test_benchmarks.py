@@ -372,6 +372,7 @@ def test_what_fails_is_told_before_anything_is_measured(neid, tmp_path, monkeypa
         (["--plot=a.png", "--sections=growth"], "a.png: is there already; --overwrite"),
         (["--output=c.png", "--plot=c.png", "--sections=growth"], "two outputs are this one file"),
         (["--output=a.png", "--tiled_picture=a.png", "--overwrite"], "the output is an input"),
+        (["--tiled_picture=a.png"], "a.png: 8×8 is enhanced in one piece"),
         (["--tiled_picture=none.png"], "none.png: no such file"),
         (["--tiled_picture=b.json"], "b.json: not a picture"),
         (["--weights=none.npz"], "none.npz"),

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neid_tf import models
 from neid_tf.commands import main as program
+from neid_tf.models import pretrained
 from tests.conftest import darkened, picture, write
 
 documents = pytest.importorskip("experiments.documents")
@@ -27,7 +29,6 @@ LIGHTER = {
         "--train=all",
         *("--epochs=1", "--crop=32", "--batch_size=2", "--warmup=0", "--validate_every=1"),
     ],
-    "benchmark": [],
 }
 """What makes an example of a page take seconds, behind the flags that it has."""
 
@@ -95,6 +96,10 @@ def test_the_flags_that_a_page_names_are_of_their_command(page):
         assert set(re.findall(r"--(?:no)?(\w+)", rest.split("neid ")[0])) <= known, (command, rest)
 
 
+WEIGHTS = {"benchmark": "tiny.npz", "export": "tiny.npz"}
+"""Of commands that convert them, which takes long of larger ones."""
+
+
 def lasts(line):
     return shlex.split(line)[1] in LASTING
 
@@ -107,6 +112,8 @@ def place(tmp_path, monkeypatch, pairs_folder):
         write(tmp_path / "photos" / f"{number}.png", darkened(picture(30, 40, number)))
     for suffix in ("jpg", "tif"):
         write(tmp_path / f"dark.{suffix}", darkened(picture(60, 80)))
+    tiny = models.build("neid", filters=4, depth=1)
+    pretrained.save(models.inference_model(tiny), tmp_path / "tiny.npz", {})
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     monkeypatch.chdir(tmp_path)
 
@@ -119,7 +126,7 @@ def test_the_examples_of_a_page_run(page, place, neid):
                 pytest.importorskip(library)
         command, *arguments = shlex.split(line)[1:]
         if command not in ("train", "pack") and not re.search("--(weights|method)=", line):
-            arguments.append("--weights=neid_s")
+            arguments.append(f"--weights={WEIGHTS.get(command, 'neid_s')}")
         code, _, err = neid(command, *arguments, *LIGHTER.get(command, ()))
         assert code == 0, (line, err)
 

@@ -143,7 +143,8 @@ class Run:
                     f"({summary}): --allow_changed_data goes on with it"
                 )
         if self.chief:
-            self._write_settings()
+            if self.config.epochs >= self.kept_epochs():  # Else nothing is left to do.
+                self._write_settings()
             self._data = now
             mark = {_OTHERS_BEST: True} if self._scores_others else {}
             files.write_json(path, now | mark, indent=2)

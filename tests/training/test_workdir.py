@@ -180,6 +180,13 @@ def test_rows_of_epochs_without_a_checkpoint_are_not_doubled(tmp_path, two_epoch
     assert epochs(tmp_path) == [1]
 
 
+def test_a_run_that_is_past_the_epochs_keeps_its_settings(workdir, capsys):
+    before = (workdir / "settings.json").read_bytes()
+    run(workdir, epochs=1)
+    assert "all 2 epochs are done" in capsys.readouterr().out
+    assert (workdir / "settings.json").read_bytes() == before
+
+
 def test_a_finished_run_says_where_its_weights_are(workdir, capsys):
     before = (workdir / "checkpoint.npz").read_bytes()
     model = run(workdir, epochs=2)

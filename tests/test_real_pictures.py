@@ -585,7 +585,7 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ("options", "message"),
     [
         (["--from_streams=b.npz"], "--from_weights is needed"),
-        (["--from_weights=a.npz"], "--from_streams, --tone_from or --dead_zone is needed"),
+        (["--from_weights=a.npz"], "--dead_zone or --both_sides is needed"),
         (
             ["--from_weights=a.npz", "--tone_from=b.npz", "--second_share=0.3"],
             "--second_share needs --from_streams",
@@ -631,9 +631,11 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     tone = second.get_layer("tone_grid").get_weights()[0]
     np.testing.assert_allclose(made.get_layer("tone_grid").get_weights()[0], tone, atol=1e-4)
     options = [f"--from_weights={paths[2]}", "--dead_zone=0.3", f"--output={paths[0]}"]
+    options.append("--both_sides")
     told(options, mix)
     zone = pretrained.load_pretrained(str(paths[0]))
     assert (made.config.tone_dead_zone, zone.config.tone_dead_zone) == (0.08, 0.3)
+    assert (made.config.mirrored, zone.config.mirrored) == (False, True)
     kept = zone.get_layer("le_head").get_weights()[0]
     np.testing.assert_array_equal(kept, made.get_layer("le_head").get_weights()[0])
     mix.mix(first, second, 0.25)

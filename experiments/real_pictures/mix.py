@@ -1,16 +1,17 @@
-"""Mix the weights of two stages of one training, or give a network another tone or dead zone.
+"""Mix the weights of two stages of one training, or give a network another tone or its settings.
 
     python -m experiments.real_pictures.mix --from_weights=first.npz --from_streams=second.npz
         --second_share=0.4 --output=mixed.npz
     python -m experiments.real_pictures.mix --from_weights=first.npz --tone_from=tone.npz
         --output=mixed.npz
     python -m experiments.real_pictures.mix --from_weights=first.npz --dead_zone=0.08
-        --output=mixed.npz
+        --both_sides --output=mixed.npz
 
 A mean of two stages is often better than either.
 """
 
 import dataclasses
+from typing import Any
 
 import keras
 from absl import flags
@@ -25,10 +26,12 @@ from neid_tf.support.errors import NeidError
 
 flags.declare_key_flag("from_weights")
 flags.declare_key_flag("from_streams")
+flags.declare_key_flag("both_sides")
 _TONE = common.define_path("tone_from", "", "Weights whose tone takes the place of the own one.")
 _ZONE = flags.DEFINE_float(
     "dead_zone", 0.08, "The tone's dead zone, as `tone_dead_zone`.", 0.0, 1.0
 )
+_SIDES = flags.FLAGS["both_sides"]
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
 
 
@@ -67,10 +70,10 @@ def give_tone(network: keras.Model, source: keras.Model) -> None:
         layer.set_weights(source.get_layer(layer.name).get_weights())
 
 
-def with_zone(network: models.NEID, width: float) -> models.NEID:
-    """Return a network with the same weights and another dead zone of its tone."""
-    fields = dataclasses.asdict(network.config) | {"tone_dead_zone": width}
-    made = models.NEID(part=network.part, name=network.name, **fields)
+def with_fields(network: models.NEID, **fields: Any) -> models.NEID:
+    """Return a network with the same weights and other fields of its configuration."""
+    whole = dataclasses.asdict(network.config) | fields
+    made = models.NEID(part=network.part, name=network.name, **whole)
     models.load_matching(network, made)
     return made
 
@@ -93,8 +96,11 @@ def main(arguments: list) -> None:
     output = common.required(common.OUTPUT)
     if not sources[0]:
         raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
-    if not (sources[1] or _TONE.value or _ZONE.present):
-        raise NeidError("--from_streams, --tone_from or --dead_zone is needed: what is changed")
+    fields = {"tone_dead_zone": _ZONE, "mirrored": _SIDES}
+    fields = {name: holder.value for name, holder in fields.items() if holder.present}
+    if not (sources[1] or _TONE.value or fields):
+        changed = "--from_streams, --tone_from, --dead_zone or --both_sides"
+        raise NeidError(f"{changed} is needed: what is changed")
     if _SHARE.present and not sources[1]:
         raise NeidError("--second_share needs --from_streams")
     first, *others = (_whole(pretrained.load_pretrained(source)) for source in sources if source)
@@ -102,8 +108,8 @@ def main(arguments: list) -> None:
         mix(first, second, _SHARE.value)
     if _TONE.value:
         give_tone(first, pretrained.load_pretrained(_TONE.value))
-    if _ZONE.present:
-        first = with_zone(first, _ZONE.value)
+    if fields:
+        first = with_fields(first, **fields)
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
     named = {"weights": sources[0], "streams": sources[1], "tone": _TONE.value}
     card["made_of"] = {name: _training(source) for name, source in named.items() if source}

@@ -6,7 +6,8 @@ until it is ended (Ctrl-C, SIGTERM).
 A file is taken when it is complete: when its size and time have not changed for --settle seconds,
 or it was moved in. Each is done once, also after a restart: one whose output exists is done. With
 --existing=overwrite it is done again when it has changed since. What can't be done is named on
-stderr, listed in PATH/failures.jsonl, and tried again when it changes; a restart tries it too.
+stderr, listed in PATH/failures.jsonl, and tried again when it changes; a restart tries it too. When
+it is ended, pictures that were begun are finished, and a video is given up until the next start.
 
   neid watch incoming --output=bright
 
@@ -32,7 +33,7 @@ from neid_tf.jobs import plan as planning
 from neid_tf.jobs.outcome import Outcome
 from neid_tf.jobs.storage import is_address
 from neid_tf.jobs.transfer import Skipped, Transfer
-from neid_tf.support.errors import reason_of
+from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.signals import on_signal
 
 _SETTLE = flags.DEFINE_float(
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> int:
     with on_signal(job.stop.set), contextlib.suppress(KeyboardInterrupt):
         arriving = watch.complete_files(folder, output, _SETTLE.value, job.stop, job.cannot)
         terminal.show(f"watching {folder} (Ctrl-C ends)")
+        job.record()  # All that an earlier list names is tried again.
         for paths in arriving:
             job.do(paths)
     return job.tally.close()
@@ -89,6 +91,7 @@ class _Watch:
         self._targets: dict[str, str] = {}
         self._left_out: set[str] = set()
         self._begun: set[str] = set()
+        self._unlisted = ""
         self._first, self._how = True, enhance.how()
         self._names = enhance.SUFFIX.value, enhance.extensions()
 
@@ -107,13 +110,15 @@ class _Watch:
         jobs = [job for job in plan.jobs if job.source in self._begun or not self._is_done(job)]
         self._begun |= {job.source for job in jobs}
         outcomes = local.enhance(jobs, transfer, function, self._ending(clip), *rest)
-        with contextlib.closing(outcomes):
-            for outcome in outcomes:
-                self._note(outcome)
-                if self.stop.is_set():
-                    break
+        try:
+            with contextlib.closing(outcomes):
+                for outcome in outcomes:
+                    self._note(outcome)
+                    if self.stop.is_set():
+                        break
+        finally:
+            self.record()
         self._first = False
-        self._record()
 
     def _planned(self, paths):
         """Return what becomes of files; one that was left out before is not counted again."""
@@ -128,11 +133,20 @@ class _Watch:
     def cannot(self, name: str, reason: str) -> None:
         """Take note of what can't be looked into."""
         self._add(planning.Plan(failures=[(name, reason)]))
-        self._record()
+        self.record()
 
-    def _record(self):
+    def record(self) -> None:
+        """List what could not be done; where that can't be written either, tell it and go on."""
         self._failed = {s: row for s, row in self._failed.items() if os.path.lexists(s)}
-        failures.record(self._failed.values(), self.output)
+        try:
+            failures.record(self._failed.values(), self.output)
+            self._unlisted = ""
+        except (OSError, NeidError) as error:
+            place = os.path.join(self.output, failures.NAME)
+            line = f"{place}: not written: {reason_of(error)}"
+            if line != self._unlisted:
+                terminal.report(line)
+            self._unlisted = line
 
     def _add(self, plan):
         self.tally.add(plan)
@@ -162,7 +176,11 @@ class _Watch:
         """Return a function that enhances a video, and gives it up when a signal comes."""
 
         def ending(job):
-            return clip(job, self._check)
+            try:
+                return clip(job, self._check)
+            except KeyboardInterrupt:
+                terminal.report(f"{job.source}: given up: it is done at the next start")
+                raise
 
         return ending
 

@@ -107,10 +107,17 @@ def complete_files(
 
 
 def _complete_files(watchfiles, folder, but, settle, stop, report):
-    arrivals, scanned, reported = Arrivals(settle), -RESCAN, set()
     # Of the folder's own path, so that each file has one name.
+    folder, arrivals, reported = os.path.abspath(folder), Arrivals(settle), set()
+    while not stop.is_set():
+        yield from _arriving(watchfiles, folder, but, stop, report, arrivals, reported)
+
+
+def _arriving(watchfiles, folder, but, stop, report, arrivals, reported):
+    """Return the lists until the folder has given way to another, which is not watched yet."""
+    scanned, watched = -RESCAN, _identity(folder)
     changes = watchfiles.watch(
-        os.path.abspath(folder),
+        folder,
         watch_filter=None,
         stop_event=stop,
         step=50,
@@ -122,8 +129,15 @@ def _complete_files(watchfiles, folder, but, settle, stop, report):
     )
     for changed in changes:
         if time.monotonic() - scanned >= RESCAN:  # At first: it is being watched already.
-            changed = {(None, os.path.abspath(folder)), *changed}
-            scanned = time.monotonic()
+            changed = {(None, folder), *changed}
+            scanned, now = time.monotonic(), _identity(folder)
+            gone = folder, "no such folder any more"
+            if now is None and gone not in reported:
+                report(*gone)
+                reported.add(gone)
+            elif now not in (None, watched):
+                reported.discard(gone)
+                return
         for _, path in changed:
             problems: list[tuple[str, str]] = []
             below = _below(path, problems)
@@ -133,6 +147,15 @@ def _complete_files(watchfiles, folder, but, settle, stop, report):
             reported.update(problems)
         if ready := arrivals.complete():
             yield ready
+
+
+def _identity(folder):
+    """Return what tells a folder from another of its name; None where there is none."""
+    try:
+        found_there = os.stat(folder)
+    except OSError:
+        return None
+    return found_there.st_dev, found_there.st_ino
 
 
 def _below(path, problems):

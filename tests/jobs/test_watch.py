@@ -1,5 +1,6 @@
 """Files as they arrive in a folder, through ``neid watch``."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from neid_tf import pictures
-from neid_tf.jobs import watch
+from neid_tf.jobs import failures, watch
+from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.libraries import install_extra
 from tests.conftest import darkened, flags_restored, picture, write
@@ -254,6 +256,73 @@ def test_a_signal_ends_it_in_order(neid, tmp_path):
     thread.join()
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"1 written to {target.parent}"
+
+
+def test_a_folder_that_gives_way_to_another_is_told_and_watched(watched, monkeypatch, capfd):
+    monkeypatch.setattr(watch, "RESCAN", 0.2)
+    with watched() as run:
+        run.wait_for("there.png")
+        run.folder.rename(run.folder.with_name("away"))
+        until, told = time.monotonic() + PATIENCE, ""
+        while "in: no such folder any more" not in told:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+            told += capfd.readouterr().err
+        write(run.folder / "first.png", darkened(picture(20, 24)))
+        run.wait_for("first.png")
+        monkeypatch.setattr(watch, "RESCAN", 1e6)  # It is told of what arrives from now on.
+        write(run.folder / "second.png", darkened(picture(20, 24)))
+        run.wait_for("second.png")
+    assert "no such folder" not in capfd.readouterr().err
+    assert run.code == 1
+
+
+def test_a_list_of_failures_that_cannot_be_written_ends_nothing(watched, monkeypatch, capfd):
+    record = failures.record
+
+    def full(rows, output):
+        if rows and (Path(output) / "there.png").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        record(rows, output)
+
+    monkeypatch.setattr(failures, "record", full)
+    with watched() as run:
+        run.wait_for("there.png")
+        for name in ("a", "b"):
+            (run.folder / f"{name}.png").write_bytes(b"no picture")
+            time.sleep(0.6)
+        write(run.folder / "c.png", darkened(picture(20, 24)))
+        run.wait_for("c.png")
+        monkeypatch.setattr(failures, "record", record)
+        (run.folder / "d.png").write_bytes(b"no picture")
+        run.wait_for("failures.jsonl")
+    assert capfd.readouterr().err.count("failures.jsonl: not written: no space left") == 1
+    rows = (run.output / "failures.jsonl").read_text().splitlines()
+    assert [Path(json.loads(row)["input"]).stem for row in rows] == ["a", "b", "d"]
+
+
+def test_a_list_of_failures_of_before_is_taken_away_at_the_start(watched):
+    with watched() as run:
+        run.wait_for("there.png")
+    (run.output / "failures.jsonl").write_text("{}")
+    (run.folder / "there.png").unlink()
+    with watched() as run:
+        until = time.monotonic() + PATIENCE
+        while (run.output / "failures.jsonl").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_a_video_that_is_given_up_is_named(watched, capfd):
+    def clip(job, check):
+        run.job.stop.set()
+        check()
+
+    with watched() as run:
+        run.wait_for("there.png")
+        with pytest.raises(KeyboardInterrupt):
+            run.job._ending(clip)(Job("in/a.mp4", "out/a.mp4"))
+    assert "in/a.mp4: given up: it is done at the next start" in capfd.readouterr().err
 
 
 def test_folders_that_cannot_be_read_are_named_once(watched, monkeypatch, capfd):

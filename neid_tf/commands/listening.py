@@ -1,8 +1,11 @@
 """Flags of the commands that listen for requests."""
 
+import errno
+
 from absl import flags
 
 from neid_tf.commands.common import Failure
+from neid_tf.support.errors import reason_of
 
 HOST = flags.DEFINE_string(
     "host",
@@ -40,7 +43,9 @@ def taken(error: OSError, port: int) -> Failure:
         error: what was raised.
         port: that was tried.
     """
-    reason = "the port is taken, or the address is not of this machine"
+    reason = reason_of(error)
+    if error.errno in (None, errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+        reason = "the port is taken, or the address is not of this machine"
     failure = Failure(f"cannot listen on --host={HOST.value} --port={port}: {reason}")
     failure.__cause__ = error
     return failure

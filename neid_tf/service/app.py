@@ -67,7 +67,7 @@ def create(configuration: Configuration, pool: Pool | None = None) -> FastAPI:
 
     async def refused(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
-            error = Refused(error.status_code, str(error.detail))
+            error = Refused(error.status_code, str(error.detail), headers=error.headers)
         return _Refusal(error, configuration.max_bytes)
 
     app.add_exception_handler(Refused, refused)
@@ -164,6 +164,7 @@ def _picture(answer, made):
 
 
 def _add_rest(app, configuration, pool, metrics):
+    @app.head("/v1/models", include_in_schema=False)
     @app.get("/v1/models", summary="The networks that can be asked for")
     async def models() -> dict[str, Any]:
         """Give their names, the default first."""
@@ -183,10 +184,12 @@ def _add_rest(app, configuration, pool, metrics):
         status = "ready" if pool.is_ready else "not ready"
         return JSONResponse({"status": status}, 200 if pool.is_ready else 503)
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics", summary="Measures, for Prometheus", response_class=Response)
     async def measures() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.head("/docs", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return HTMLResponse(page(app.openapi(), form=not configuration.keys))

@@ -16,6 +16,8 @@ from neid_tf.service.errors import GONE, Refused
 
 _HELD = 8  # bodies of the largest size that are held at a time, all requests together
 _FIELDS, _LONGEST_FIELD = 8, 1024
+READ = "neid_read"
+"""The name, in a request's scope, of the event that says that its body was read whole."""
 _DRAINED, _DRAIN_SECONDS = 4, 10.0  # what is read after a refusal: largest bodies, seconds
 
 
@@ -132,7 +134,7 @@ async def disconnected(request: Request) -> None:
 async def send_and_drain(
     scope: Scope, receive: Receive, send: Send, start: dict, body: bytes, most: int
 ) -> None:
-    """Answer a request whose body was not read whole, so that its client gets the answer.
+    """Answer a request whose body may not have been read whole, so that its client gets the answer.
 
     Were the connection closed while the client sends, it would find it broken, and might not
     look for an answer.
@@ -145,7 +147,10 @@ async def send_and_drain(
     """
     await send(start)
     await send({"type": "http.response.body", "body": body, "more_body": True})
-    if b"100-continue" not in dict(scope["headers"]).get(b"expect", b"").lower():
+    if (
+        not scope[READ].is_set()
+        and b"100-continue" not in dict(scope["headers"]).get(b"expect", b"").lower()
+    ):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_drained(receive, _DRAINED * most), _DRAIN_SECONDS)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

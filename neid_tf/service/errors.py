@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from neid_tf.support.errors import NeidError
 
 
@@ -12,16 +14,20 @@ class Refused(NeidError):
         status: the status of HTTP.
         message: one line.
         retry_after: seconds after which another try may help, or None.
+        headers: that belong to it, beside that.
     """
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.retry_after = status, retry_after
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers that belong to it."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        self.status, self.headers = status, dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
 
 
 GONE = 499

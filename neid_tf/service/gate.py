@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from neid_tf.service.body import send_and_drain
+from neid_tf.service.body import READ, send_and_drain
 from neid_tf.service.configuration import Configuration
 from neid_tf.service.errors import GONE, Refused
 from neid_tf.service.log import log
@@ -47,8 +48,15 @@ class Gate:
         headers, begun = dict(scope["headers"]), time.monotonic()
         number = headers.get(b"x-request-id", b"")
         number = number if _NUMBER.fullmatch(number) else secrets.token_hex(8).encode()
-        facts = scope[FACTS] = {"id": number.decode()}
+        facts, read = {"id": number.decode()}, asyncio.Event()
+        scope |= {FACTS: facts, READ: read}
         status = 0
+
+        async def receiving() -> Message:
+            message = await receive()
+            if not message.get("more_body"):
+                read.set()
+            return message
 
         async def noting(message: Message) -> None:
             nonlocal status
@@ -58,11 +66,11 @@ class Gate:
             await send(message)
 
         try:
-            await self._answer(scope, receive, noting, headers)
+            await self._answer(scope, receiving, noting, headers)
         except Exception as error:
             facts["traceback"] = "".join(traceback.format_exception(error))
             if not status:
-                await refuse(Refused(500, "a fault of the service"), scope, receive, noting)
+                await refuse(Refused(500, "a fault of the service"), scope, receiving, noting)
         finally:
             self._tell(scope, facts, status or GONE, time.monotonic() - begun)
 

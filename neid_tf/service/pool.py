@@ -225,7 +225,7 @@ class Pool:
     def _over(self, task):
         """Return the refusal of a task whose time is over; a worker that has it is replaced."""
         if task.worker is None:
-            return Refused(503, "no worker was free in time", self.full().retry_after)
+            return Refused(503, "no worker was free in time", headers=self.full().headers)
         log("timeout", worker=task.worker.number, pid=task.worker.process.pid)
         task.worker.kill()
         return Refused(504, "the picture took too long")

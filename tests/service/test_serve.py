@@ -30,6 +30,8 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("onnxruntime")
 
+from neid_tf.service.errors import Refused
+from neid_tf.service.gate import Gate, refuse
 from neid_tf.service.pool import Pool
 
 TIMEOUT = 8.0
@@ -263,6 +265,36 @@ def test_what_else_is_there(server):
     assert names == ["scale", "strength", "weights", "format"]
 
 
+def test_head_is_answered_where_get_is_and_other_methods_are_told(server):
+    for path in ("/v1/models", "/metrics", "/docs"):
+        status, headers, body = server.ask(path, method="HEAD")
+        assert (status, int(headers["content-length"]) > 0, body) == (200, True, b"")
+    assert server.ask("/v1/enhance")[1]["allow"] == "POST"
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_a_refused_body_is_read_to_its_end_and_no_further(more):
+    """A server tells no more of a body that was read whole until its client has gone."""
+    body = [{"type": "http.request", "body": b"a", "more_body": more}]
+    body += [{"type": "http.request", "body": b"b", "more_body": False}] * more
+    received, sent = iter(body), []
+
+    async def refusing(scope, receive, send):
+        await receive()
+        await refuse(Refused(422, "a damaged picture"), scope, receive, send, 100)
+
+    async def receive():
+        return next(received)  # A StopIteration would be a fault of the service.
+
+    async def send(message):
+        sent.append(message)
+
+    gate = Gate(refusing, Configuration({"a": "a"}), lambda *_: None)
+    scope = {"type": "http", "headers": [(b"host", b"localhost")], "path": "/", "method": "POST"}
+    asyncio.run(gate(scope, receive, send))
+    assert (next(received, None), sent[0]["status"], sent[-1]["more_body"]) == (None, 422, False)
+
+
 def test_a_line_that_is_full_sends_away_and_a_dead_worker_is_replaced(server):
     lost = server.measure("neid_workers_lost")
     with stopped(server.worker):
@@ -302,6 +334,9 @@ def test_a_second_server_on_its_port_says_so(server, neid):
     code, _, err = neid("serve", "--weights=neid_s", f"--port={server.port}")
     assert code == 1
     assert err.startswith(f"neid: serve: cannot listen on --host=127.0.0.1 --port={server.port}")
+    assert "the port is taken" in err
+    code, _, err = neid("serve", "--weights=neid_s", "--without_keys", "--host=no.host.invalid")
+    assert (code, "the port is taken" in err, "--host=no.host.invalid" in err) == (1, False, True)
 
 
 def test_a_worker_that_can_not_be_started_is_told_and_tried_again(monkeypatch, capsys):

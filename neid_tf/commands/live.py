@@ -80,7 +80,7 @@ def main(arguments: list[str]) -> int:
         stack.enter_context(on_signal(log.end))
         for done in live.Live(model, **options).frames(received, log.stop, log.idle):
             for output in outputs:
-                output.write(done.pixels, done.caught.time)
+                output.write(done.pixels, done.caught.time, done.caught.shape)
             log.note(done)
     return log.close()
 
@@ -114,7 +114,7 @@ def _outputs(broadcast, source, stack):
         if stream.scheme_of(output):
             outputs.append(broadcast.AddressOutput(output, terminal.report))
         else:
-            outputs.append(broadcast.FileOutput(output, common.OVERWRITE.value))
+            outputs.append(broadcast.FileOutput(output, common.OVERWRITE.value, terminal.report))
     if _SHOW.value:
         outputs.append(window.Window(f"neid live {source}"))
     for made in outputs:
@@ -143,10 +143,12 @@ class _Log:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self._bar.close()
         if self._lines:
             self._lines.close()
+        if kind and self.frames:
+            self._tell_sums()
 
     def end(self) -> None:
         """Let the frames end. It may be called by a signal, which must not wait for anything."""
@@ -190,6 +192,14 @@ class _Log:
 
     def close(self) -> int:
         """Tell the sums; return the exit code."""
+        self._tell_sums()
+        if self.stream.error:
+            terminal.report(f"live: {self.stream.error}")
+        elif not self.frames:
+            terminal.report(f"live: {self.stream.source}: no frame came, so nothing was written")
+        return 1 if self.stream.error or not self.frames else 0
+
+    def _tell_sums(self):
         stream, span = self.stream, self._last - self._first
         parts = [f"{self.frames} frames enhanced, {stream.dropped} dropped"]
         if span > 0:
@@ -203,8 +213,3 @@ class _Log:
             terminal.show(
                 f"latency: {half} ms for half of them, {most} ms for 95 %, {all_of_them} ms at most"
             )
-        if stream.error:
-            terminal.report(f"live: {stream.error}")
-        elif not self.frames:
-            terminal.report(f"live: {stream.source}: no frame came, so nothing was written")
-        return 1 if stream.error or not self.frames else 0

@@ -33,6 +33,9 @@ FORMATS = {
 _PATIENCE = "timeout=5000000"  # microseconds, for FFmpeg to connect and to send
 _QUICK = {"preset": "ultrafast", "tune": "zerolatency", "crf": "20", "g": "50"}
 _UNIT = Fraction(1, 90_000)
+_SQUARE = Fraction(1)
+_READABLE = {kind: {"movflags": "hybrid_fragmented"} for kind in ("mp4", "mov")}
+"""What lets a file be read that was not ended, by FFmpeg's name of its container."""
 _SRGB = Color(matrix=1, tag=1, range=1, primaries=1, curve=1)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before an address that broke off is tried anew; each time twice as many."""
@@ -61,16 +64,25 @@ class Encoder:
         kind: FFmpeg's name of the container.
         codec: and of the codec.
         size: width and height of the frames.
+        shape: of their pixels, width by height.
     """
 
-    def __init__(self, place: str, name: str, kind: str, codec: str, size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        place: str,
+        name: str,
+        kind: str,
+        codec: str,
+        size: tuple[int, int],
+        shape: Fraction = _SQUARE,
+    ) -> None:
         import av
 
         self.name, self.size = name, tuple(side + side % 2 for side in size)
         self._shown, self._converter = size, reformatter()
         options = _QUICK if codec == "libx264" else {"deadline": "realtime", "cpu-used": "8"}
         with errors_of(name, "opening it fails"):
-            self._output = av.open(place, "w", format=kind)
+            self._output = av.open(place, "w", format=kind, options=_READABLE.get(kind, {}))
             width, height = self.size
             self._stream = self._output.add_stream(
                 codec,
@@ -84,6 +96,8 @@ class Encoder:
             context = self._stream.codec_context
             context.colorspace, context.color_range = _SRGB.tag, _SRGB.range
             context.color_primaries, context.color_trc = _SRGB.primaries, _SRGB.curve
+            if shape != _SQUARE:
+                context.sample_aspect_ratio = shape
 
     def write(self, pixels: np.ndarray, seconds: float) -> None:
         """Encode a frame.
@@ -112,25 +126,34 @@ class Encoder:
 
 
 class FileOutput:
-    """A file, which is there whole once the stream has ended, or not at all.
+    """A file, which is there once the stream has ended.
 
     Args:
         path: the file; its suffix says the container.
         overwrite: whether what is there at the end is replaced.
+        report: is told, in a line, what it does not keep.
     """
 
-    def __init__(self, path: str | os.PathLike, overwrite: bool = False) -> None:
-        self.path, self.overwrite = path, overwrite
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        overwrite: bool = False,
+        report: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self.path, self.overwrite, self.report = path, overwrite, report
         self._stack, self._encoder, self._temporary = contextlib.ExitStack(), None, None
 
-    def write(self, pixels: np.ndarray, seconds: float) -> None:
-        """Write a frame; see :meth:`Encoder.write`."""
+    def write(self, pixels: np.ndarray, seconds: float, shape: Fraction = _SQUARE) -> None:
+        """Write a frame; see :class:`Encoder`."""
         if self._encoder is None:
             kind = container_for(self.path)
             placing = whole_file(self.path, self.overwrite)
             self._temporary = self._stack.enter_context(placing)
-            how = (os.fspath(self.path), kind.format, kind.codec, pixels.shape[1::-1])
+            how = (os.fspath(self.path), kind.format, kind.codec, pixels.shape[1::-1], shape)
             self._encoder = Encoder(os.path.abspath(self._temporary), *how)
+            if shape != _SQUARE and kind.format == "webm":
+                lost = f"the shape of the pixels, {shape}, is not kept"
+                self.report(f"{os.fspath(self.path)}: WebM: {lost}")
         self._encoder.write(pixels, seconds)
 
     def close(self) -> None:
@@ -138,13 +161,22 @@ class FileOutput:
 
         Raises:
             VideoError: where something else has come to be there, and is not replaced; the
-                recording is kept beside it, and the message says where.
+                recording is kept beside it, and the message says where. And where its end can't
+                be written, as on a full disk: what was recorded until then is kept.
         """
+        failed = None
         with self._stack:
             if self._encoder:
-                self._encoder.finish()
+                try:
+                    self._encoder.finish()
+                except VideoError as error:
+                    self._encoder.close()
+                    failed = error
                 if not self.overwrite and os.path.lexists(self.path):
                     self._keep_beside()
+        if failed:
+            kept = "what was recorded until then is kept"
+            raise VideoError(self.path, f"{reason_of(failed)}; {kept}") from failed
 
     def _keep_beside(self):
         place = Path(self.path)
@@ -172,8 +204,8 @@ class AddressOutput:
     _again: float = 0.0
     _pause: float = 0.0
 
-    def write(self, pixels: np.ndarray, seconds: float) -> None:
-        """Send a frame; see :meth:`Encoder.write`."""
+    def write(self, pixels: np.ndarray, seconds: float, shape: Fraction = _SQUARE) -> None:
+        """Send a frame; see :class:`Encoder`."""
         try:
             if self._encoder is None:
                 if time.monotonic() < self._again:
@@ -185,7 +217,7 @@ class AddressOutput:
                 if scheme_of(place) == "tcp":
                     place += f"{'&' if '?' in place else '?'}{_PATIENCE}"
                 size = pixels.shape[1::-1]
-                self._encoder = Encoder(place, self.address, kind, "libx264", size)
+                self._encoder = Encoder(place, self.address, kind, "libx264", size, shape)
             self._encoder.write(pixels, seconds)
             self._pause = 0.0
         except VideoError as error:

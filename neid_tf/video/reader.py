@@ -69,7 +69,8 @@ class Reader:
     """
 
     def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
-        self.path, self.notes, self._damaged, self._last = path, [], 0, None
+        self.path, self.notes, self._last = path, [], None
+        self._damaged = self._corrupt = 0
         self._lock, self._closed = threading.Lock(), False
         self._limit = Limit(path, max_pixels)
         self.first = _first_frame(path, self._limit)
@@ -132,6 +133,8 @@ class Reader:
             yield held
             if self._damaged:
                 self.notes.append(f"damaged: {self._damaged} packets could not be decoded")
+            if self._corrupt:
+                self.notes.append(f"damaged: {self._corrupt} frames could not be decoded whole")
             self.notes += ending.notes()
 
     def _decoded(self, packet):
@@ -139,10 +142,12 @@ class Reader:
         import av
 
         try:
-            return self._limit.decoded(packet)
+            frames = self._limit.decoded(packet)
         except av.InvalidDataError:
             self._damaged += 1
             return []
+        self._corrupt += sum(frame.is_corrupt for frame in frames)
+        return frames
 
     def _frame(self, frame):
         size = self.width, self.height

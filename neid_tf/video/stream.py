@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import re
 import stat
 import threading
 import time
 import typing
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 from neid_tf.support.errors import reason_of
@@ -67,6 +69,7 @@ class Caught:
         time: when it is shown, in seconds since the first one.
         color: how it codes colour.
         turn: how it is turned when it is shown.
+        shape: width of a pixel by its height, as it is shown.
     """
 
     frame: av.VideoFrame
@@ -75,6 +78,7 @@ class Caught:
     time: float
     color: Color
     turn: Turn
+    shape: Fraction = Fraction(1)
 
 
 class Clock:
@@ -82,6 +86,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._start, self._offset, self._last = None, None, -_MILLISECOND
+        self._stamp = -math.inf
 
     def __call__(self, stamp: float | None, now: float) -> float:
         """Return the time of a frame; they grow.
@@ -95,9 +100,10 @@ class Clock:
         if stamp is None:
             found = arrived
         else:
-            if self._offset is None or abs(stamp + self._offset - arrived) > _JUMP:
+            off = math.inf if self._offset is None else abs(stamp + self._offset - arrived)
+            if off > _JUMP or stamp < self._stamp:
                 self._offset = arrived - stamp
-            found = stamp + self._offset
+            found, self._stamp = stamp + self._offset, stamp
         self._last = max(found, self._last + _MILLISECOND)
         return self._last
 
@@ -201,31 +207,41 @@ class Stream:
             self.connections += 1
             if container.streams.audio:
                 self._tell("its sound is left out")
-            color = turn = None
+            color = turn = size = None
+            shape = Fraction(1)
             for packet in container.demux(stream):
                 if self._stop.is_set():
                     return
                 for frame in self._decoded(packet):
                     if color is None:
                         color, turn = Color.of(frame), upright(frame)
+                        shape = stream.sample_aspect_ratio or shape
+                        shape = 1 / shape if turn.swapped else shape
                         for note in lost_properties(frame):
                             self._tell(note)
-                    self._put(frame, color, turn)
+                    before, size = size, (frame.width, frame.height)
+                    if before not in (None, size):
+                        sizes = "×".join(map(str, before)), "×".join(map(str, size))
+                        self._tell(f"its frames change from {sizes[0]} to {sizes[1]}")
+                    self._put(frame, color, turn, shape)
 
     def _decoded(self, packet):
         import av
 
         try:
-            return self._limit.decoded(packet)
+            frames = self._limit.decoded(packet)
         except av.InvalidDataError:  # As where packets were lost on the way.
             self._tell("some of it is damaged, and left out")
             return []
+        if any(frame.is_corrupt for frame in frames):
+            self._tell("some frames are damaged")
+        return frames
 
-    def _put(self, frame, color, turn):
+    def _put(self, frame, color, turn, shape):
         now = time.monotonic()
         stamp = None if frame.pts is None else float(frame.pts * frame.time_base)
         self._number += 1
-        caught = Caught(frame, self._number, now, self._clock(stamp, now), color, turn)
+        caught = Caught(frame, self._number, now, self._clock(stamp, now), color, turn, shape)
         with self.changed:
             self.dropped += self._newest is not None
             self._newest = caught

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
+from PIL import Image
 
 from neid_tf.support.errors import NeidError
 from neid_tf.support.libraries import optional_import
@@ -35,16 +38,20 @@ class Window:
         self._label, self._image = tkinter.Label(self._root, borderwidth=0), None
         self._label.pack()
 
-    def write(self, pixels: np.ndarray, seconds: float) -> None:
+    def write(self, pixels: np.ndarray, seconds: float, shape: Fraction = Fraction(1)) -> None:
         """Show a frame at once.
 
         Args:
             pixels: H×W×3 uint8.
             seconds: when it is shown in its stream.
+            shape: of its pixels, width by height.
         """
         del seconds
         if self.closed:
             return
+        if shape != 1:
+            size = max(round(pixels.shape[1] * shape), 1), pixels.shape[0]
+            pixels = np.asarray(Image.fromarray(pixels).resize(size))
         height, width, _ = pixels.shape
         data = f"P6 {width} {height} 255\n".encode() + pixels.tobytes()
         self._image = self._tk.PhotoImage(data=data)  # Tk does not keep it.

@@ -464,6 +464,20 @@ def test_a_damaged_file_gives_what_is_sound_and_says_so(tmp_path):
     assert any(note.startswith(("damaged: ", "ends early: ")) for note in summary.notes)
 
 
+def test_frames_that_a_decoder_made_up_in_part_are_counted(tmp_path):
+    source = make_clip(tmp_path / "in.mkv", noisy(24, 60))
+    content = bytearray(Path(source).read_bytes())
+    with av.open(source) as file:
+        packets = [(packet.pos, packet.size) for packet in file.demux(video=0) if packet.size]
+    for place, size in packets[9:12]:
+        noise = np.random.default_rng(3).integers(0, 256, size // 4, np.uint8)
+        start = place + 12 + size // 4
+        content[start : start + len(noise)] = noise.tobytes()
+    (tmp_path / "damaged.mkv").write_bytes(content)
+    summary = enhance_video(tmp_path / "damaged.mkv", tmp_path / "out.mkv", double)
+    assert [note for note in summary.notes if note.endswith("frames could not be decoded whole")]
+
+
 @pytest.mark.parametrize("sound", [None, "aac"])
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".avi"])
 def test_a_file_that_ends_early_is_told_from_one_that_is_whole(suffix, sound, tmp_path):

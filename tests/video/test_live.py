@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -40,15 +41,16 @@ class Sender(threading.Thread):
     PyAV would keep the whole process waiting while it listens.
     """
 
-    def __init__(self, count=50, rate=40.0, times=1, width=WIDTH):
+    def __init__(self, count=50, rate=40.0, times=1, width=WIDTH, parts=()):
         super().__init__(daemon=True)
+        self.parts = parts
         self.rate, self.times, self.frames = rate, times, frames(count, width)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._socket.getsockname()[1]}"
         self.start()
 
     def run(self):
-        parts = encoded(self.frames)
+        parts = self.parts or encoded(self.frames)
         with self._socket:
             for _ in range(self.times):
                 connection, _ = self._socket.accept()
@@ -58,7 +60,7 @@ class Sender(threading.Thread):
                         time.sleep(1 / self.rate)
 
 
-def encoded(shown):
+def encoded(shown, shape=None):
     """Return a transport stream of frames, a part for each."""
     parts, file = [], io.BytesIO()
     with av.open(file, "w", format="mpegts") as output:
@@ -67,6 +69,8 @@ def encoded(shown):
         made = output.add_stream(
             "libx264", rate=25, options=options, width=width, height=height, pix_fmt="yuv420p"
         )
+        if shape:
+            made.codec_context.sample_aspect_ratio = shape
         for number, pixels in enumerate(shown):
             frame = av.VideoFrame.from_ndarray(pixels).reformat(format="yuv420p")
             frame.pts, frame.time_base = number, Fraction(1, 25)
@@ -173,8 +177,9 @@ def test_an_error_leaves_the_frames_that_were_written(neid, tmp_path, monkeypatc
 
     monkeypatch.setattr("neid_tf.commands.live._Log.note", note)
     made = tmp_path / "a.mkv"
-    code, _, err = neid("live", Sender().address, f"--output={made}", "--weights=neid_s")
+    code, out, err = neid("live", Sender().address, f"--output={made}", "--weights=neid_s")
     assert (code, err) == (1, "neid: live: the fifth\n")
+    assert out.startswith("5 frames enhanced, ")
     assert len(decoded(made)) == 5
     assert list(tmp_path.iterdir()) == [made]
 
@@ -323,6 +328,8 @@ def test_the_clock_of_a_stream_is_kept_as_long_as_it_makes_sense():
     assert clock(7.0, 52.0) == 2.0  # It began anew.
     assert clock(7.1, 52.1) == pytest.approx(2.1)
     assert clock(7.1, 52.1) > 2.1  # Times grow.
+    assert clock(6.3, 52.3) == pytest.approx(2.3)  # Anew, though by less than it may be off.
+    assert clock(6.4, 52.4) == pytest.approx(2.4)
 
 
 def test_latencies_are_told_to_the_millisecond():
@@ -363,6 +370,53 @@ def test_frames_are_sent_once_somebody_is_there(monkeypatch):
     sent = decoded(io.BytesIO(b"".join(got)))
     assert len(sent) > 30
     np.testing.assert_allclose(sent[-1][1].astype(int), shown, atol=12)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
+def test_a_full_disk_leaves_what_was_recorded(tmp_path, suffix):
+    output = broadcast.FileOutput(tmp_path / f"a{suffix}")
+    noise = np.random.default_rng(0).integers(0, 255, (96, 160, 3), np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with contextlib.suppress(VideoError):
+            for number in range(1000):
+                output.write(np.roll(noise, number, 1), number / 25)
+        with pytest.raises(VideoError, match=r"too large; what was recorded until then is kept"):
+            output.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [file.name for file in tmp_path.iterdir()] == [f"a{suffix}"]
+    with av.open(tmp_path / f"a{suffix}") as file:
+        shown = 0
+        with contextlib.suppress(av.InvalidDataError):  # The last one is cut.
+            for _ in file.decode(video=0):
+                shown += 1
+        assert shown > 5
+
+
+def test_the_shape_of_pixels_is_kept(tmp_path):
+    told = []
+    for suffix, kept in ((".mkv", Fraction(64, 45)), (".mp4", Fraction(64, 45)), (".webm", 1)):
+        output = broadcast.FileOutput(tmp_path / f"a{suffix}", report=told.append)
+        output.write(frames(1)[0], 0.0, Fraction(64, 45))
+        output.close()
+        with av.open(tmp_path / f"a{suffix}") as file:
+            assert file.streams.video[0].sample_aspect_ratio == kept
+    assert told == [f"{tmp_path / 'a.webm'}: WebM: the shape of the pixels, 64/45, is not kept"]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_shape_of_a_stream_s_pixels_and_its_size_are_told(monkeypatch, swapped):
+    monkeypatch.setattr(stream, "upright", lambda _: stream.Turn(swapped))
+    told, caught, shape = [], [], Fraction(64, 45)
+    parts = encoded(frames(20), shape) + encoded(frames(20, width=48))
+    received = stream.Stream(Sender(parts=parts).address, told.append, retries=0)
+    monkeypatch.setattr(received, "_put", lambda *given: caught.append(given))
+    received.start()
+    received._thread.join(PATIENCE)
+    assert [line for line in told if "change from 64×48 to 48×48" in line]
+    assert caught[0][-1] == (1 / shape if swapped else shape)
 
 
 def test_a_size_that_changes_does_not_end_the_file(tmp_path):

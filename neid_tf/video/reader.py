@@ -14,8 +14,9 @@ from types import ModuleType
 
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
+from neid_tf.video.clock import Clock
 from neid_tf.video.coding import SPHERICAL, TRANSPARENT, Color, lost_properties, reformatter, to_rgb
-from neid_tf.video.completeness import NO_ZERO, Ending
+from neid_tf.video.completeness import Ending
 from neid_tf.video.frames import Frame
 
 if typing.TYPE_CHECKING:
@@ -117,11 +118,14 @@ class Reader:
 
     def _items(self):
         held, ending = None, Ending(self.container, self.stream, self.rate)
+        clock = Clock(self.container)
         with errors_of(self.path, "decoding fails"):
             for packet in self.container.demux():
                 ending.see(packet)
+                follows = clock.set(packet)
                 if packet.stream.index != self.stream.index:
-                    yield self._from_zero(packet)
+                    if follows:
+                        yield packet
                     continue
                 for frame in self._decoded(packet):
                     held, done = self._frame(frame), held
@@ -135,6 +139,9 @@ class Reader:
                 self.notes.append(f"damaged: {self._damaged} packets could not be decoded")
             if self._corrupt:
                 self.notes.append(f"damaged: {self._corrupt} frames could not be decoded whole")
+            if clock.restarts:
+                times = f"{clock.restarts} time{'s' * (clock.restarts > 1)}"
+                self.notes.append(f"its clock starts anew {times}: what follows is put behind")
             self.notes += ending.notes()
 
     def _decoded(self, packet):
@@ -154,7 +161,7 @@ class Reader:
         pixels = to_rgb(self._reformatter, frame, self.color, size, self._layout)
         unit = self.stream.time_base
         step = max(round(1 / (self.rate * unit)), 1)
-        pts, last = self._from_zero(frame).pts, self._last
+        pts, last = frame.pts, self._last
         if pts is None:
             pts = 0 if last is None else last + step
         # Encoders refuse a time that does not grow.
@@ -174,16 +181,6 @@ class Reader:
             self.notes.append(f"from {seconds:.1f} s: {change}")
         new = [note for note in lost_properties(frame) if note not in self.notes]
         self.notes += [f"from {seconds:.1f} s: {note}" for note in new]
-
-    def _from_zero(self, timed):
-        """Let a broadcast, whose clock starts anywhere, start at zero."""
-        start = self.container.start_time
-        if start and timed.pts is not None and self.container.format.flags & NO_ZERO:
-            start = round(Fraction(start, 10**6) / timed.time_base)
-            timed.pts -= start
-            if hasattr(timed, "stream"):
-                timed.dts = None if timed.dts is None else timed.dts - start
-        return timed
 
     def close(self) -> None:
         """Close the file, once nothing is decoded any more."""

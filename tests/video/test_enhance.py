@@ -464,6 +464,21 @@ def test_a_damaged_file_gives_what_is_sound_and_says_so(tmp_path):
     assert any(note.startswith(("damaged: ", "ends early: ")) for note in summary.notes)
 
 
+def test_joined_recordings_follow_each_other(tmp_path):
+    clip = make_clip(tmp_path / "a.ts", noisy(45, 48), sound="aac").read_bytes()
+    (tmp_path / "in.ts").write_bytes(3 * clip)
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double)
+    assert list(summary.notes) == ["its clock starts anew 2 times: what follows is put behind"]
+    with av.open(tmp_path / "out.mp4") as file:
+        times = [frame.time for frame in file.decode(video=0)]
+    assert len(times) == 3 * 45
+    assert times[-1] == pytest.approx(3 * 1.5, abs=0.2)
+    assert np.diff(times).max() < 0.2
+    with av.open(tmp_path / "out.mp4") as file:
+        heard = sum(frame.samples for frame in file.decode(audio=0)) / 48000
+    assert heard == pytest.approx(3 * 1.5, abs=0.2)
+
+
 def test_frames_that_a_decoder_made_up_in_part_are_counted(tmp_path):
     source = make_clip(tmp_path / "in.mkv", noisy(24, 60))
     content = bytearray(Path(source).read_bytes())

@@ -1,0 +1,63 @@
+"""The times of a broadcast: its clock starts anywhere, and may start anew midway."""
+
+from __future__ import annotations
+
+import typing
+from fractions import Fraction
+
+from neid_tf.video.completeness import NO_ZERO
+
+if typing.TYPE_CHECKING:
+    import av
+
+_BACK = Fraction(1, 2)  # Seconds by which a stream falls back where the clock starts anew.
+
+
+class Clock:
+    """Lets the times of a broadcast begin at zero, and go on where its clock starts anew.
+
+    The clock of recordings that were joined does so, or of a camera that was restarted. The times
+    of other containers are left as they are.
+
+    Args:
+        container: the file.
+    """
+
+    def __init__(self, container: av.container.InputContainer) -> None:
+        self._is_broadcast = bool(container.format.flags & NO_ZERO)
+        # What is added to the times of each stretch between two starts, in seconds.
+        self._added = [-Fraction(container.start_time or 0, 10**6)]
+        self._stretch: dict[int, int] = {}
+        self._ends: dict[int, Fraction] = {}
+
+    @property
+    def restarts(self) -> int:
+        """How often it has started anew."""
+        return len(self._added) - 1
+
+    def set(self, packet: av.Packet) -> bool:
+        """Set the times of a packet.
+
+        Args:
+            packet: of any stream, in the file's order.
+
+        Returns:
+            Whether it is behind what came before it in its stream, which has to be so of sound.
+        """
+        stamp = packet.pts if packet.dts is None else packet.dts
+        if not self._is_broadcast or stamp is None:
+            return True
+        index, unit = packet.stream.index, packet.time_base
+        stretch, end = self._stretch.get(index, 0), self._ends.get(index)
+        time = stamp * unit + self._added[stretch]
+        if end is not None and time < end - _BACK:
+            stretch += 1
+            self._stretch[index] = stretch
+            if stretch == len(self._added):
+                self._added.append(max(self._ends.values()) - stamp * unit)
+            time = stamp * unit + self._added[stretch]
+        self._ends[index] = max(time + (packet.duration or 0) * unit, end or time)
+        added = round(self._added[stretch] / unit)
+        packet.pts = None if packet.pts is None else packet.pts + added
+        packet.dts = None if packet.dts is None else packet.dts + added
+        return stretch == 0 or end is None or time >= end - unit

@@ -37,6 +37,7 @@ _SAID = {
     504: "the picture took too long",
 }
 _BYTES = {"type": "string", "format": "binary"}
+_PIECE = 2**17  # bytes
 
 
 def create(configuration: Configuration, pool: Pool | None = None) -> FastAPI:
@@ -126,7 +127,7 @@ def _add_enhance(app, configuration, pool, metrics, bodies):
         metrics.note_picture(answer)
         facts |= {"sent": len(made), "pixels": answer["pixels"], "worker": answer["worker"]}
         facts |= {"waited": round(answer["waited"], 4), "computed": round(answer["seconds"], 4)}
-        return _picture(answer, made)
+        return _picture(answer, made, configuration.timeout)
 
 
 def _check_format(content):
@@ -152,10 +153,40 @@ async def _while_connected(request, work):
             one.cancel()
 
 
-def _picture(answer, made):
+class _Pieces(Response):
+    """A response that is sent as its client takes it, and is given up where that takes too long.
+
+    In one piece it would lie in the server's memory until then.
+
+    Args:
+        content: of the body.
+        media_type: of that.
+        seconds: that sending it may take.
+    """
+
+    def __init__(self, content: bytes, media_type: str, seconds: float) -> None:
+        super().__init__(content, media_type=media_type)
+        self._seconds = seconds
+
+    async def __call__(self, scope, receive, send):
+        try:
+            await asyncio.wait_for(self._sent(send), self._seconds)
+        except asyncio.TimeoutError:
+            scope[FACTS]["reason"] = "the client did not take the picture in time"
+
+    async def _sent(self, send):
+        head = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start"} | head)
+        for start in range(0, len(self.body), _PIECE):
+            piece = self.body[start : start + _PIECE]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _picture(answer, made, seconds):
     """Return the response that is a picture, with what could not be kept of it."""
     kind = parameters.TYPES.get(format_of_content(made[:64]), "application/octet-stream")
-    response = Response(made, media_type=kind)
+    response = _Pieces(made, kind, seconds)
     for note in answer["notes"]:
         response.headers.append("X-Neid-Note", note.encode("ascii", "replace").decode())
     waited, computed = (1e3 * answer[name] for name in ("waited", "seconds"))

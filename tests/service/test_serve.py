@@ -30,6 +30,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("onnxruntime")
 
+from neid_tf.service import app
 from neid_tf.service.errors import Refused
 from neid_tf.service.gate import Gate, refuse
 from neid_tf.service.pool import Pool
@@ -293,6 +294,23 @@ def test_a_refused_body_is_read_to_its_end_and_no_further(more):
     scope = {"type": "http", "headers": [(b"host", b"localhost")], "path": "/", "method": "POST"}
     asyncio.run(gate(scope, receive, send))
     assert (next(received, None), sent[0]["status"], sent[-1]["more_body"]) == (None, 422, False)
+
+
+@pytest.mark.parametrize("takes", [1, 4])
+def test_an_answer_that_is_not_taken_is_given_up(takes):
+    content, sent, scope = bytes(range(256)) * 1500, [], {"neid": {}}
+
+    async def send(message):
+        if len(sent) == takes:
+            await asyncio.Event().wait()
+        sent.append(message)
+
+    response = app._Pieces(content, "image/png", 0.05)
+    asyncio.run(response(scope, None, send))
+    assert scope["neid"] == {"reason": "the client did not take the picture in time"}
+    assert len(sent) == takes
+    made = b"".join(message.get("body", b"") for message in sent)
+    assert made == content[: 2**17 * (takes - 1)]
 
 
 def test_a_line_that_is_full_sends_away_and_a_dead_worker_is_replaced(server):

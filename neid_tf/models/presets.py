@@ -90,7 +90,7 @@ PRESETS = (
     _for_real_pictures(
         "neid", "the default: the best result, indoors and out", filters=32, refinement=64
     ),
-    _for_real_pictures("neid_s", "the fastest", filters=16, refinement=16, mirrored=False),
+    _for_real_pictures("neid_s", "the fastest", filters=16, refinement=16, convolutions=1),
 )
 
 

@@ -541,21 +541,29 @@ def test_tiles_are_computed_beside_each_other(neid, folder, work, cores):
     write(Path("large.png"), pixels)
     options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
     assert neid("enhance", "large.png", *options)[0] == 0
-    assert work == [("read", False)] + [("run", cores == 2)] * 13
+    assert work == [("read", False)] + [("run", cores == 2)] * 17
     network = methods.load_network("neid_s", "onnx")
     network.beside = 1
     alone = Enhancement(Tiled(network, 32))(pixels)
     np.testing.assert_array_equal(pictures.read("out.png").pixels, alone)
 
 
-@pytest.mark.parametrize(("size", "count"), [((20, 70), 1), ((80, 210), 2)])
+@pytest.mark.parametrize(("size", "count"), [((20, 70), 2), ((80, 210), 4)])
 def test_as_many_tiles_as_cores_are_computed_beside_each_other(
     neid, folder, work, cores, size, count
 ):
     write(Path("large.png"), darkened(picture(*size)))
     options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
     assert neid("enhance", "large.png", *options)[0] == 0
-    assert work == [("read", False)] + [("run", cores == count == 2)] * count
+    assert work == [("read", False)] + [("run", cores == 2)] * count
+
+
+def test_one_tile_is_computed_on_all_cores(neid, folder, work, cores, monkeypatch):
+    monkeypatch.setattr("neid_tf.inference.tiles.layout", lambda high, wide, *_: (high, wide))
+    write(Path("large.png"), darkened(picture(20, 70)))
+    options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
+    assert neid("enhance", "large.png", *options)[0] == 0
+    assert work == [("read", False), ("run", False)]
 
 
 def test_frames_are_computed_beside_each_other(neid, folder, work, cores):
@@ -643,7 +651,7 @@ def test_a_large_picture_shows_how_far_it_is(neid, folder, tmp_path, monkeypatch
     for stream, seen in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
         assert neid("enhance", "large.png", *options, "--overwrite")[0] == 0
-        assert [f"{done}/13" in stream.getvalue() for done in (1, 12)] == [seen] * 2
+        assert [f"{done}/17" in stream.getvalue() for done in (1, 16)] == [seen] * 2
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert neid("enhance", "in/a.png", *options)[0] == 0
     assert "tile" not in sys.stderr.getvalue()

@@ -710,7 +710,7 @@ def test_a_dead_zone_lets_a_well_exposed_picture_come_back(neid, tmp_path):
     changes = []
     for width in (0.0, 0.08, 0.5):
         weights, output = tmp_path / f"{width}.npz", tmp_path / f"{width}.png"
-        pretrained.save(mix.with_zone(network, width), weights)
+        pretrained.save(mix.with_fields(network, tone_dead_zone=width), weights)
         code, _, err = neid("enhance", source, f"--output={output}", f"--weights={weights}")
         assert (code, err) == (0, "")
         made, before = (pictures.read(path).pixels.astype(float) for path in (output, source))

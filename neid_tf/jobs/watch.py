@@ -128,16 +128,17 @@ def _arriving(watchfiles, folder, but, stop, report, arrivals, reported):
         raise_interrupt=True,
     )
     for changed in changes:
+        now = _identity(folder)
+        if now not in (None, watched):
+            return
         if time.monotonic() - scanned >= RESCAN:  # At first: it is being watched already.
             changed = {(None, folder), *changed}
-            scanned, now = time.monotonic(), _identity(folder)
-            gone = folder, "no such folder any more"
+            scanned, gone = time.monotonic(), (folder, "no such folder any more")
             if now is None and gone not in reported:
                 report(*gone)
                 reported.add(gone)
-            elif now not in (None, watched):
+            elif now:
                 reported.discard(gone)
-                return
         for _, path in changed:
             problems: list[tuple[str, str]] = []
             below = _below(path, problems)

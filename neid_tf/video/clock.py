@@ -11,6 +11,7 @@ if typing.TYPE_CHECKING:
     import av
 
 _BACK = Fraction(1, 2)  # Seconds by which a stream falls back where the clock starts anew.
+_APART = 1  # Seconds that packets of one time may be apart in the file.
 
 
 class Clock:
@@ -51,10 +52,11 @@ class Clock:
         stretch, end = self._stretch.get(index, 0), self._ends.get(index)
         time = stamp * unit + self._added[stretch]
         if end is not None and time < end - _BACK:
-            stretch += 1
-            self._stretch[index] = stretch
-            if stretch == len(self._added):
-                self._added.append(max(self._ends.values()) - stamp * unit)
+            now, latest = max(self._ends.values()), self.restarts
+            # The last stretch, if another stream has begun it, and is not long past its time.
+            if stretch == latest or stamp * unit + self._added[latest] < now - _APART:
+                self._added.append(now - stamp * unit)
+            self._stretch[index] = stretch = self.restarts
             time = stamp * unit + self._added[stretch]
         self._ends[index] = max(time + (packet.duration or 0) * unit, end or time)
         added = round(self._added[stretch] / unit)

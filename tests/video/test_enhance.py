@@ -479,6 +479,18 @@ def test_joined_recordings_follow_each_other(tmp_path):
     assert heard == pytest.approx(3 * 1.5, abs=0.2)
 
 
+def test_sound_behind_a_mute_recording_stays_with_its_frames(tmp_path):
+    heard = make_clip(tmp_path / "a.ts", noisy(45, 48), sound="aac").read_bytes()
+    mute = make_clip(tmp_path / "b.ts", noisy(45, 48)).read_bytes()
+    (tmp_path / "in.ts").write_bytes(heard + mute + heard)
+    enhance_video(tmp_path / "in.ts", tmp_path / "out.mkv", double)
+    with av.open(tmp_path / "out.mkv") as file:
+        starts = [float(p.pts * p.time_base) for p in file.demux(audio=0) if p.size]
+    behind = [start for start in starts if start > 1.8]
+    assert min(behind) == pytest.approx(3.0, abs=0.2)
+    assert max(behind) == pytest.approx(4.5, abs=0.2)
+
+
 def test_frames_that_a_decoder_made_up_in_part_are_counted(tmp_path):
     source = make_clip(tmp_path / "in.mkv", noisy(24, 60))
     content = bytearray(Path(source).read_bytes())

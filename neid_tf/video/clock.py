@@ -30,6 +30,7 @@ class Clock:
         self._added = [-Fraction(container.start_time or 0, 10**6)]
         self._stretch: dict[int, int] = {}
         self._ends: dict[int, Fraction] = {}
+        self._begins: dict[int, Fraction] = {}
 
     @property
     def restarts(self) -> int:
@@ -43,7 +44,7 @@ class Clock:
             packet: of any stream, in the file's order.
 
         Returns:
-            Whether it is behind what came before it in its stream, which has to be so of sound.
+            Whether it is behind the stretch before it in its stream, which has to be so of sound.
         """
         stamp = packet.pts if packet.dts is None else packet.dts
         if not self._is_broadcast or stamp is None:
@@ -57,9 +58,10 @@ class Clock:
             if stretch == latest or stamp * unit + self._added[latest] < now - _APART:
                 self._added.append(now - stamp * unit)
             self._stretch[index] = stretch = self.restarts
+            self._begins[index] = end
             time = stamp * unit + self._added[stretch]
         self._ends[index] = max(time + (packet.duration or 0) * unit, end or time)
         added = round(self._added[stretch] / unit)
         packet.pts = None if packet.pts is None else packet.pts + added
         packet.dts = None if packet.dts is None else packet.dts + added
-        return stretch == 0 or end is None or time >= end - unit
+        return index not in self._begins or time >= self._begins[index] - unit

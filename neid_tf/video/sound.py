@@ -94,3 +94,28 @@ def decoded(packet: av.Packet) -> list[av.AudioFrame] | None:
         return packet.decode()
     except av.InvalidDataError:
         return None
+
+
+class Alike:
+    """Gives all frames of a stream the format, channels and rate of its first one.
+
+    Those of joined recordings may change, which encoders do not take.
+    """
+
+    def __init__(self) -> None:
+        self._first, self._resamplers = None, {}
+
+    def __call__(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """Return a frame as frames like the first."""
+        import av
+
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        self._first = self._first or kind
+        if kind == self._first:
+            return [frame]
+        if kind not in self._resamplers:
+            self._resamplers[kind] = av.AudioResampler(*self._first)
+        unit, made = frame.time_base, self._resamplers[kind].resample(frame)
+        for one in made:  # Encoders keep to the unit of the first.
+            one.pts, one.time_base = round(one.pts * one.time_base / unit), unit
+        return made

@@ -85,6 +85,7 @@ class Writer:
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
         self._lost = collections.Counter()
+        self._alike = collections.defaultdict(sound.Alike)
         self._keeps, self._quality = metadata == "keep", quality
         self._added = False
         self._color, self._unit = reader.color, reader.stream.time_base
@@ -268,7 +269,8 @@ class Writer:
                 packet.pts = packet.dts = 0
             frames = sound.decoded(packet) if encodes else None
             for frame in frames or ():
-                self.output.mux(stream.encode(frame))
+                for alike in self._alike[index](frame):
+                    self.output.mux(stream.encode(alike))
             if not encodes and packet.dts is not None:
                 packet.stream = stream
                 self.output.mux(packet)

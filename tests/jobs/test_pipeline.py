@@ -59,6 +59,12 @@ def enhance_pictures(jobs, function, **options):
     return pipeline.enhance_files(jobs, function, Transfer(), **options)
 
 
+def threads_since(before):
+    """Return the names of the program's threads that were not among those before."""
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
+    return {name for name in names if name.startswith("neid")}
+
+
 def invert(pixels):
     return 255 - pixels
 
@@ -112,7 +118,7 @@ def test_pictures_are_decoded_while_what_computes_them_is_made(tmp_path, monkeyp
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_what_can_not_be_made_ends_all(tmp_path, kind):
     sizes = {f"{n}.bmp": (1100, 1000 + n) for n in range(9)}
-    memory, before = Memory(sizes), set(threading.enumerate())
+    memory, before = Memory(sizes), threading.enumerate()
 
     def make():
         time.sleep(0.2)
@@ -121,7 +127,7 @@ def test_what_can_not_be_made_ends_all(tmp_path, kind):
     with pytest.raises(kind, match="no weights"):
         list(pipeline.enhance_files(jobs_of(sizes, tmp_path), pipeline.Made(make), memory))
     assert memory.written == {}
-    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+    assert threads_since(before) == set()
 
 
 def test_order_and_errors_of_every_stage(tmp_path):
@@ -291,10 +297,11 @@ def test_closing_ends_what_is_being_written_and_leaves_out_the_rest(tmp_path):
     names = [f"{n}.png" for n in range(30)]
     for name in names:
         write(tmp_path / name, picture(40, 60))
+    before = threading.enumerate()
     outcomes = enhance_pictures(jobs_of(names, tmp_path), invert)
     next(outcomes)
     outcomes.close()
-    assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+    assert threads_since(before) == set()
     written = sorted((tmp_path / "out").iterdir())
     assert 0 < len(written) < 30
     for path in written:
@@ -313,6 +320,7 @@ def test_an_unforeseen_error_of_a_picture_names_it_and_the_rest_is_done(tmp_path
             raise RuntimeError("Failed to\nallocate memory")
         return invert(pixels)
 
+    before = threading.enumerate()
     errors = [error for _, error, _ in enhance_pictures(jobs_of(names, tmp_path), broken)]
     reasons = [error and str(error).removeprefix(f"{tmp_path}/") for error in errors]
     assert reasons == [
@@ -323,7 +331,7 @@ def test_an_unforeseen_error_of_a_picture_names_it_and_the_rest_is_done(tmp_path
     ]
     assert isinstance(errors[1].__cause__, ZeroDivisionError)
     assert sorted(os.listdir(tmp_path / "out")) == ["0.png", "3.png"]
-    assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+    assert threads_since(before) == set()
 
 
 def test_an_unforeseen_error_of_the_list_of_jobs_ends_it(tmp_path):
@@ -333,9 +341,10 @@ def test_an_unforeseen_error_of_the_list_of_jobs_ends_it(tmp_path):
         yield from jobs_of(["a.png"], tmp_path)
         raise ZeroDivisionError
 
+    before = threading.enumerate()
     with pytest.raises(ZeroDivisionError):
         list(enhance_pictures(jobs(), invert))
-    assert "neid" not in " ".join(thread.name for thread in threading.enumerate())
+    assert threads_since(before) == set()
 
 
 class NoMemory(Counting):

@@ -20,6 +20,14 @@ class SoundError(NeidError):
     """A stream of sound that can be neither copied nor encoded; the message says why."""
 
 
+def is_told(stream: av.AudioStream) -> bool:
+    """Tell whether the source says what a stream's channels are.
+
+    A recording does not whose first part is mute: what comes later is not looked for.
+    """
+    return stream.codec_context is None or stream.layout.nb_channels > 0
+
+
 def is_copied(stream: av.AudioStream, container: str) -> bool:
     """Tell whether a file of this kind takes a stream's packets, so far as its layout goes.
 
@@ -47,13 +55,13 @@ def add_encoder(
         codec: FFmpeg's name of the encoder.
 
     Raises:
-        SoundError: where the source can't be decoded, or has no channels.
+        SoundError: where the source can't be decoded.
     """
     import av
 
     context = stream.codec_context
-    if context is None or not stream.layout.nb_channels:
-        raise SoundError("there is no decoder for it" if context is None else "it has no channels")
+    if context is None:
+        raise SoundError("there is no decoder for it")
     rates = av.Codec(codec, "w").audio_rates
     rate = context.sample_rate
     rate = rate if rate and (not rates or rate in rates) else _FREQUENCY
@@ -105,17 +113,25 @@ class Alike:
     def __init__(self) -> None:
         self._first, self._resamplers = None, {}
 
+    def is_like(self, frame: av.AudioFrame) -> bool:
+        """Tell whether a frame is as the first one, which it may be itself."""
+        self._first = self._first or _kind(frame)
+        return _kind(frame) == self._first
+
     def __call__(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
         """Return a frame as frames like the first."""
         import av
 
-        kind = frame.format.name, frame.layout.name, frame.sample_rate
-        self._first = self._first or kind
-        if kind == self._first:
+        if self.is_like(frame):
             return [frame]
+        kind = _kind(frame)
         if kind not in self._resamplers:
             self._resamplers[kind] = av.AudioResampler(*self._first)
         unit, made = frame.time_base, self._resamplers[kind].resample(frame)
         for one in made:  # Encoders keep to the unit of the first.
             one.pts, one.time_base = round(one.pts * one.time_base / unit), unit
         return made
+
+
+def _kind(frame):
+    return frame.format.name, frame.layout.name, frame.sample_rate

@@ -15,6 +15,7 @@ from neid_tf.support import files
 from neid_tf.support.errors import reason_of
 from neid_tf.video import sound
 from neid_tf.video.coding import display_matrix, reformatter, to_yuv
+from neid_tf.video.completeness import NO_ZERO
 from neid_tf.video.containers import CONTAINERS, WRITABLE, Container
 from neid_tf.video.frames import Frame
 from neid_tf.video.reader import Reader, VideoError, errors_of
@@ -26,6 +27,7 @@ if typing.TYPE_CHECKING:
 _FRAME_DURATION = 1 << 8  # AV_CODEC_FLAG_FRAME_DURATION
 _LARGE = 2**24  # pixels of a frame: 40 frames of this size, as usual, would take 1 GB
 _NO_PLACE, _NOT_COPIED = "the file has no place for it", "such data is not copied"
+_NOT_TOLD = "the file does not tell its channels where it begins"
 _NO_COVER = "cover pictures are kept in MP4 and MOV alone"
 _QUICKTIMES = ("mp4", "mov")  # They have places for covers and timecodes.
 _CHAPTERS = "bin_data"  # the name of MP4's track of chapter titles, which is written anew
@@ -84,8 +86,9 @@ class Writer:
         import av
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
-        self._lost = collections.Counter()
+        self._lost, self._unlike = collections.Counter(), collections.Counter()
         self._alike = collections.defaultdict(sound.Alike)
+        self._may_change = bool(reader.container.format.flags & NO_ZERO)
         self._keeps, self._quality = metadata == "keep", quality
         self._added = False
         self._color, self._unit = reader.color, reader.stream.time_base
@@ -213,6 +216,8 @@ class Writer:
             return "--metadata=none"
         if stream.type == "video" and self.kind.format not in _QUICKTIMES:
             return _NO_COVER
+        if stream.type == "audio" and not sound.is_told(stream):
+            return _NOT_TOLD
         new = self._copied(stream)
         encodes = new is None
         if encodes:
@@ -267,15 +272,29 @@ class Writer:
         with errors_of(self.path, doing), self._goes_on_without(index, kind):
             if kind == "video" and packet.size:  # A cover has no time.
                 packet.pts = packet.dts = 0
-            frames = sound.decoded(packet) if encodes else None
-            for frame in frames or ():
-                for alike in self._alike[index](frame):
-                    self.output.mux(stream.encode(alike))
-            if not encodes and packet.dts is not None:
-                packet.stream = stream
-                self.output.mux(packet)
-            elif frames is None and packet.size:  # The last packet of all is an empty one.
+            is_written = (self._encode if encodes else self._copy)(packet, stream)
+            if not is_written and packet.size:  # The last packet of all is an empty one.
                 self._lost[kind, index] += 1
+
+    def _encode(self, packet, stream):
+        """Encode a packet of sound anew; tell whether it could be decoded."""
+        frames = sound.decoded(packet)
+        for frame in frames or ():
+            for alike in self._alike[packet.stream.index](frame):
+                self.output.mux(stream.encode(alike))
+        return frames is not None
+
+    def _copy(self, packet, stream):
+        """Copy a packet; tell whether it has a time, without which it has no place."""
+        if packet.dts is None:
+            return False
+        source = packet.stream
+        if source.type == "audio" and self._may_change and source.codec_context:
+            frames, alike = sound.decoded(packet), self._alike[source.index]
+            self._unlike[source.index] += frames is None or not all(map(alike.is_like, frames))
+        packet.stream = stream
+        self.output.mux(packet)
+        return True
 
     @contextlib.contextmanager
     def _goes_on_without(self, index, kind):
@@ -292,6 +311,9 @@ class Writer:
         for (kind, index), count in self._lost.items():
             packets = f"{count} packet{'s' * (count > 1)} of {kind} stream {index}"
             self.notes.append(f"damaged: {packets} left out")
+        for index, count in (+self._unlike).items():
+            packets = f"{count} packet{'s' * (count > 1)} of audio stream {index}"
+            self.notes.append(f"copied as they are: {packets}, damaged or unlike the first")
         with errors_of(self.path, f"ending the {self.kind.format} file fails"):
             self.output.mux(self.stream.encode(None))
             for index, (stream, encodes) in list(self._routes.items()):

@@ -479,34 +479,56 @@ def test_joined_recordings_follow_each_other(tmp_path):
     assert heard == pytest.approx(3 * 1.5, abs=0.2)
 
 
+def recording(path, codec="aac", rate=48000, layout="mono"):
+    """Write 1.5 seconds of a broadcast, and return its bytes."""
+    with av.open(str(path), "w") as file:
+        shown = file.add_stream("libx264", rate=30)
+        shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
+        heard = file.add_stream(codec, rate=rate, layout=layout)
+        kind = heard.codec_context.codec.audio_formats[0].name
+        for index in range(45):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8))
+            file.mux(shown.encode(frame))
+            sound = av.AudioFrame(kind, layout, rate // 30)
+            for plane in sound.planes:
+                plane.update(bytes(plane.buffer_size))
+            sound.sample_rate, sound.pts = rate, index * (rate // 30)
+            sound.time_base = Fraction(1, rate)
+            file.mux(heard.encode(sound))
+        file.mux(shown.encode(None))
+        file.mux(heard.encode(None))
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".webm"])
-@pytest.mark.parametrize("changed", [{"rate": 44100}, {"layout": "stereo"}])
-def test_sound_that_changes_midway_is_whole(tmp_path, suffix, changed):
-    parts = []
-    for number, fields in enumerate(({}, changed)):
-        path = tmp_path / f"{number}.ts"
-        with av.open(str(path), "w") as file:
-            shown = file.add_stream("libx264", rate=30)
-            shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
-            told = {"rate": 48000, "layout": "mono"} | fields
-            heard = file.add_stream("aac", **told)
-            for index in range(45):
-                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index, np.uint8))
-                file.mux(shown.encode(frame))
-                count = told["rate"] // 30
-                planes = np.zeros((1 + (told["layout"] == "stereo"), count), np.float32)
-                sound = av.AudioFrame.from_ndarray(planes, "fltp", told["layout"])
-                sound.sample_rate, sound.pts = told["rate"], index * count
-                sound.time_base = Fraction(1, told["rate"])
-                file.mux(heard.encode(sound))
-            file.mux(shown.encode(None))
-            file.mux(heard.encode(None))
-        parts.append(path.read_bytes())
-    (tmp_path / "in.ts").write_bytes(b"".join(parts))
-    enhance_video(tmp_path / "in.ts", tmp_path / f"out{suffix}", double)
+@pytest.mark.parametrize("changed", [{"rate": 44100}, {"layout": "stereo"}, {"codec": "mp2"}])
+def test_sound_that_changes_midway_is_whole_or_told(tmp_path, suffix, changed):
+    parts = recording(tmp_path / "a.ts") + recording(tmp_path / "b.ts", **changed)
+    (tmp_path / "in.ts").write_bytes(parts)
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / f"out{suffix}", double)
     with av.open(str(tmp_path / f"out{suffix}")) as file:
         ends = [float(p.pts * p.time_base) for p in file.demux(audio=0) if p.size]
+    told = [note for note in summary.notes if " packets of audio stream 1" in note]
+    if suffix == ".mp4":
+        (note,) = told
+        assert re.match("copied as they are: [4-9][0-9] packets .* unlike the first$", note)
+    elif "codec" in changed:
+        (note,) = told
+        assert re.match("damaged: [4-9][0-9] packets .* left out$", note)
+        return
+    else:
+        assert not told
     assert ends[-1] == pytest.approx(3.0, abs=0.2)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_that_begins_behind_a_mute_recording_is_told(tmp_path, suffix):
+    mute = make_clip(tmp_path / "mute.ts", noisy(45, 48)).read_bytes()
+    (tmp_path / "in.ts").write_bytes(mute + recording(tmp_path / "a.ts"))
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / f"out{suffix}", double)
+    reason = "the file does not tell its channels where it begins"
+    assert f"left out: audio stream 1 ({reason})" in summary.notes
+    assert len(read(tmp_path / f"out{suffix}")[1]) == 90
 
 
 def test_sound_behind_a_mute_recording_stays_with_its_frames(tmp_path):

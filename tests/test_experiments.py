@@ -296,6 +296,7 @@ def test_a_rival_is_packaged_with_the_cards_of_its_phases(tmp_path):
 def test_weights_are_packaged_with_the_scores_of_a_list(
     tmp_path, pairs_folder, small_model, monkeypatch, capsys
 ):
+    pytest.importorskip("tf2onnx")
     from experiments import package_weights
 
     (tmp_path / "neid_tf" / "models" / "weights").mkdir(parents=True)

@@ -80,7 +80,7 @@ _RUNTIME = flags.DEFINE_enum(
     "What runs the network. tensorflow takes weights; the others take --weights=PATH of what neid "
     "export wrote for them, and onnx the package's weights too. auto goes by what --weights is; "
     "for the package's it is the fastest that is installed: onnx (ONNX Runtime), which starts "
-    "much sooner than TensorFlow and then is as fast on a CPU; else tensorflow. With an NVIDIA GPU "
+    "much sooner than TensorFlow and is faster on a CPU; else tensorflow. With an NVIDIA GPU "
     "tensorflow comes first, unless the ONNX Runtime is onnxruntime-gpu, which computes on the GPU "
     "too. tensorrt is onnx with NVIDIA's TensorRT, which first builds engines for minutes and "
     "keeps them. Large pictures are done in tiles by tensorflow, onnx and tensorrt.",

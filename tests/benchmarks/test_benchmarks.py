@@ -99,6 +99,8 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(weights):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
     return runtimes.exports(str(weights), weights.parent, (32, 48))
 
 
@@ -326,6 +328,8 @@ def test_training_rates():
 
 @pytest.mark.usefixtures("forked")
 def test_command_writes_its_report(neid, tmp_path, weights):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
     code, out, err = neid(
         "benchmark",
         *[f"--output={tmp_path / 'b.json'}", f"--weights={weights}", "--runs=1"],

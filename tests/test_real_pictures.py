@@ -197,6 +197,11 @@ def test_photographs_are_gathered_from_unpacked_packages(tmp_path):
     command = [sys.executable, str(script), str(tmp_path / "unpacked"), str(tmp_path / "photos")]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith("4 of 190 photographs")
+    (tmp_path / "empty").mkdir()
+    for nothing, reason in (("empty", "0 of 190 photographs"), ("none", "no folder of unpacked")):
+        command[2:] = [str(tmp_path / nothing), str(tmp_path / "photos")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, reason in done.stdout + done.stderr) == (1, True)
     photos = (tmp_path / "photos").iterdir()
     found = {path.name: pictures.read(path).pixels.shape[1::-1] for path in photos}
     assert found == {

@@ -12,6 +12,7 @@ Exit codes: 0 ended by the user; 1 failed; 2 wrong usage.
 
 import contextlib
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def _launch(page):
     host, port = listening.HOST.value, listening.PORT.value or _PORT
     max_upload = listening.MAX_UPLOAD.value or demo.MAX_UPLOAD
     try:
+        # Of a name that is none Gradio says that the port is taken.
+        socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         return demo.launch(page, host, port, max_upload, listening.NAMES.value)
     except OSError as error:
         raise listening.taken(error, port) from error

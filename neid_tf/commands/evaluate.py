@@ -13,6 +13,8 @@ one for each picture of DIR, of its name (before the extension) and its size.
 
 An earlier report is replaced; any other file that is there already, and pictures of --save, only
 with --overwrite.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage.
 """
 
 import contextlib
@@ -63,8 +65,10 @@ def main(arguments: list[str]) -> None:
     smallest, report_file = (1, terminal.report_once) if alone else (11, terminal.report)
     pair_files.check_files(root, paths, smallest, report_file)
     terminal.report_passed_over(root, pair_files.passed_over(root))
-    function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**_asked()))
-    found = report.evaluate(scored, function, save=_SAVE.value)
+    asked = _asked()
+    function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**asked))
+    traced = asked["method"] not in methods.CLASSICAL and asked["runtime"] == "tensorflow"
+    found = report.evaluate(scored, function, _SAVE.value, traced)
     found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}
     found |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
     files.write_json(output, files.finite(found), indent=2)

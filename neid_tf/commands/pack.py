@@ -6,8 +6,10 @@ Any viewer shows such a file. neid enhance knows it, undoes the curve and gives 
 of the size that the packed one had; the file itself says how it was packed, in XMP.
 
 INPUT is a picture file, a folder, which means all pictures below it, or a pattern in quotes such
-as 'photos/**/*.jpg'. PATH is a folder, which gets files of the same names; where there is one
-input file, it may be the name of the file to write.
+as 'photos/**/*.jpg'. PATH is a folder, which gets files of the same names but for the suffix, which
+is the codec's (a.png becomes a.jpg): of two pictures that would get one name the second is
+refused. Subfolders are kept of a folder, not of a pattern. Where there is one input file, PATH may
+be the name of the file to write.
 
   neid pack photos --output=small
   neid pack dark.jpg --output=small.webp --bytes=3000

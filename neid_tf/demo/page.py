@@ -132,7 +132,7 @@ def _connect(gr, events, sources, controls, outputs):
     target = {"fn": events.answer, "inputs": wish, "outputs": [results, *outputs]}
     target |= {"concurrency_limit": 1, "concurrency_id": "model", "show_progress_on": outputs[1]}
     for event, source, read in (
-        (upload.upload, upload, tuple),
+        (upload.upload, upload, lambda chosen: tuple(chosen or ())),
         (shown.click, shown, lambda number: (str(paths[number]),)),
     ):
         cleared = [chosen, upload, results, *outputs]
@@ -170,6 +170,8 @@ class _Events:
 
         def choose(value):
             paths = read(value)
+            if not paths:
+                raise gr.Error("no picture was chosen", print_exception=False)
             if len(paths) > MAX_FILES:
                 gr.Warning(f"{len(paths)} pictures: the first {MAX_FILES} are taken")
             paths = paths[:MAX_FILES]
@@ -274,7 +276,7 @@ def launch(
     one_line_tracebacks((queueing, route_utils, routes, utils))
     off = ("share", "ssr_mode", "mcp_server", "pwa", "run_history", "enable_monitoring")
     page.launch(
-        server_name=host,
+        server_name=f"[{host}]" if ":" in host else host,
         server_port=port,
         max_file_size=max_upload * 2**20,
         theme=gr.themes.Default(primary_hue="amber", **_FONTS),

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 import itertools
+import numbers
 import os
 import shutil
 import zipfile
@@ -78,7 +79,8 @@ class Settings:
     suffix: str = ".png"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.strength <= MAX_STRENGTH:
+        is_number = isinstance(self.strength, numbers.Real)
+        if not (is_number and 0.0 <= self.strength <= MAX_STRENGTH):
             raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {self.strength!r}")
         if self.suffix not in SUFFIXES:
             raise NeidError(f"a download is {' or '.join(SUFFIXES)}, not {self.suffix!r}")

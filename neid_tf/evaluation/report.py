@@ -51,6 +51,7 @@ def evaluate(
     rows: Iterable[Row],
     predict: Callable[[np.ndarray], np.ndarray] | None = None,
     save: Path | str | None = None,
+    traced: bool = False,
 ) -> dict[str, Any]:
     """Score pictures, or what a method makes of them.
 
@@ -59,6 +60,8 @@ def evaluate(
         predict: function from a low-light picture to an enhanced one of the same size; None to
             score the pictures as they are.
         save: a folder to write the enhanced pictures to, as NAME.png; None for nowhere.
+        traced: whether the method makes itself ready for each new size, as Keras does. Its time
+            is taken the second time then.
 
     Returns:
         The report: ``protocol``, ``mean`` (of every score) and ``images`` (one dictionary of
@@ -70,8 +73,12 @@ def evaluate(
         ValueError: naming the picture that can't be scored, or the first that has a reference
             where others have none.
     """
-    images, protocol = [], niqe.PROTOCOL
+    images, protocol, sizes = [], niqe.PROTOCOL, set()
     for name, picture, reference in _alike(rows):
+        if traced and predict and picture.shape not in sizes:
+            sizes.add(picture.shape)
+            with _named(name):
+                predict(picture)
         started = time.perf_counter()
         with _named(name):
             output = picture if predict is None else predict(picture)
@@ -117,6 +124,8 @@ def _scored(name: str, output: np.ndarray, reference: np.ndarray | None) -> dict
 def mean_scores(images: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Return the mean over pictures of each score that they have; None where none has it.
 
+    Infinite ones, of pictures that equal their reference, are left out where others are finite.
+
     Args:
         images: the ``images`` of a report.
     """
@@ -124,6 +133,7 @@ def mean_scores(images: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     means = {}
     for name in names:
         values = [image[name] for image in images if image[name] is not None]
+        values = [value for value in values if np.isfinite(value)] or values
         means[name] = float(np.mean(values)) if values else None
     if images and "seconds" in images[0]:
         seconds = sum(image["seconds"] for image in images)
@@ -171,6 +181,8 @@ def table(report: Mapping[str, Any]) -> str:
     for name, (title, _) in columns.items():
         if without := sum(image.get(name, 0) is None for image in report["images"]):
             note += f" {title}: without {without} that have none."
+        if equal := sum(image.get(name, 0) == np.inf for image in report["images"]):
+            note += f" {title}: {equal} infinite (equal pictures), left out of the mean."
     return "\n".join([*lines, f"{len(report['images'])} pictures.{note}"])
 
 

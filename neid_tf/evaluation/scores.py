@@ -6,7 +6,8 @@ from neid_tf.pixels.samples import luminance, quantise, to_8_bit
 from neid_tf.support.errors import NeidError
 
 PROTOCOL = {
-    "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures",
+    "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures, "
+    "but for those that equal their reference, whose score is infinite (null)",
     "ssim": "RGB, Gaussian 11×11 windows, sigma 1.5 (scikit-image, gaussian_weights=True)",
     "ssim_gray": "the same on luminance (0.299 R + 0.587 G + 0.114 B)",
     "psnr_gt_mean": "output scaled to the reference's mean brightness first: looks at the answer",

@@ -140,7 +140,14 @@ def check(path: str | os.PathLike, runtime: str) -> None:
     owner = {".npz": "tensorflow", ".onnx": "onnx", ".tflite": "litert"}.get(file.suffix)
     if file.is_file() and owner in (None, runtime, {TENSORRT: "onnx"}.get(runtime)):
         return
-    reason = f"it is for {owner}" if file.is_file() else f"no file {file.name}"
+    if file.is_file():
+        reason = f"it is for {owner}"
+    elif Path(path).is_dir():
+        reason = "it is a folder" + (f" without {file.name}" if runtime == "saved_model" else "")
+    elif Path(path).is_file():
+        reason = "it is no folder"
+    else:
+        reason = "there is no such file"
     raise ModelFileError(f"{path}: cannot be run as {runtime}: {reason}")
 
 

@@ -85,7 +85,8 @@ def pack(
 ) -> tuple[bytes, tuple[str, ...]]:
     """Return a packed file, and notes on how small the picture became.
 
-    It is halved once; where even a low quality takes too many bytes, once more, and so on.
+    It is halved once; where even a low quality takes too many bytes, or the codec knows no sides
+    of such a length, once more, and so on.
 
     Args:
         picture: what to pack. Its further bands are left out, transparency is laid on white.
@@ -108,12 +109,15 @@ def pack(
             laid = over_white(picture.pixels, picture.alpha)
             picture = dataclasses.replace(picture, pixels=laid, alpha=None)
         image, curve = _shown(picture.pixels, picture.gray)
+        is_last = halvings == MAX_HALVINGS or min(image.size) < _LEAST_SIDE
         if max(image.size) > codec.longest_side:
+            if not is_last:
+                continue
             raise NeidError(f"a {codec.format}'s sides are at most {codec.longest_side} pixels")
         fields = {**metadata, "xmp": packet(Packing(curve, *size, halvings))}
-        is_last = halvings == MAX_HALVINGS or min(image.size) < _LEAST_SIDE
         if content := _encoded(image, codec, settings, fields, is_last):
-            times = (f"halved {halvings} times, to fit in {settings.most} bytes",)
+            what = f"{settings.most} bytes" if settings.most else f"a {codec.format}"
+            times = (f"halved {halvings} times, to fit in {what}",)
             return content, times if halvings > 1 else ()
 
 

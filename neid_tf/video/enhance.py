@@ -10,7 +10,7 @@ from collections.abc import Callable
 from neid_tf.pictures import DEFAULT_MAX_PIXELS
 from neid_tf.video.coding import upright
 from neid_tf.video.frames import SMOOTHING, Enhancer, Frame
-from neid_tf.video.reader import Reader
+from neid_tf.video.reader import Reader, VideoError
 from neid_tf.video.tags import lost_tags
 from neid_tf.video.writer import OthersRefused, Writer, container_for, whole_file
 
@@ -72,7 +72,8 @@ def enhance_video(
         metadata: ``keep``, or ``none`` to leave out title, place, dates, chapters and all other
             text about the video but the languages of its streams.
         quality: 1 to 100, less makes smaller files; None for 95, which is visually lossless.
-        overwrite: whether what is there when all is done is replaced, or an error.
+        overwrite: whether what is there when all is done is replaced, or an error; the source
+            itself is not.
 
     Returns:
         :class:`Summary`.
@@ -93,6 +94,8 @@ def enhance_video(
 def _enhance_once(source, target, settings, progress, max_pixels, overwrite, written):
     """Enhance a video; ``written`` is how, as :class:`Writer` takes it."""
     kind, scale = container_for(target), settings[1]
+    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+        raise VideoError(target, "the output is the input itself")
     with contextlib.closing(Reader(source, max_pixels)) as reader:
         enhancer = Enhancer(*settings, upright=upright(reader.first))
         with whole_file(target, overwrite) as temporary:

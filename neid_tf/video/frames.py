@@ -7,6 +7,7 @@ trembles with the noise, and the brightness with it. So the context is averaged 
 import dataclasses
 import itertools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -73,7 +74,8 @@ class Enhancer:
     ) -> None:
         self.network = as_network(model)
         check_settings(self.network, scale, strength)
-        if not (np.isfinite(smoothing) and smoothing >= 0.0):
+        is_number = isinstance(smoothing, numbers.Real) and np.isfinite(smoothing)
+        if not (is_number and smoothing >= 0.0):
             raise NeidError(f"smoothing must be a number of at least 0, not {smoothing!r}")
         self.scale, self.strength = scale, strength
         self.halves = halves(self.network, scale)
@@ -111,14 +113,28 @@ class Enhancer:
         Raises:
             NetworkError: where the network fails, or gives another number of pictures, another
                 size, or values that are no numbers.
+            ValueError: for pixels that are not as :class:`Frame` says, or of several sizes.
         """
+        if not frames:
+            return []
+        shown = self._shown(frames)
         height, width, _ = frames[0].pixels.shape
-        shown = np.ascontiguousarray(self._upright(np.stack([frame.pixels for frame in frames])))
         if self._large and self._inputs(width, height) > _BATCH_PIXELS:
             made = [self._in_tiles(*pair) for pair in zip(shown, frames, strict=True)]
         else:
             made = self._at_once(shown, frames)
         return [np.ascontiguousarray(self._upright.back(pixels[None])[0]) for pixels in made]
+
+    def _shown(self, frames):
+        """Return the pixels of frames as they are shown, N×H×W×3."""
+        for pixels in (np.asarray(frame.pixels) for frame in frames):
+            if pixels.dtype not in (np.uint8, np.uint16):
+                raise NeidError(f"a frame's pixels are uint8 or uint16, not {pixels.dtype}")
+            if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+                raise NeidError(f"a frame has the shape (height, width, 3), not {pixels.shape}")
+        if len({frame.pixels.shape for frame in frames}) > 1:
+            raise NeidError("frames of several sizes: each size wants a call of its own")
+        return np.ascontiguousarray(self._upright(np.stack([frame.pixels for frame in frames])))
 
     def each(self, frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, np.ndarray]]:
         """Enhance frames of one size that follow each other; yield each and what a call gives.
@@ -148,8 +164,7 @@ class Enhancer:
 
         def calls():
             for frame in frames:
-                shown = np.ascontiguousarray(self._upright(frame.pixels[None]))
-                yield frame, *self._prepared(network, shown, [frame])
+                yield frame, *self._prepared(network, self._shown([frame]), [frame])
 
         return in_order(compute, calls(), count)
 

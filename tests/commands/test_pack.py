@@ -140,6 +140,18 @@ def test_further_halvings_are_told_and_undone(neid, tmp_path, monkeypatch):
         assert pictures.read("bright.jpg").pixels.shape == (403, 605, 3)
 
 
+def test_sides_that_a_codec_does_not_know_are_halved_once_more(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (33000, 80), (30, 40, 50)).save("dark.png")
+    _, told = packed(neid, "dark.png", "--output=small.webp", "--quality=50")
+    assert told == ["neid: dark.png: halved 2 times, to fit in a WEBP"]
+    with Image.open("small.webp") as small:
+        assert small.size == (8250, 20)
+    Image.new("RGB", (140000, 20), (30, 40, 50)).save("dark.png")
+    _, told = packed(neid, "dark.png", "--output=no.webp", code=1)
+    assert told == ["neid: dark.png: a WEBP's sides are at most 16383 pixels"]
+
+
 def test_what_fits_at_no_quality_is_named_with_the_least_bytes(neid, dark):
     write(Path("other.png"), textured(40, 60))
     out, err = packed(neid, dark, "other.png", "--output=small", "--bytes=300", code=1)

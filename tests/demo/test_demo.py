@@ -273,6 +273,9 @@ def test_downloads_as_jpeg(enhancer, source):
     assert result.download.read_bytes()[:2] == b"\xff\xd8"
     with pytest.raises(ValueError, match=r"\.png or \.jpg, not '\.exe'"):
         Settings(suffix=".exe")
+    for strength in (None, "1"):
+        with pytest.raises(NeidError, match="strength must be from 0"):
+            Settings(strength)
 
 
 def test_other_weights(source, tmp_path):
@@ -321,6 +324,17 @@ def test_a_taken_port_is_named(monkeypatch):
         monkeypatch.setattr(listening, holder, SimpleNamespace(value=value))
     with pytest.raises(NeidError, match=r"--host=127\.0\.0\.1 --port=7999"):
         command._launch(None)
+    monkeypatch.setattr(listening, "HOST", SimpleNamespace(value="none.invalid"))
+    with pytest.raises(NeidError, match=r"--host=none\.invalid --port=7999: (?!the port is taken)"):
+        command._launch(None)
+
+
+def test_addresses_of_version_6_have_brackets():
+    given = {}
+    page = SimpleNamespace(launch=lambda **fields: given.update(fields), local_url="")
+    for host, name in (("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")):
+        demo.launch(page, host, 7999)
+        assert given["server_name"] == name
 
 
 def test_weights_that_are_not_there_are_told_before_anything_is_loaded(neid, monkeypatch):

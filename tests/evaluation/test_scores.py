@@ -104,6 +104,33 @@ def test_report(tmp_path):
     assert scores.score(rows[1][2], saved)["psnr"] == made["images"][1]["psnr"]
 
 
+def test_pictures_that_equal_their_reference_are_told_and_not_in_the_mean():
+    rows = [(str(i), darkened(picture(24, 36, i)), picture(24, 36, i)) for i in range(3)]
+    rows[1] = ("1", rows[1][2], rows[1][2])
+    made = report.evaluate(rows)
+    assert made["images"][1]["psnr"] == np.inf
+    others = [made["images"][number]["psnr"] for number in (0, 2)]
+    assert made["mean"]["psnr"] == pytest.approx(np.mean(others))
+    shown = report.table(made | {"method": {"name": "a"}, "controls": {}})
+    assert " PSNR: 1 infinite (equal pictures), left out of the mean." in shown
+    assert report.evaluate(rows[1:2])["mean"]["psnr"] == np.inf
+
+
+def test_what_is_traced_for_each_size_is_timed_the_second_time():
+    done = []
+
+    def method(low):
+        done.append(low.shape)
+        return low
+
+    rows = [("", picture(height, 30), picture(height, 30)) for height in (20, 24, 20)]
+    report.evaluate(rows, method, traced=True)
+    assert [shape[0] for shape in done] == [20, 20, 24, 24, 20]
+    done.clear()
+    report.evaluate(rows, method)
+    assert len(done) == 3
+
+
 def test_ceiling_of_half_size():
     for size in ((40, 52), (41, 53)):
         reference = picture(*size, 5)

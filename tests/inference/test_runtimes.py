@@ -323,6 +323,16 @@ def test_what_is_refused_is_refused_before_it_is_loaded(weights, runtime):
 def test_other_paths_and_runtimes_are_named(tmp_path):
     with pytest.raises(runtimes.ModelFileError, match="cannot be run as saved_model"):
         runtimes.load(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(b"")
+    for name, runtime, reason in (
+        ("", "onnx", "it is a folder$"),
+        ("", "saved_model", "it is a folder without saved_model.pb$"),
+        ("m.onnx", "saved_model", "it is no folder$"),
+        ("m.onnx", "litert", "it is for onnx$"),
+        ("none.onnx", "onnx", "there is no such file$"),
+    ):
+        with pytest.raises(runtimes.ModelFileError, match=reason):
+            runtimes.check(tmp_path / name, runtime)
     with pytest.raises(runtimes.ModelFileError, match=r"m\.npz: not a folder"):
         runtimes.load(tmp_path / "m.npz")
     with pytest.raises(ValueError, match="not 'openvino'"):

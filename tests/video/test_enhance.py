@@ -446,6 +446,16 @@ def test_other_unreadable_sources_and_unwritable_targets(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["cut.mp4", "folder.mp4", "in.mp4", "sound.mp4"]
 
 
+def test_a_video_does_not_take_its_own_place(tmp_path):
+    source = make_clip(tmp_path / "in.mp4", noisy(5, 90))
+    content = source.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(source)
+    for target in (source, tmp_path / "link.mp4"):
+        with pytest.raises(VideoError, match="the output is the input itself"):
+            enhance_video(source, target, double)
+    assert source.read_bytes() == content
+
+
 def test_every_video_has_a_suffix_to_be_written_with():
     assert {video.written_suffix(f"a{suffix}") for suffix in video.SUFFIXES} == video.WRITABLE
     assert video.written_suffix("A.MOV") == ".mov"

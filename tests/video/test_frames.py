@@ -116,10 +116,25 @@ def test_bad_values_are_named(tmp_path):
     for fields in ({"scale": 3}, {"strength": -1.0}, {"smoothing": float("nan")}):
         with pytest.raises(ValueError, match=str(next(iter(fields.values())))):
             Enhancer(double, **fields)
+    with pytest.raises(ValueError, match="smoothing must be a number of at least 0, not 'a'"):
+        Enhancer(double, smoothing="a")
     with pytest.raises(ValueError, match="scale 2 needs another"):
         Enhancer(models.inference_model(models.build("unet", filters=4, depth=1)), scale=2)
     with pytest.raises(ValueError, match="shape"):
         Enhancer(lambda batch: batch)(as_frames(grays([50])))
+    enhancer, [pixels] = Enhancer(double), grays([50])
+    assert enhancer([]) == []
+    for wrong, reason in (
+        ([pixels.astype(np.float32)], "uint8 or uint16, not float32"),
+        ([pixels[..., 0]], "has the shape"),
+        ([pixels[..., [0, 1, 2, 0]]], "has the shape"),
+        ([pixels[:0]], "has the shape"),
+        ([pixels, pixels[1:]], "frames of several sizes"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            enhancer(as_frames(wrong))
+    with pytest.raises(ValueError, match="not float64"):
+        list(enhancer.each(as_frames([pixels / 255]), 1))
 
 
 TURNS = {

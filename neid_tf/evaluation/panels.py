@@ -78,13 +78,16 @@ def read_reference(
         report: as for :func:`neid_tf.pictures.read_pixels`.
 
     Raises:
-        NeidError: where the reference has another size than the picture.
+        NeidError: where the reference has another size than the picture, or too small a one.
         PictureError: where the file can't be read.
     """
     reference = read(path, report)
     if reference.shape != low.shape:
         sizes = [f"{p.shape[1]}×{p.shape[0]}" for p in (reference, low)]
         raise NeidError(f"{path}: {sizes[0]}, but {source} is {sizes[1]}")
+    if min(low.shape[:2]) < scores.SMALLEST:
+        size = f"{low.shape[1]}×{low.shape[0]}"
+        raise NeidError(f"{path}: {size}, scores take at least {scores.SMALLEST}×{scores.SMALLEST}")
     return reference
 
 

@@ -5,6 +5,9 @@ import numpy as np
 from neid_tf.pixels.samples import luminance, quantise, to_8_bit
 from neid_tf.support.errors import NeidError
 
+SMALLEST = 11
+"""The least side of pictures that are scored, in pixels: that of SSIM's window."""
+
 PROTOCOL = {
     "psnr": "dB, per picture over RGB, on uint8 pictures, data range 255; mean over pictures, "
     "but for those that equal their reference, whose score is infinite (null)",
@@ -29,7 +32,7 @@ def score(reference: np.ndarray, output: np.ndarray) -> dict[str, float]:
         ValueError: where the shapes differ, or shape or type are not as said.
     """
     reference, output = to_8_bit(reference), to_8_bit(output)
-    _check(reference, output, smallest=11)
+    _check(reference, output, smallest=SMALLEST)
     gray = [luminance(picture) for picture in (reference, output)]
     return {
         "psnr": psnr(reference, output),
@@ -70,7 +73,7 @@ def ssim(reference: np.ndarray, output: np.ndarray) -> float:
     Raises:
         ValueError: where the shapes differ, or shape or type are not as said.
     """
-    _check(reference, output, smallest=11)
+    _check(reference, output, smallest=SMALLEST)
     return _similarity(reference, output)
 
 

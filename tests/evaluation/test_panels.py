@@ -238,6 +238,7 @@ def test_neid_compare_shows_16_bits_as_8(neid, tmp_path):
         (["a.png", "--output=f.png", "--methods=lime,magic"], 2, "magic"),
         (["a.png", "--output=f.png", "--methods=neid,lime=b.npz"], 2, "lime has no weights"),
         (["a.png", "--output=f.png", "--methods=lime", "--weights=neid_s"], 2, "--weights is for"),
+        (["d.png", "--output=f.png", "--reference=d.png"], 1, "d.png: 24×10, scores take at least"),
         (["a.png", "--output=f.png", "--methods="], 2, "--methods is missing"),
         (["a.png", "--output=f.png", "--zoom=1,2,3"], 2, "1,2,3"),
         (["none.png", "--output=f.png", *["--zoom=0,0,9,9"] * 5], 2, "5 times"),
@@ -256,6 +257,7 @@ def test_mistakes_write_nothing(neid, tmp_path, monkeypatch, arguments, code, me
     write(tmp_path / "a.png", darkened(picture(20, 24)))
     for name, width in (("b.png", 30), ("c.png", 24)):
         write(tmp_path / name, picture(20, width))
+    write(tmp_path / "d.png", picture(10, 24))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     got, _, err = neid("compare", *arguments)
     assert got == code, err

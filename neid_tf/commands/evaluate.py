@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     """Score and write the report."""
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
-    from neid_tf.evaluation import report
+    from neid_tf.evaluation import report, scores
 
     root, output = common.required(common.DATA), common.required(common.OUTPUT)
     _check_usage()
@@ -62,13 +62,12 @@ def main(arguments: list[str]) -> None:
     rows = _rows(paths)
     scored = _made_elsewhere(rows, _OUTPUTS.value) if _OUTPUTS.value else rows
     alone = _is_folder_of_pictures(root)  # They are told of when they are read, too.
-    smallest, report_file = (1, terminal.report_once) if alone else (11, terminal.report)
+    smallest = 1 if alone else scores.SMALLEST
+    report_file = terminal.report_once if alone else terminal.report
     pair_files.check_files(root, paths, smallest, report_file)
     terminal.report_passed_over(root, pair_files.passed_over(root))
-    asked = _asked()
-    function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**asked))
-    traced = asked["method"] not in methods.CLASSICAL and asked["runtime"] == "tensorflow"
-    found = report.evaluate(scored, function, _SAVE.value, traced)
+    function = None if _OUTPUTS.value else terminal.with_notes_shown(methods.load(**_asked()))
+    found = report.evaluate(scored, function, _SAVE.value, traced=_is_traced())
     found |= {"method": _described(), "data": str(root), "controls": report.controls(rows)}
     found |= {"command": " ".join(common.command_line("evaluate")), "environment": environment()}
     files.write_json(output, files.finite(found), indent=2)
@@ -81,6 +80,12 @@ def _asked():
     runtime = methods.reference_runtime(weights, method)
     asked = {"method": method, "weights": weights, "runtime": runtime}
     return asked | {"precision": common.PRECISION.value}
+
+
+def _is_traced():
+    """Tell whether the method makes itself ready for each new size of picture."""
+    asked = _asked()
+    return asked["method"] not in methods.CLASSICAL and asked["runtime"] == "tensorflow"
 
 
 def _check_usage():
@@ -134,10 +139,12 @@ def _chosen(root):
 
 def _pairs(root):
     """Return the pairs that there are; what is wrong with any of them is told all at once."""
+    from neid_tf.evaluation import scores
+
     try:
         return pair_files.find_pairs(root)
     except pair_files.DataError:
-        return pair_files.check_pairs(root, 11)
+        return pair_files.check_pairs(root, scores.SMALLEST)
 
 
 def _rows(paths):

@@ -181,7 +181,8 @@ def table(report: Mapping[str, Any]) -> str:
     for name, (title, _) in columns.items():
         if without := sum(image.get(name, 0) is None for image in report["images"]):
             note += f" {title}: without {without} that have none."
-        if equal := sum(image.get(name, 0) == np.inf for image in report["images"]):
+        equal = sum(image.get(name, 0) == np.inf for image in report["images"])
+        if 0 < equal < len(report["images"]):
             note += f" {title}: {equal} infinite (equal pictures), left out of the mean."
     return "\n".join([*lines, f"{len(report['images'])} pictures.{note}"])
 

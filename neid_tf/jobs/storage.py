@@ -147,12 +147,8 @@ class LocalStorage:
         return True
 
     def identity(self, path: str) -> Hashable:
-        """Return what two names of one file have in common, links included."""
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            if status.st_ino:  # Some file systems of Windows have no numbers.
-                return status.st_dev, status.st_ino
-        return os.path.realpath(path)
+        """As :func:`neid_tf.support.files.identity`."""
+        return files.identity(path)
 
     def write(self, path: str, data: bytes, label: str = "", overwrite: bool = True) -> None:
         """As :meth:`Storage.write`."""

@@ -11,7 +11,7 @@ import shutil
 import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -45,6 +45,15 @@ class NameTaken(FileError):
 
     def __init__(self, path: str | os.PathLike) -> None:
         super().__init__(path, "is there already")
+
+
+def identity(path: str | os.PathLike) -> Hashable:
+    """Return what two names of one file have in common, links included."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        if status.st_ino:  # Some file systems of Windows have no numbers.
+            return status.st_dev, status.st_ino
+    return os.path.realpath(path)
 
 
 def write_whole(path: str | os.PathLike, content: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from fractions import Fraction
 
-from neid_tf.video.completeness import NO_ZERO
+from neid_tf.video.completeness import is_broadcast
 
 if typing.TYPE_CHECKING:
     import av
@@ -25,7 +25,7 @@ class Clock:
     """
 
     def __init__(self, container: av.container.InputContainer) -> None:
-        self._is_broadcast = bool(container.format.flags & NO_ZERO)
+        self._is_broadcast = is_broadcast(container)
         # What is added to the times of each stretch between two starts, in seconds.
         self._added = [-Fraction(container.start_time or 0, 10**6)]
         self._stretch: dict[int, int] = {}

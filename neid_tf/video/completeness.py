@@ -8,9 +8,13 @@ from fractions import Fraction
 if typing.TYPE_CHECKING:
     import av
 
-NO_ZERO = 0x200
-"""FFmpeg's AVFMT_TS_DISCONT: the clock starts anywhere, and the length is not announced."""
+_NO_ZERO = 0x200  # AVFMT_TS_DISCONT
 _LEAST_MISSING = 0.1  # seconds; how sound of other block lengths differs from what is announced
+
+
+def is_broadcast(container: av.container.InputContainer) -> bool:
+    """Tell whether a file's clock starts anywhere, and its length is not announced."""
+    return bool(container.format.flags & _NO_ZERO)
 
 
 class Ending:
@@ -49,7 +53,7 @@ class Ending:
         """Return how many seconds the file announces, and how many there are of these."""
         container, stream = self._container, self._stream
         end = self._ends.get(stream.index, 0.0)
-        if container.format.flags & NO_ZERO:
+        if is_broadcast(container):
             return 0.0, 0.0  # What FFmpeg tells of these it has seen at their end.
         if container.format.name == "avi":
             return float(stream.frames / self._rate), end  # Its duration is of what is there.

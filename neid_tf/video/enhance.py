@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from neid_tf.pictures import DEFAULT_MAX_PIXELS
+from neid_tf.support import files
 from neid_tf.video.coding import upright
 from neid_tf.video.frames import SMOOTHING, Enhancer, Frame
 from neid_tf.video.reader import Reader, VideoError
@@ -94,7 +95,7 @@ def enhance_video(
 def _enhance_once(source, target, settings, progress, max_pixels, overwrite, written):
     """Enhance a video; ``written`` is how, as :class:`Writer` takes it."""
     kind, scale = container_for(target), settings[1]
-    if os.path.exists(target) and os.path.exists(source) and os.path.samefile(source, target):
+    if files.identity(source) == files.identity(target):
         raise VideoError(target, "the output is the input itself")
     with contextlib.closing(Reader(source, max_pixels)) as reader:
         enhancer = Enhancer(*settings, upright=upright(reader.first))

@@ -15,7 +15,7 @@ from neid_tf.support import files
 from neid_tf.support.errors import reason_of
 from neid_tf.video import sound
 from neid_tf.video.coding import display_matrix, reformatter, to_yuv
-from neid_tf.video.completeness import NO_ZERO
+from neid_tf.video.completeness import is_broadcast
 from neid_tf.video.containers import CONTAINERS, WRITABLE, Container
 from neid_tf.video.frames import Frame
 from neid_tf.video.reader import Reader, VideoError, errors_of
@@ -88,7 +88,7 @@ class Writer:
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
         self._lost, self._unlike = collections.Counter(), collections.Counter()
         self._alike = collections.defaultdict(sound.Alike)
-        self._may_change = bool(reader.container.format.flags & NO_ZERO)
+        self._may_change = is_broadcast(reader.container)
         self._keeps, self._quality = metadata == "keep", quality
         self._added = False
         self._color, self._unit = reader.color, reader.stream.time_base
@@ -309,10 +309,9 @@ class Writer:
     def finish(self) -> None:
         """Write what the encoders still hold, and the end of the file."""
         for (kind, index), count in self._lost.items():
-            packets = f"{count} packet{'s' * (count > 1)} of {kind} stream {index}"
-            self.notes.append(f"damaged: {packets} left out")
+            self.notes.append(f"damaged: {_packets(count, kind, index)} left out")
         for index, count in (+self._unlike).items():
-            packets = f"{count} packet{'s' * (count > 1)} of audio stream {index}"
+            packets = _packets(count, "audio", index)
             self.notes.append(f"copied as they are: {packets}, damaged or unlike the first")
         with errors_of(self.path, f"ending the {self.kind.format} file fails"):
             self.output.mux(self.stream.encode(None))
@@ -327,6 +326,10 @@ class Writer:
         """Close the file, finished or not."""
         with contextlib.suppress(Exception):
             self.output.close()
+
+
+def _packets(count, kind, index):
+    return f"{count} packet{'s' * (count > 1)} of {kind} stream {index}"
 
 
 @contextlib.contextmanager

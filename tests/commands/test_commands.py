@@ -300,6 +300,12 @@ def test_evaluate_what_another_program_made(neid, tmp_path, pairs_folder):
     )
     assert equal["mean"]["psnr"] is None  # infinite
     assert equal["mean"]["ssim"] == pytest.approx(1)
+    (by_lime / "1.png").write_bytes((pairs_folder / "high" / "1.png").read_bytes())
+    mixed, out = evaluated(neid, tmp_path, f"--data={pairs_folder}", f"--outputs={by_lime}")
+    assert mixed["images"][0]["psnr"] is None
+    others = [image["psnr"] for image in mixed["images"][1:]]
+    assert mixed["mean"]["psnr"] == pytest.approx(np.mean(others))
+    assert "PSNR: 1 infinite (equal pictures), left out of the mean." in out
 
 
 def test_evaluate_without_references(neid, tmp_path, pairs_folder):

@@ -7,7 +7,6 @@ import types
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from neid_tf import pictures
 from neid_tf.demo.guard import Guard, one_line_tracebacks
 from neid_tf.demo.uploads import MAX_STRENGTH, SUFFIXES, Enhancer, Result, Settings
 from neid_tf.support.errors import NeidError
@@ -62,12 +61,9 @@ def build(enhancer: Enhancer, samples: Sequence[str | os.PathLike] = ()) -> obje
         gr.Markdown(_TEXT)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
+                # Of any type: one that is no picture is then named, and does not refuse the others.
                 upload = gr.File(
-                    file_count="multiple",
-                    file_types=sorted(pictures.SUFFIXES),
-                    height=170,
-                    label="Pictures",
-                    elem_id="picture",
+                    file_count="multiple", height=170, label="Pictures", elem_id="picture"
                 )
                 controls = _controls(gr, enhancer.weights)
                 shown = _samples(gr, samples)

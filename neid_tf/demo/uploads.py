@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import functools
 import itertools
-import numbers
 import os
 import shutil
 import zipfile
@@ -16,7 +15,7 @@ from PIL import Image
 
 from neid_tf import pictures
 from neid_tf.data.pairs import is_picture
-from neid_tf.inference.enhance import Enhancement
+from neid_tf.inference.enhance import Enhancement, check_strength
 from neid_tf.inference.network import Network, as_network
 from neid_tf.inference.unpack import steps_for
 from neid_tf.pixels.samples import over_white, to_type
@@ -79,9 +78,7 @@ class Settings:
     suffix: str = ".png"
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.strength, numbers.Real)
-        if not (is_number and 0.0 <= self.strength <= MAX_STRENGTH):
-            raise NeidError(f"strength must be from 0 to {MAX_STRENGTH:g}, not {self.strength!r}")
+        check_strength(self.strength, MAX_STRENGTH)
         if self.suffix not in SUFFIXES:
             raise NeidError(f"a download is {' or '.join(SUFFIXES)}, not {self.suffix!r}")
 

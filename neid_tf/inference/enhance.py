@@ -160,9 +160,14 @@ def check_settings(network: Network, scale: int, strength: float) -> None:
         raise NeidError(f"scale must be the integer 1 or 2, not {scale!r}")
     if scale == 2 and network.scale == 1:
         raise NeidError("this model keeps the size of its input: scale 2 needs another")
+    check_strength(strength)
+
+
+def check_strength(strength: object, most: float = MAX_STRENGTH) -> None:
+    """Raise ValueError for a strength that is no number from 0 to the most."""
     is_number = isinstance(strength, numbers.Real) and not isinstance(strength, bool)
-    if not (is_number and 0.0 <= strength <= MAX_STRENGTH):
-        raise NeidError(f"strength must be a number from 0 to {MAX_STRENGTH:g}, not {strength!r}")
+    if not (is_number and 0.0 <= strength <= most):
+        raise NeidError(f"strength must be a number from 0 to {most:g}, not {strength!r}")
 
 
 def finished(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from neid_tf.inference.enhance import MAX_STRENGTH
+from neid_tf.inference.enhance import MAX_STRENGTH, check_strength
 from neid_tf.pictures.formats import FORMATS, NAMES, is_available
 from neid_tf.service.errors import Refused
 
@@ -112,10 +113,11 @@ def _one_of(name: str, value: str, allowed: Collection[str]) -> str:
 
 
 def _strength(text: str) -> float:
-    try:
+    value: Any = text[:40]
+    with contextlib.suppress(ValueError):
         value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= MAX_STRENGTH:
-        raise Refused(422, f"strength is a number from 0 to {MAX_STRENGTH:g}, not {text[:40]!r}")
+    try:
+        check_strength(value)
+    except ValueError as error:
+        raise Refused(422, str(error)) from error
     return value

@@ -274,7 +274,7 @@ def test_downloads_as_jpeg(enhancer, source):
     with pytest.raises(ValueError, match=r"\.png or \.jpg, not '\.exe'"):
         Settings(suffix=".exe")
     for strength in (None, "1"):
-        with pytest.raises(NeidError, match="strength must be from 0"):
+        with pytest.raises(NeidError, match="strength must be a number from 0 to 3"):
             Settings(strength)
 
 
@@ -509,10 +509,15 @@ def test_page_in_a_browser(page, tmp_path):
     upload.set_input_files(tmp_path / "heavy.png")
     page.get_by_text("exceed the maximum allowed size").wait_for()
 
+    (tmp_path / "notes.txt").write_text("no picture")
     upload.set_input_files(
-        [write(tmp_path / f"{name}.png", darkened(picture(30, 40))) for name in "ab"]
+        [
+            *[write(tmp_path / f"{name}.png", darkened(picture(30, 40))) for name in "ab"],
+            tmp_path / "notes.txt",
+        ]
     )
     page.get_by_text("a.png: original | enhanced").wait_for()
+    page.get_by_text("notes.txt: not a picture of a known format").wait_for()
     page.locator("#names").get_by_text("b.png").click()
     page.get_by_text("b.png: original | enhanced").wait_for()
     assert page.locator("#original img").count() == 1

@@ -160,28 +160,38 @@ def _start(path: str) -> bytes | None:
     return None
 
 
-def walk(root: str, problems: list[tuple[str, str]]) -> Iterator[tuple[str, PurePath]]:
+def walk(
+    root: str, problems: list[tuple[str, str]], whole: str | None = None
+) -> Iterator[tuple[str, PurePath]]:
     """Yield each file below a folder, and its path from there.
 
     Args:
-        root: the folder.
+        root: the folder, or a link to one.
         problems: gets (name, reason) of what can't be looked into.
+        whole: the folder of which the root is a part, and to whose parts links are not followed;
+            the root itself if left out.
     """
-    for _, below, entries in _folders(root, problems):
+    for _, below, entries in _folders(root, problems, whole):
         yield from ((entry.path, below / entry.name) for entry in entries if not _is_folder(entry))
 
 
 def _folders(
-    root: str, problems: list[tuple[str, str]]
+    root: str, problems: list[tuple[str, str]], whole: str | None = None
 ) -> Iterator[tuple[str, PurePath, list[os.DirEntry]]]:
     """Yield a folder and all below it, each once, with what is in it; linked ones come last."""
-    seen, above = set(), os.path.realpath(root)
-    real, linked = collections.deque([(root, PurePath())]), collections.deque()
+    seen, whole_place = set(), os.path.realpath(whole or root)
+    real, linked = collections.deque(), collections.deque()
+    is_link = whole is not None and os.path.islink(root)
+    (linked if is_link else real).append((root, PurePath()))
     while real or linked:
+        is_link = not real
         folder, below = (real or linked).popleft()
         place = os.path.realpath(folder)
-        # A link to a folder above would bring in what nobody asked for.
-        if place in seen or (above != place and is_below(above, place)):
+        # What is linked to in here is looked into where it is; a link to a folder above would
+        # bring in what nobody asked for.
+        if is_link and (is_below(place, whole_place) or is_below(whole_place, place)):
+            continue
+        if place in seen:
             continue
         seen.add(place)
         entries = _entries(folder, problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -32,14 +33,14 @@ class State(NamedTuple):
 
 
 def state_of(path: str) -> State | None:
-    """Return the state of a regular file; None for anything else."""
-    try:
-        stat_of_file = os.stat(path)
-    except OSError:
+    """Return the state of a file, or of a link that leads nowhere; None for a folder or nothing."""
+    found_there = None
+    for look in (os.lstat, os.stat):
+        with contextlib.suppress(OSError):
+            found_there = look(path)
+    if found_there is None or stat.S_ISDIR(found_there.st_mode):
         return None
-    if not stat.S_ISREG(stat_of_file.st_mode):
-        return None
-    return State(stat_of_file.st_size, stat_of_file.st_mtime_ns, stat_of_file.st_ino)
+    return State(found_there.st_size, found_there.st_mtime_ns, found_there.st_ino)
 
 
 class Arrivals:
@@ -127,7 +128,7 @@ def _arriving(watchfiles, folder, but, stop, report, arrivals, reported):
         ignore_permission_denied=True,
         raise_interrupt=True,
     )
-    for changed in changes:
+    for changed in _until_unreadable(changes):
         now = _identity(folder)
         if now not in (None, watched):
             return
@@ -141,7 +142,7 @@ def _arriving(watchfiles, folder, but, stop, report, arrivals, reported):
                 reported.discard(gone)
         for _, path in changed:
             problems: list[tuple[str, str]] = []
-            below = _below(path, problems)
+            below = _below(path, folder, problems)
             arrivals.note(path for path in below if not _is_inside(path, but))
             for problem in set(problems) - reported:
                 report(*problem)
@@ -159,9 +160,20 @@ def _identity(folder):
     return found_there.st_dev, found_there.st_ino
 
 
-def _below(path, problems):
+def _until_unreadable(changes):
+    """Yield the changes up to one in a file whose name is no text, which can't be told."""
+    try:
+        yield from changes
+    except RuntimeError as error:
+        if "decode path" not in str(error):
+            raise
+
+
+def _below(path, folder, problems):
     """Return a file, or the files of a folder that was moved in as a whole."""
-    return [below for below, _ in found.walk(path, problems)] if os.path.isdir(path) else [path]
+    if not os.path.isdir(path):
+        return [path]
+    return [below for below, _ in found.walk(path, problems, folder)]
 
 
 def _is_inside(path, folder):

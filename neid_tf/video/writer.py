@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import io
 import os
 import typing
 from collections.abc import Iterator
@@ -50,7 +51,20 @@ def _refusals():
     """Return what FFmpeg raises for a stream that a file can't hold, not for a full disk."""
     import av
 
-    return av.ArgumentError, av.InvalidDataError, av.PatchWelcomeError
+    return av.ArgumentError, av.ExperimentalError, av.InvalidDataError, av.PatchWelcomeError
+
+
+def _takes(container, stream):
+    """Tell whether a file of this kind, with nothing else in it, takes a stream's packets."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as file:
+            file.add_stream_from_template(stream)
+            file.start_encoding()
+    except (ValueError, *_refusals()):
+        return False
+    return True
 
 
 class Writer:
@@ -239,10 +253,9 @@ class Writer:
         """Return a stream of the output that takes the packets of this one, or None."""
         if stream.type == "audio" and not sound.is_copied(stream, self.kind.format):
             return None
-        try:
-            return self.output.add_stream_from_template(stream)
-        except ValueError:
+        if not _takes(self.kind.format, stream):
             return None
+        return self.output.add_stream_from_template(stream)
 
     def _add_descriptions(self, container):
         tags = container.metadata.items()

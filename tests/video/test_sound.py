@@ -92,10 +92,11 @@ def test_sound_that_can_not_be_decoded_is_left_out_with_its_cause(tmp_path, monk
     assert summary.notes == ("left out: audio stream 1 (there is no decoder for it)",)
 
 
-def test_a_file_that_cannot_begin_with_the_sound_begins_without(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [av.ArgumentError, av.ExperimentalError])
+def test_a_file_that_cannot_begin_with_the_sound_begins_without(tmp_path, monkeypatch, kind):
     def refuse(self):
         if len(self.output.streams) > 1:
-            raise av.ArgumentError(22, "no such layout")
+            raise kind(22, "no such layout")
         start(self)
 
     start = writers.Writer._start
@@ -130,3 +131,46 @@ def test_damaged_packets_of_sound_are_counted(tmp_path, monkeypatch):
     summary = enhance_video(source, tmp_path / "out.mp4", double)
     assert count > 3
     assert summary.notes[-1] == "damaged: 2 packets of audio stream 1 left out"
+
+
+def make_with(path, *codecs):
+    """Write a second of picture and of a tone in each codec, which a Matroska file holds all."""
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        streams = [file.add_stream(codec, rate=48000, layout="stereo") for codec in codecs]
+        for number, pixels in enumerate(grays(range(10))):
+            frame = av.VideoFrame.from_ndarray(pixels[:48, :64])
+            frame.pts = number
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        tone = (8000 * np.sin(np.arange(48000) * (2 * np.pi * 440 / 48000))).astype(np.int16)
+        for stream in streams:
+            frame = av.AudioFrame.from_ndarray(np.stack([tone] * 2), "s16p", "stereo")
+            frame.sample_rate, frame.pts = 48000, 0
+            fit = av.AudioResampler(stream.format.name, "stereo", 48000, stream.frame_size or None)
+            for part in (*fit.resample(frame), *fit.resample(None)):
+                file.mux(stream.encode(part))
+            file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codecs", "suffix", "anew"),
+    [
+        (["libopus", "aac"], ".mov", "audio stream 1: opus encoded anew as aac"),
+        (["aac", "flac"], ".mov", "audio stream 2: flac encoded anew as aac"),
+    ],
+)
+def test_sound_that_the_file_refuses_costs_no_other_sound(codecs, suffix, anew, tmp_path):
+    source = make_with(tmp_path / "in.mkv", *codecs)
+    summary = enhance_video(source, tmp_path / f"out{suffix}", double)
+    assert summary.notes == (anew,)
+    assert summary.frames == 10
+    with av.open(str(tmp_path / f"out{suffix}")) as file:
+        assert [stream.name for stream in file.streams.audio] == ["aac", "aac"]
+    for number in (0, 1):
+        with av.open(str(tmp_path / f"out{suffix}")) as file:
+            frames = [frame.to_ndarray() for frame in file.decode(audio=number)]
+        sound = np.concatenate(frames, 1)
+        assert sound.shape[1] / 48000 == pytest.approx(1.0, abs=0.1)
+        assert np.square(sound).mean() > 0.01

@@ -381,3 +381,39 @@ def test_without_its_library_nothing_is_watched(neid, tmp_path, monkeypatch):
     assert (code, out) == (1, "")
     assert install_extra("watch") in err
     assert err.count("\n") == 1
+
+
+def test_a_name_that_is_no_text_ends_nothing(watched):
+    name = os.fsdecode(b"\xff\xfe.png")
+    with watched() as run:
+        run.wait_for("there.png")
+        shutil.copy(run.folder / "there.png", run.folder / name)
+        run.wait_for(name)
+        write(run.folder / "after.png", darkened(picture(20, 24)))
+        run.wait_for("after.png")
+    assert run.code == 0
+
+
+def test_links_to_what_is_watched_are_not_followed(watched, tmp_path):
+    write(tmp_path / "elsewhere" / "a.png", darkened(picture(20, 24)))
+    with watched() as run:
+        run.wait_for("there.png")
+        (run.folder / "same").symlink_to(run.folder)
+        (run.folder / "above").symlink_to(tmp_path)
+        (run.folder / "other").symlink_to(tmp_path / "elsewhere")
+        run.wait_for("other/a.png")
+    assert {path.name for path in run.output.iterdir()} == {"there.png", "other"}
+
+
+def test_what_is_no_file_is_named(watched, capfd):
+    with watched() as run:
+        run.wait_for("there.png")
+        (run.folder / "link.png").symlink_to("nowhere.png")
+        os.mkfifo(run.folder / "pipe.png")
+        wait_until(lambda: sorted(run.failed()) == ["link.png", "pipe.png"])
+        (run.folder / "nowhere.png").write_bytes((run.folder / "there.png").read_bytes())
+        run.wait_for("nowhere.png")
+    errors = capfd.readouterr().err
+    assert f"{run.folder / 'link.png'}: no such file" in errors
+    assert f"{run.folder / 'pipe.png'}: " in errors
+    assert run.code == 1

@@ -64,9 +64,15 @@ def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
             image.seek(number)
             budget.check_size(*image.size, max_pixels)
             samples = with_channels(np.asarray(image.convert("RGBA")))
-            wait, loops = image.info.get("duration", 0) / 1000, image.info.get("loop", 1)
-            extras = dataclasses.replace(first.extras, duration=wait, loops=loops)
+            wait = image.info.get("duration", 0) / 1000
+            extras = dataclasses.replace(first.extras, duration=wait, loops=_plays(image))
             yield dataclasses.replace(first, samples=samples, extras=extras)
+
+
+def _plays(image):
+    """Return how often it plays: browsers play it once, and then as often as it tells."""
+    repeats = image.info.get("loop")
+    return 1 if repeats is None else repeats and repeats + 1
 
 
 def _with_metadata(raster: Raster, data: bytes) -> Raster:

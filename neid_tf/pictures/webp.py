@@ -19,6 +19,7 @@ from neid_tf.pictures.raster import QUALITY, Extras, FormatError, Raster, with_c
 # same size with loss and 2 to 5% smaller ones without.
 _LOSSLESS = {"lossless": True, "exact": True, "quality": 0, "method": 1}
 _EFFORT = 2
+_MOST_PLAYS = 2**16 - 1
 _ALPHA = 0x10  # The header's flag of a picture with transparency.
 _KNOWN = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
 _CANVASES = 4  # What the decoder of animations keeps at a time.
@@ -141,7 +142,7 @@ def encode_frames(rasters: Iterable[Raster]) -> bytes:
         "save_all": True,
         "append_images": images[1:],
         "duration": [round(raster.extras.duration * 1000) for raster in rasters],
-        "loop": first.extras.loops,
+        "loop": min(first.extras.loops, _MOST_PLAYS),
     }
     images[0].save(
         file,

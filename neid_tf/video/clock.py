@@ -1,4 +1,4 @@
-"""The times of a broadcast: its clock starts anywhere, and may start anew midway."""
+"""The times of a video: its clock may start anew midway, and that of a broadcast anywhere."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ _APART = 1  # Seconds that packets of one time may be apart in the file.
 
 
 class Clock:
-    """Lets the times of a broadcast begin at zero, and go on where its clock starts anew.
+    """Lets the times of a broadcast begin at zero, and those of any file go on behind a restart.
 
-    The clock of recordings that were joined does so, or of a camera that was restarted. The times
-    of other containers are left as they are.
+    The clock of recordings that were joined starts anew, or that of a camera that was restarted.
 
     Args:
         container: the file.
     """
 
     def __init__(self, container: av.container.InputContainer) -> None:
-        self._is_broadcast = is_broadcast(container)
+        start = container.start_time or 0 if is_broadcast(container) else 0
         # What is added to the times of each stretch between two starts, in seconds.
-        self._added = [-Fraction(container.start_time or 0, 10**6)]
+        self._added = [-Fraction(start, 10**6)]
         self._stretch: dict[int, int] = {}
         self._ends: dict[int, Fraction] = {}
         self._begins: dict[int, Fraction] = {}
@@ -47,7 +46,7 @@ class Clock:
             Whether it is behind the stretch before it in its stream, which has to be so of sound.
         """
         stamp = packet.pts if packet.dts is None else packet.dts
-        if not self._is_broadcast or stamp is None:
+        if stamp is None:
             return True
         index, unit = packet.stream.index, packet.time_base
         stretch, end = self._stretch.get(index, 0), self._ends.get(index)

@@ -195,6 +195,15 @@ def test_gif_frames_become_an_animated_png(tmp_path):
     np.testing.assert_array_equal(found[0].pixels, expected)
 
 
+@pytest.mark.parametrize(("told", "plays"), [(None, 1), (0, 0), (1, 2), (65535, 65536)])
+def test_a_gif_tells_how_often_it_is_played_again(told, plays):
+    data = animation("GIF", **({} if told is None else {"loop": told}))
+    found = all_of(data)
+    for suffix, most in ((".png", plays), (".webp", min(plays, 65535))):
+        with Image.open(io.BytesIO(encode_all(f"a{suffix}", found))) as image:
+            assert image.info["loop"] == most
+
+
 def test_a_gif_that_is_cut_off_behind_a_frame_is_told_of():
     """The file itself says nowhere how many there are."""
     data = animation("GIF")

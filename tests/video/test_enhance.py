@@ -489,6 +489,19 @@ def test_joined_recordings_follow_each_other(tmp_path):
     assert heard == pytest.approx(3 * 1.5, abs=0.2)
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_joined_files_of_other_kinds_follow_each_other(suffix, tmp_path):
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    clip = make_clip(tmp_path / f"a{suffix}", noisy(45, 48), codec=codec).read_bytes()
+    (tmp_path / f"in{suffix}").write_bytes(2 * clip)
+    summary = enhance_video(tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", double)
+    assert list(summary.notes) == ["its clock starts anew 1 time: what follows is put behind"]
+    with av.open(tmp_path / f"out{suffix}") as file:
+        times = [frame.time for frame in file.decode(video=0)]
+    assert len(times) == 2 * 45
+    assert np.diff(times) == pytest.approx(1 / 30, abs=0.002)
+
+
 def recording(path, codec="aac", rate=48000, layout="mono"):
     """Write 1.5 seconds of a broadcast, and return its bytes."""
     with av.open(str(path), "w") as file:

@@ -16,7 +16,7 @@ from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
 from neid_tf.video.clock import Clock
 from neid_tf.video.coding import SPHERICAL, TRANSPARENT, Color, lost_properties, reformatter, to_rgb
-from neid_tf.video.completeness import Ending
+from neid_tf.video.completeness import Ending, is_broadcast
 from neid_tf.video.frames import Frame
 
 if typing.TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Reader:
 
     def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
         self.path, self.notes, self._last = path, [], None
-        self._damaged = self._corrupt = 0
+        self._damaged = self._corrupt = self._owed = 0
         self._lock, self._closed = threading.Lock(), False
         self._limit = Limit(path, max_pixels)
         self.first = _first_frame(path, self._limit)
@@ -135,8 +135,8 @@ class Reader:
                         yield done
         if held:
             yield held
-            if self._damaged:
-                self.notes.append(f"damaged: {self._damaged} packets could not be decoded")
+            if damaged := self._damaged + self._without_a_frame():
+                self.notes.append(f"damaged: {damaged} packets could not be decoded")
             if self._corrupt:
                 self.notes.append(f"damaged: {self._corrupt} frames could not be decoded whole")
             if clock.restarts:
@@ -154,7 +154,17 @@ class Reader:
             self._damaged += 1
             return []
         self._corrupt += sum(frame.is_corrupt for frame in frames)
+        self._owed += bool(packet.size) - len(frames)
         return frames
+
+    def _without_a_frame(self):
+        """Return how many packets gave no frame, though each has one in a broadcast.
+
+        In other files some packets are there for the decoder alone, and half of a frame may be one
+        where it has two fields.
+        """
+        has_fields = any(interlaced for *_, interlaced, _ in self._seen)
+        return max(self._owed, 0) if is_broadcast(self.container) and not has_fields else 0
 
     def _frame(self, frame):
         size = self.width, self.height

@@ -502,6 +502,24 @@ def test_joined_files_of_other_kinds_follow_each_other(suffix, tmp_path):
     assert np.diff(times) == pytest.approx(1 / 30, abs=0.002)
 
 
+def test_pictures_of_another_codec_midway_are_counted(tmp_path):
+    content = b""
+    for codec in ("mpeg2video", "libx264"):
+        with av.open(str(tmp_path / "a.ts"), "w") as file:
+            stream = file.add_stream(codec, rate=25, width=160, height=120, pix_fmt="yuv420p")
+            for pixels in noisy(75, 48, height=120, width=160):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+            file.mux(stream.encode(None))
+        content += (tmp_path / "a.ts").read_bytes()
+    (tmp_path / "in.ts").write_bytes(content)
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double)
+    (count,) = (
+        int(note.split()[1]) for note in summary.notes if "packets could not be decoded" in note
+    )
+    assert summary.frames + count == pytest.approx(150, abs=2)
+    assert summary.frames == pytest.approx(75, abs=2)
+
+
 def recording(path, codec="aac", rate=48000, layout="mono"):
     """Write 1.5 seconds of a broadcast, and return its bytes."""
     with av.open(str(path), "w") as file:

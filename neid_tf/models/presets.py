@@ -87,9 +87,7 @@ def _for_real_pictures(name: str, summary: str, **fields: Any) -> Preset:
 
 
 PRESETS = (
-    _for_real_pictures(
-        "neid", "the default: the best result, indoors and out", filters=32, refinement=64
-    ),
+    _for_real_pictures("neid", "the best result, indoors and out", filters=32, refinement=64),
     _for_real_pictures("neid_s", "the fastest", filters=16, refinement=16, convolutions=1),
 )
 
@@ -111,8 +109,8 @@ def presets() -> tuple[Preset, ...]:
 def table() -> str:
     """Return the presets as a text table: size, time, scores, and whom each is for."""
     rows = [("name", "file", "parameters", "600x400", "PSNR", "SSIM", "")]
-    for preset in presets():
-        scores = preset.scores
+    for number, preset in enumerate(presets()):
+        scores, default = preset.scores, "" if number else "the default: "
         cells = (
             ("{:.1f} MB", preset.megabytes),
             ("{:,}", preset.parameters),
@@ -121,7 +119,7 @@ def table() -> str:
             ("{:.3f}", scores.get("ssim")),
         )
         texts = ["-" if value is None else form.format(value) for form, value in cells]
-        rows.append((preset.name, *texts, preset.summary))
+        rows.append((preset.name, *texts, default + preset.summary))
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]) - 1)]
     lines = ["  ".join(map(str.ljust, row, [*widths, 0])).rstrip() for row in rows]
     return "\n".join(

@@ -149,7 +149,8 @@ async def send_and_drain(
     await send({"type": "http.response.body", "body": body, "more_body": True})
     expected = dict(scope["headers"]).get(b"expect", b"").lower()
     if not scope[READ].is_set() and b"100-continue" not in expected:
-        with contextlib.suppress(asyncio.TimeoutError):
+        # It has its answer, also where the service ends meanwhile.
+        with contextlib.suppress(asyncio.TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(_drained(receive, _DRAINED * most), _DRAIN_SECONDS)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 

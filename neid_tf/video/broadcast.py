@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from neid_tf.support import files
-from neid_tf.support.errors import reason_of
+from neid_tf.support.errors import errors_named, reason_of
 from neid_tf.video.coding import Color, reformatter, to_yuv
 from neid_tf.video.reader import VideoError, errors_of
 from neid_tf.video.stream import scheme_of
@@ -129,7 +129,7 @@ class FileOutput:
     """A file, which is there once the stream has ended.
 
     Args:
-        path: the file; its suffix says the container.
+        path: the file; its suffix says the container. Its folder is made with the first frame.
         overwrite: whether what is there at the end is replaced.
         report: is told, in a line, what it does not keep.
     """
@@ -147,6 +147,8 @@ class FileOutput:
         """Write a frame; see :class:`Encoder`."""
         if self._encoder is None:
             kind = container_for(self.path)
+            with errors_named(self.path, VideoError):
+                os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
             placing = whole_file(self.path, self.overwrite)
             self._temporary = self._stack.enter_context(placing)
             how = (os.fspath(self.path), kind.format, kind.codec, pixels.shape[1::-1], shape)

@@ -419,3 +419,12 @@ def test_the_examples_of_the_page(server, tmp_path):
 def test_processes_of_this_machine_are_not_for_ray(neid):
     code, _, err = neid("serve", "--engine=ray", "--workers=2")
     assert (code, "--workers is for this machine" in err) == (2, True)
+
+
+def test_a_client_that_stalls_when_it_ends_is_no_fault():
+    server = Server("--workers=1", "--timeout=1")
+    with server.open() as slow:
+        slow.sendall(b"POST /v1/enhance HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
+        assert slow.makefile("rb").readline().startswith(b"HTTP/1.1 408")
+        assert server.stop() == 0
+    assert not any("traceback" in line for line in server.log)

@@ -89,7 +89,7 @@ def decoded(path):
 def test_a_stream_is_enhanced_into_a_file(neid, tmp_path):
     pytest.importorskip("onnxruntime")
     sender, told = Sender(), tmp_path / "new" / "latencies.jsonl"
-    made = tmp_path / "night.mkv"
+    made = tmp_path / "newer" / "night.mkv"
     options = [f"--output={made}", f"--latencies={told}", "--weights=neid_s", "--retries=0"]
     code, out, err = neid("live", sender.address, *options)
     # The stream came to its end, which is told: there was to be no other try.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import struct
 import threading
@@ -14,6 +15,7 @@ from types import ModuleType
 
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
+from neid_tf.video import foreign
 from neid_tf.video.clock import Clock
 from neid_tf.video.coding import SPHERICAL, TRANSPARENT, Color, lost_properties, reformatter, to_rgb
 from neid_tf.video.completeness import Ending, is_broadcast
@@ -84,6 +86,8 @@ class Reader:
         self.others = [s for s in self.container.streams if _is_copied(s)]
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         self.notes += lost_properties(self.first)
+        if foreign.is_foreign(self.container):
+            self.notes.append(foreign.NOTE)
         modes = (v for k, v in self.stream.metadata.items() if k.lower() == "alpha_mode")
         if "1" in modes and TRANSPARENT not in self.notes:
             self.notes.append(TRANSPARENT)  # FFmpeg's decoders of VP8 and VP9 pass over it.
@@ -120,7 +124,7 @@ class Reader:
         held, ending = None, Ending(self.container, self.stream, self.rate)
         clock = Clock(self.container)
         with errors_of(self.path, "decoding fails"):
-            for packet in self.container.demux():
+            for packet in _packets(self.container):
                 ending.see(packet)
                 follows = clock.set(packet)
                 if packet.stream.index != self.stream.index:
@@ -268,6 +272,13 @@ def _is_spherical_mp4(path):
     return False
 
 
+def _packets(container):
+    """Yield the packets of all streams, and an empty one of each at the end."""
+    # PyAV fails at the end of a stream that has come to light midway, and these come last.
+    with contextlib.suppress(IndexError):
+        yield from container.demux()
+
+
 def _is_copied(stream):
     """Tell whether a stream is sound, text or a cover picture."""
     is_cover = stream.type == "video" and stream.disposition & COVER
@@ -309,13 +320,14 @@ def _opened(path, options):
     # A playlist that calls itself a video must not reach out to the network.
     only_files = {"protocol_whitelist": "file"}
     place = os.path.abspath(path)
+    open_it = functools.partial(av.open, place, container_options=only_files)
     try:
-        return av.open(place, container_options=only_files, stream_options=options)
+        return foreign.opened(functools.partial(open_it, stream_options=options))
     except ValueError as error:
         if isinstance(error, av.FFmpegError):
             raise
         # The streams of FLV and MPEG-PS come to light later; their size is looked at then.
-        return av.open(place, container_options=only_files)
+        return foreign.opened(open_it)
 
 
 def pyav(path: str | os.PathLike) -> ModuleType:
@@ -342,7 +354,7 @@ def pyav(path: str | os.PathLike) -> ModuleType:
 def picture_stream(
     container: av.container.InputContainer, path: str | os.PathLike, limit: Limit
 ) -> av.VideoStream:
-    """Return the first video stream that is not a cover picture.
+    """Return the first video stream that is not a cover picture, and can be decoded.
 
     Args:
         container: an open file or stream.
@@ -352,10 +364,13 @@ def picture_stream(
     Raises:
         VideoError: where there is none, or its frames are too large.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & COVER:
+    streams = [s for s in container.streams.video if not s.disposition & COVER]
+    for stream in streams:
+        if stream.codec_context:
             limit.check(stream.width, stream.height)
             stream.codec_context.options = limit.options
             stream.thread_type = "AUTO"
             return stream
-    raise VideoError(path, "no video stream in it")
+    raise VideoError(
+        path, "there is no decoder for its picture" if streams else "no video stream in it"
+    )

@@ -31,12 +31,15 @@ def is_told(stream: av.AudioStream) -> bool:
 def is_copied(stream: av.AudioStream, container: str) -> bool:
     """Tell whether a file of this kind takes a stream's packets, so far as its layout goes.
 
-    MP4 and MOV want to know which channel is for which loudspeaker, which AVI does not tell.
+    MP4 and MOV want to know which channel is for which loudspeaker, which AVI does not tell. What
+    is not even known to FFmpeg is not taken.
 
     Args:
         stream: of the source.
         container: FFmpeg's name of the format that is written.
     """
+    if stream.codec_context is None:
+        return False
     return stream.layout.nb_channels == 1 or _is_known(stream) or container not in _NEEDS_LAYOUT
 
 

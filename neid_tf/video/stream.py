@@ -268,6 +268,7 @@ class Stream:
             timeout=self.timeout,
             options=options,
             container_options={"protocol_whitelist": _ALLOWED},
+            metadata_errors="replace",  # Its tags go nowhere.
         )
 
 

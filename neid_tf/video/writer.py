@@ -198,7 +198,7 @@ class Writer:
     def _add_others(self, reader):
         left_out = []
         for stream in reader.container.streams:
-            if stream.index == reader.stream.index or stream.name == _CHAPTERS:
+            if stream.index == reader.stream.index or getattr(stream, "name", "") == _CHAPTERS:
                 continue
             if self._is_timecode(stream, reader.stream):
                 continue

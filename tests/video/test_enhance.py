@@ -668,3 +668,28 @@ def test_the_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(VideoError, match=r"in\.mp4: .*" + re.escape(install_extra("video"))):
         enhance_video(tmp_path / "in.mp4", tmp_path / "out.mp4", double)
+
+
+@pytest.mark.parametrize("place", [b"old title", b"a secret place"])
+def test_tags_that_are_no_utf_8_are_taken_for_windows_1252(place, tmp_path):
+    """Of the file, or of a chapter."""
+    source = make_clip(tmp_path / "in.mkv", grays([90] * 3), tags={"title": "old title"})
+    content, wrong = source.read_bytes(), place[:-1] + b"\xe9"
+    assert content.count(place) == 1
+    source.write_bytes(content.replace(place, wrong))
+    summary = enhance_video(source, tmp_path / "out.mkv", double)
+    assert summary.notes == ("its tags are no UTF-8 and taken for Windows-1252",)
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        told = [file.metadata["title"], file.chapters()[0]["metadata"]["title"]]
+    assert place[:-1].decode() + "é" in told
+
+
+def test_streams_that_ffmpeg_does_not_know_are_named(tmp_path):
+    content = make_clip(tmp_path / "in.mkv", noisy(9, 90), sound="aac").read_bytes()
+    source = tmp_path / "strange.mkv"
+    source.write_bytes(content.replace(b"A_AAC", b"A_XYZ"))
+    summary = enhance_video(source, tmp_path / "out.mkv", double)
+    assert summary.notes[0] == "left out: audio stream 1 (there is no decoder for it)"
+    source.write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+    with pytest.raises(VideoError, match="there is no decoder for its picture"):
+        enhance_video(source, tmp_path / "none.mkv", double)

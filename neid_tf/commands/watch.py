@@ -109,13 +109,12 @@ class _Watch:
         # What was begun here comes again because it has changed since, maybe before it was written.
         jobs = [job for job in plan.jobs if job.source in self._begun or not self._is_done(job)]
         self._begun |= {job.source for job in jobs}
-        outcomes = local.enhance(jobs, transfer, function, self._ending(clip), *rest)
+        how = (function, self._ending(clip), *rest)
+        outcomes = local.enhance(jobs, transfer, *how, stop=self.stop.is_set)
         try:
             with contextlib.closing(outcomes):
                 for outcome in outcomes:
                     self._note(outcome)
-                    if self.stop.is_set():
-                        break
         finally:
             self.record()
         self._first = False
@@ -165,7 +164,9 @@ class _Watch:
 
     def _note(self, outcome: Outcome) -> None:
         job, error, _ = outcome
-        if self.tally.note(outcome):
+        if error and not os.path.lexists(job.source):
+            terminal.report(f"{job.source}: gone before its turn")
+        elif self.tally.note(outcome):
             self._failed[job.source] = failures.row(job.source, job.target, reason_of(error))
             return
         self._failed.pop(job.source, None)

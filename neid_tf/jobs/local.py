@@ -24,6 +24,7 @@ def enhance(
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     coding: pipeline.Coding | None = None,
     progress: large.Progress | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Enhance pictures and videos, each written whole or not at all.
 
@@ -37,6 +38,7 @@ def enhance(
             that can be (:mod:`neid_tf.jobs.large`).
         coding: how pictures are encoded.
         progress: told of the tiles of large TIFFs.
+        stop: as for :func:`neid_tf.jobs.pipeline.enhance_files`.
 
     Yields:
         What became of each job, in their order. Whatever goes wrong with a job ends it alone.
@@ -54,15 +56,16 @@ def enhance(
         return "large" if large.is_large(job, max_pixels) else "picture"
 
     for name, group in itertools.groupby(jobs, key=kind):
+        group = itertools.takewhile(lambda _: not stop(), group)
         if name == "video":
             yield from (_clip_done(job, transfer, enhance_clip) for job in group)
             continue
-        how = (transfer, max_pixels, None, coding)
+        how = (transfer, max_pixels, None, coding, stop)
         if name == "large":
             for job in group:
                 yield from _large_done(job, (function(), *how), progress)
-        else:
-            yield from _pictures_done(list(group), (pipeline.Made(function), *how))
+        elif jobs := list(group):
+            yield from _pictures_done(jobs, (pipeline.Made(function), *how))
 
 
 def _pictures_done(jobs: list[Job], how: tuple) -> Iterator[Outcome]:
@@ -73,7 +76,7 @@ def _pictures_done(jobs: list[Job], how: tuple) -> Iterator[Outcome]:
 
 def _large_done(job: Job, how: tuple, progress: large.Progress | None) -> Iterator[Outcome]:
     """Do a large TIFF by windows, or as the others where that can't be."""
-    steps, transfer, max_pixels, _, coding = how
+    steps, transfer, max_pixels, _, coding, _ = how
     try:
         transfer.check(job)
         if source := large.opened(job, steps, max_pixels):

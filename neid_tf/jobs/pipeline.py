@@ -104,6 +104,7 @@ def enhance_files(
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     threads: int | None = None,
     coding: Coding | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Enhance pictures, each written whole or not at all.
 
@@ -119,6 +120,8 @@ def enhance_files(
         max_pixels: the largest picture read, in pixels.
         threads: cores to use; None for all, 8 at most.
         coding: how pictures are encoded.
+        stop: is asked whether to end; pictures that are being computed or written are finished
+            then, and the others left out, without an outcome.
 
     Yields:
         What became of each job, in their order. Whatever goes wrong with a picture ends that
@@ -134,7 +137,7 @@ def enhance_files(
     try:
         feeder.start()
         line.take(function)
-        yield from line.outcomes()
+        yield from line.outcomes(stop)
     finally:
         line.close()
         with contextlib.suppress(RuntimeError):  # It was interrupted at its start.
@@ -228,7 +231,7 @@ class _FilePipeline:
                 written.add(os.path.realpath(job.target))
                 self.opened.put((job, self._read(job)))
                 if self.budget.closed:
-                    return
+                    break
             self.opened.put(None)
         except BaseException as error:
             self.opened.put(error)
@@ -339,17 +342,24 @@ class _FilePipeline:
         small = pixels == _LEAST_PIXELS < self.computing.most
         return self.on_one_core() if small else self.steps
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """Yield what became of each job."""
+    def outcomes(self, stop: Callable[[], bool]) -> Iterator[Outcome]:
+        """Yield what became of each job; once it is to stop, of each that had begun."""
         pending = collections.deque()
         while (item := self.opened.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             pending.append(item)
-            while pending and pending[0][1].done():
+            if stop():
+                self.close()
+            while pending and pending[0][1].done() and not stop():
                 yield _outcome(*pending.popleft())
-        while pending:
+        while pending and not stop():
             yield _outcome(*pending.popleft())
+        self.close()
+        begun = [(job, done) for job, done in pending if not done.cancel()]
+        for job, done in begun:
+            if not isinstance(done.exception(), concurrent.futures.CancelledError):
+                yield _outcome(job, done)
 
 
 def _outcome(job: Job, done: concurrent.futures.Future) -> Outcome:

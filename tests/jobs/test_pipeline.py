@@ -294,6 +294,30 @@ def test_a_job_that_reads_what_another_writes_comes_after_it(tmp_path):
     np.testing.assert_array_equal(pictures.read(tmp_path / "c.png").pixels, picture(20, 30))
 
 
+def test_when_it_is_to_stop_what_has_begun_is_finished_and_told(tmp_path):
+    names = [f"{n}.bmp" for n in range(30)]
+    memory = Memory({name: (8, 10 + n) for n, name in enumerate(names)})
+    stop, calls = threading.Event(), itertools.count(1)
+
+    def function(pixels):
+        if next(calls) == 3:
+            stop.set()
+        time.sleep(0.02)
+        if pixels.shape[1] == 11:
+            raise ValueError("too large for this model")
+        return invert(pixels)
+
+    how = (jobs_of(names, tmp_path), function, memory)
+    outcomes = list(pipeline.enhance_files(*how, threads=2, stop=stop.is_set))
+    told = [os.path.basename(job.source) for job, *_ in outcomes]
+    assert told == sorted(told, key=names.index)
+    assert {name for name, (*_, error, _) in zip(told, outcomes, strict=True) if not error} == set(
+        memory.written
+    )
+    assert 3 <= len(told) < 30
+    assert all(error is None or "too large" in error.reason for _, error, _ in outcomes)
+
+
 def test_closing_ends_what_is_being_written_and_leaves_out_the_rest(tmp_path):
     names = [f"{n}.png" for n in range(30)]
     for name in names:

@@ -15,6 +15,7 @@ import pytest
 
 from neid_tf import pictures
 from neid_tf.jobs import failures, watch
+from neid_tf.jobs import plan as planning
 from neid_tf.jobs.plan import Job
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.libraries import install_extra
@@ -417,3 +418,50 @@ def test_what_is_no_file_is_named(watched, capfd):
     assert f"{run.folder / 'link.png'}: no such file" in errors
     assert f"{run.folder / 'pipe.png'}: " in errors
     assert run.code == 1
+
+
+def test_what_was_begun_when_it_ends_is_told(watched, capfd):
+    with watched() as run:
+        run.wait_for("there.png")
+        folder = run.folder.with_name("several")
+        for name in "abc":
+            write(folder / f"{name}.png", darkened(picture(20, 24)))
+        (folder / "b.png").write_bytes(b"no picture")
+        write_of = Transfer.write
+
+        def written(transfer, job, data):
+            write_of(transfer, job, data)
+            run.job.stop.set()
+            time.sleep(0.2)  # The others are computed meanwhile.
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Transfer, "write", written)
+            folder.rename(run.folder / "several")
+            wait_until(run.job.stop.is_set)
+            run._thread.join()
+    out, err = capfd.readouterr()
+    made = sorted(path.name for path in (run.output / "several").iterdir())
+    assert made
+    assert out.splitlines()[-1].startswith(f"{1 + len(made)} written to")
+    assert ("b.png" in err) == ("1 failed" in out) == (run.failed() == ["b.png"])
+
+
+def test_what_is_gone_before_its_turn_has_not_failed(watched, monkeypatch, capfd):
+    plan_below = planning.plan_below
+
+    def gone(folder, paths, *rest):
+        plan = plan_below(folder, paths, *rest)
+        for job in plan.jobs:
+            if job.source.endswith("gone.png"):
+                os.unlink(job.source)
+        return plan
+
+    monkeypatch.setattr(planning, "plan_below", gone)
+    with watched() as run:
+        run.wait_for("there.png")
+        write(run.folder / "gone.png", darkened(picture(20, 24)))
+        write(run.folder / "last.png", darkened(picture(20, 24)))
+        run.wait_for("last.png")
+        wait_until(lambda: "gone" in str(run.job._begun))
+    assert run.code == 0
+    assert f"{run.folder / 'gone.png'}: gone before its turn" in capfd.readouterr().err

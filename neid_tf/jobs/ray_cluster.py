@@ -4,11 +4,15 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from types import ModuleType
 
-from neid_tf.support.errors import NeidError
+from neid_tf.support.errors import NeidError, reason_of
 from neid_tf.support.libraries import install_extra
+
+_PATIENCE = 10.0  # seconds
 
 
 class ClusterError(NeidError):
@@ -80,14 +84,21 @@ def connected(cluster: Cluster) -> Iterator[None]:
     address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
     local = {"include_dashboard": False} if address == "local" else {}
     try:
+        _reach(address)
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)[:200]
         raise ClusterError(f"Ray at {address} cannot be used: {reason}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address):
+    """Raise OSError for an address where nothing listens, which Ray tries to reach for minutes."""
+    if found := re.fullmatch(r"(?:ray://)?\[?(.+?)\]?:(\d{1,5})", address):
+        socket.create_connection((found[1], int(found[2])), timeout=_PATIENCE).close()
 
 
 def _silence(ray):

@@ -60,7 +60,9 @@ def serve(
         finally:
             # Ray tells at length that what was to end has ended.
             nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
+            ray_serve.delete(NAME)  # It waits for what has begun, which shutdown does not.
             ray_serve.shutdown()
 
 

@@ -101,7 +101,7 @@ class Writer:
 
         self.path, self.kind, self.notes, self.frames, self._routes = path, kind, [], 0, {}
         self._lost, self._unlike = collections.Counter(), collections.Counter()
-        self._alike = collections.defaultdict(sound.Alike)
+        self._alike, self._empty = collections.defaultdict(sound.Alike), {}
         self._may_change = is_broadcast(reader.container)
         self._keeps, self._quality = metadata == "keep", quality
         self._added = False
@@ -246,6 +246,7 @@ class Writer:
         new.metadata.update(self._tags(stream))
         new.disposition = stream.disposition
         self._routes[stream.index] = new, encodes
+        self._empty[stream.index] = stream.type
         self._added = True
         return ""
 
@@ -281,6 +282,8 @@ class Writer:
         if stream is None:
             return
         index, kind = packet.stream.index, packet.stream.type
+        if packet.size:
+            self._empty.pop(index, None)
         doing = f"writing {kind} stream {index} fails"
         with errors_of(self.path, doing), self._goes_on_without(index, kind):
             if kind == "video" and packet.size:  # A cover has no time.
@@ -321,6 +324,7 @@ class Writer:
 
     def finish(self) -> None:
         """Write what the encoders still hold, and the end of the file."""
+        self.notes += [f"there is nothing in {k} stream {i}" for i, k in self._empty.items()]
         for (kind, index), count in self._lost.items():
             self.notes.append(f"damaged: {_packets(count, kind, index)} left out")
         for index, count in (+self._unlike).items():

@@ -174,3 +174,16 @@ def test_sound_that_the_file_refuses_costs_no_other_sound(codecs, suffix, anew, 
         sound = np.concatenate(frames, 1)
         assert sound.shape[1] / 48000 == pytest.approx(1.0, abs=0.1)
         assert np.square(sound).mean() > 0.01
+
+
+def test_a_stream_that_has_nothing_is_told(tmp_path):
+    """As of a recording that was cut off before the first of its sound."""
+    made, source = make_with(tmp_path / "made.mkv", "aac", "aac"), tmp_path / "in.mkv"
+    with av.open(str(made)) as old, av.open(str(source), "w") as new:
+        streams = [new.add_stream_from_template(stream) for stream in old.streams]
+        for packet in old.demux():
+            if packet.size and packet.stream.index != 2:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    summary = enhance_video(source, tmp_path / "out.mp4", double)
+    assert summary.notes == ("there is nothing in audio stream 2",)

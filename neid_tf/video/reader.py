@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import struct
 import threading
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ from neid_tf.video.frames import Frame
 if typing.TYPE_CHECKING:
     import av
 
+T = typing.TypeVar("T")
 _SLACK = 2**20  # pixels
 _MOST_OF_INDEX = 2**24  # bytes of an MP4's index that are looked through
 _MOST_STREAMS = 64  # whose headers are decoded under the limit when a file is opened
@@ -49,8 +51,43 @@ def errors_of(path: str | os.PathLike, doing: str) -> Iterator[None]:
     with errors_named(path, VideoError):
         try:
             yield
-        except (av.ArgumentError, av.InvalidDataError, av.PatchWelcomeError, av.BugError) as error:
+        except (
+            *(av.ArgumentError, av.BugError, av.EOFError, av.InvalidDataError),
+            av.PatchWelcomeError,
+        ) as error:
             raise VideoError(path, f"{doing}: {reason_of(error)}") from error
+        except av.FFmpegError as error:
+            if not _is_damage(error):
+                raise
+            raise VideoError(path, f"{doing}: damaged data") from error
+
+
+def undamaged(decode: Callable[[], list[T]]) -> list[T] | None:
+    """Return what a decoder gives; None where FFmpeg finds the data damaged.
+
+    Args:
+        decode: calls it.
+    """
+    import av
+
+    try:
+        return decode()
+    except av.FFmpegError as error:
+        if not _is_damage(error):
+            raise
+        return None
+
+
+def _is_damage(error):
+    """Tell whether FFmpeg's error is one of the data.
+
+    Some of its decoders have numbers of their own for that, or -1, which the system takes for an
+    operation that is not permitted.
+    """
+    import av
+
+    is_data = isinstance(error, (av.InvalidDataError, av.UndefinedError))
+    return is_data or getattr(error, "errno", None) == errno.EPERM
 
 
 class Reader:
@@ -150,11 +187,8 @@ class Reader:
 
     def _decoded(self, packet):
         """Return the frames of a packet; like a player, go on behind a damaged one."""
-        import av
-
-        try:
-            frames = self._limit.decoded(packet)
-        except av.InvalidDataError:
+        frames = undamaged(functools.partial(self._limit.decoded, packet))
+        if frames is None:
             self._damaged += 1
             return []
         self._corrupt += sum(frame.is_corrupt for frame in frames)
@@ -287,13 +321,10 @@ def _is_copied(stream):
 
 def _first_frame(path, limit):
     with contextlib.closing(_open(path, limit)) as container, errors_of(path, "decoding fails"):
-        import av
-
         stream = picture_stream(container, path, limit)
         for packet in container.demux(stream):
-            with contextlib.suppress(av.InvalidDataError):
-                for frame in limit.decoded(packet):
-                    return frame
+            for frame in undamaged(functools.partial(limit.decoded, packet)) or ():
+                return frame
     raise VideoError(path, "no frame of it can be decoded")
 
 

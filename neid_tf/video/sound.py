@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 
 from neid_tf.support.errors import NeidError
+from neid_tf.video.reader import undamaged
 
 if typing.TYPE_CHECKING:
     import av
@@ -99,12 +100,7 @@ def _encodes(codec, layout, rate):
 
 def decoded(packet: av.Packet) -> list[av.AudioFrame] | None:
     """Return the frames of a packet of sound; None for a damaged one."""
-    import av
-
-    try:
-        return packet.decode()
-    except av.InvalidDataError:
-        return None
+    return undamaged(packet.decode)
 
 
 class Alike:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import re
 import stat
@@ -17,7 +18,7 @@ from pathlib import Path
 from neid_tf.support.errors import reason_of
 from neid_tf.support.signals import waiter
 from neid_tf.video.coding import Color, Turn, lost_properties, upright
-from neid_tf.video.reader import Limit, VideoError, picture_stream, pyav
+from neid_tf.video.reader import Limit, VideoError, picture_stream, pyav, undamaged
 
 if typing.TYPE_CHECKING:
     import av
@@ -226,11 +227,8 @@ class Stream:
                     self._put(frame, color, turn, shape)
 
     def _decoded(self, packet):
-        import av
-
-        try:
-            frames = self._limit.decoded(packet)
-        except av.InvalidDataError:  # As where packets were lost on the way.
+        frames = undamaged(functools.partial(self._limit.decoded, packet))
+        if frames is None:  # As where packets were lost on the way.
             self._tell("some of it is damaged, and left out")
             return []
         if any(frame.is_corrupt for frame in frames):

@@ -693,3 +693,13 @@ def test_streams_that_ffmpeg_does_not_know_are_named(tmp_path):
     source.write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
     with pytest.raises(VideoError, match="there is no decoder for its picture"):
         enhance_video(source, tmp_path / "none.mkv", double)
+
+
+def test_damage_that_a_decoder_has_its_own_number_for_ends_nothing(tmp_path):
+    content = bytearray(recording(tmp_path / "a.ts", codec="ac3"))
+    starts = [match.start() for match in re.finditer(rb"\x0b\x77", content)]
+    content[starts[5] + 4] = 0xFF  # No rate and no size have this number.
+    (tmp_path / "in.ts").write_bytes(content)
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double)
+    assert summary.frames == 45
+    assert any(re.search("packets? of audio stream 1, damaged", note) for note in summary.notes)

@@ -118,8 +118,8 @@ def _icc_space(icc: bytes | None) -> str | None:
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         return profile.profile.xcolor_space.strip()
-    except (OSError, ImageCms.PyCMSError):
-        return None
+    except (OSError, ValueError, ImageCms.PyCMSError):
+        return None  # A name of colours may be no text.
 
 
 def cmyk_to_rgb(inks: np.ndarray, icc: bytes | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 
@@ -98,10 +99,8 @@ def decode(
     """
     with errors_named(path, PictureError), library_warnings_silenced:
         name = format_of_content(data)
-        try:
+        with _errors_explained(name):
             raster = FORMATS[name].decode(data, max_pixels)
-        except Exception as error:
-            raise _explained(error, name) from error
         _check_complaints(name)
         return picture_of(raster, name, max_pixels, unpack)
 
@@ -160,22 +159,26 @@ def picture_of(
 
 
 def _next(rasters: Iterator[Raster], name: str) -> Raster | None:
-    try:
+    with _errors_explained(name):
         raster = next(rasters, None)
-    except Exception as error:
-        raise _explained(error, name) from error
     _check_complaints(name)
     return raster
 
 
-def _explained(error: Exception, name: str) -> Exception:
-    """Return what is raised for an error of a decoder, which on damaged files may be any."""
-    if isinstance(error, (FormatError, MemoryError, MissingLibraryError)):
-        return error
-    # Of these kinds the text helps a user.
-    speaks = isinstance(error, (OSError, ValueError, RuntimeError, SyntaxError))
-    detail = " ".join(str(error).split())[:200]
-    return FormatError(f"damaged or unsupported {name}{f': {detail}' if speaks and detail else ''}")
+@contextlib.contextmanager
+def _errors_explained(name: str) -> Iterator[None]:
+    """Name the format in an error of its decoder, which on damaged files may be any."""
+    try:
+        yield
+    except (FormatError, MemoryError, MissingLibraryError):
+        raise
+    except Exception as error:
+        # Of these kinds the text helps a user.
+        speaks = isinstance(error, (OSError, ValueError, RuntimeError, SyntaxError))
+        speaks = speaks and not isinstance(error, UnicodeError)
+        detail = " ".join(str(error).split())[:200]
+        said = f": {detail}" if speaks and detail else ""
+        raise FormatError(f"damaged or unsupported {name}{said}") from error
 
 
 def _check_complaints(name: str) -> None:

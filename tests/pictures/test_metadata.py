@@ -273,8 +273,13 @@ def test_a_profile_of_which_a_part_is_missing_is_told(tmp_path):
     assert (back.icc, back.notes) == (None, (metadata.PROFILE_LEFT_OUT,))
 
 
+NO_TEXT = SRGB[:16] + b"R\xdaB " + SRGB[20:]  # The name of its colours is none.
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("icc", [b"", b"junk" * 50, SRGB[:300], bytes(2_000_000), GRAY, PINK])
+@pytest.mark.parametrize(
+    "icc", [b"", b"junk" * 50, SRGB[:300], bytes(2_000_000), GRAY, PINK, NO_TEXT]
+)
 def test_icc_of_junk_or_other_colours_is_dropped(icc, suffix, tmp_path, capfd):
     Image.fromarray(steps()).save(tmp_path / f"a{suffix}", icc_profile=icc)
     assert read(tmp_path / f"a{suffix}").icc is None

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from neid_tf.pictures import budget, geo, metadata, webp
+from neid_tf.pictures import budget, geo, lzw, metadata, webp
 from neid_tf.pictures.exif import (
     ORIENTATION,
     RESOLUTION,
@@ -44,7 +44,8 @@ XMP, IPTC, ICC = 700, 33723, 34675
 _MOST_CHANNELS, _MOST_PAGES = 16, 10_000
 _FREE_TILE, _HEADER = 2**22, 8
 _INCOMPLETE = "truncated or damaged TIFF: a part of its picture is not in the file"
-_WEBP_COMPRESSION = 50001
+_LZW, _WEBP_COMPRESSION = 5, 50001
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # None, CCITT, LZW, JPEG, deflate, PackBits, LZMA, Zstandard, WebP: decoders that are told, or whose
 # data tells, how much comes out.
 _COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000, 50001, 50013)
@@ -352,8 +353,15 @@ def _check_data(page: tifffile.TiffPage, data: bytes, max_pixels: int) -> None:
             size = _jpeg_size(data, offset, offset + count)
         elif page.compression == _WEBP_COMPRESSION:
             size = webp.size_of(data[offset : offset + min(count, 64)])
+        elif page.compression == _LZW:
+            lzw.check(_forward(data[offset : offset + count], page.fillorder))
         if size and size[0] * size[1] > max(max_pixels, _FREE_TILE):
             raise FormatError(f"a piece of {size[0]}x{size[1]} pixels is not supported")
+
+
+def _forward(piece: bytes, fillorder: int) -> bytes:
+    """Return bytes with their bits in the usual order."""
+    return piece.translate(_TURNED) if fillorder == 2 else piece
 
 
 def _byte_counts(page: tifffile.TiffPage) -> Sequence[int]:

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from neid_tf.pictures import metadata as descriptions
 from neid_tf.pictures.formats import FORMATS
 from neid_tf.pictures.jpeg import holds_segments
 from neid_tf.pictures.picture import Picture, PictureError, held_icc
@@ -49,6 +50,8 @@ def pixels_left_out(picture: Picture) -> list[str]:
     lines += ["its transparency is left out"] * (picture.alpha is not None)
     if picture.packing:
         lines.append("it is packed: the size that it had is not given back")
+    if not descriptions.means_srgb(picture.icc):
+        lines.append("its profile has other colours than sRGB, and its numbers are taken for those")
     filled = "where it holds no picture (mask, nodata) it is filled from beside"
     return lines + [filled] * (picture.valid is not None)
 

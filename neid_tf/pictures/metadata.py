@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import struct
@@ -13,6 +14,7 @@ from PIL import Image, ImageCms
 
 # A JPEG can hold 255 segments of 65 519 bytes; real profiles are far below half of that.
 MAX_ICC_BYTES = 8 * 2**20
+_UNSEEN = 10  # levels of 255 by which a curve of 2.2 differs from sRGB's, and a bit
 INKS_CONVERTED = "its inks (CMYK) become sRGB"
 """What is said of a picture that is converted so."""
 PROFILE_LEFT_OUT = "its colour profile, which is broken or of other colours, is left out"
@@ -120,6 +122,27 @@ def _icc_space(icc: bytes | None) -> str | None:
         return profile.profile.xcolor_space.strip()
     except (OSError, ValueError, ImageCms.PyCMSError):
         return None  # A name of colours may be no text.
+
+
+@functools.lru_cache(maxsize=16)
+def means_srgb(icc: bytes | None) -> bool:
+    """Tell whether numbers mean under a profile what they do in sRGB, but for what no eye sees.
+
+    Args:
+        icc: a profile of RGB or gray, or None for none, which means sRGB.
+    """
+    if not icc:
+        return True
+    if _icc_space(icc) == "GRAY":
+        grid = np.linspace(0, 255, 9)[None]
+    else:
+        grid = np.stack(np.meshgrid(*[np.linspace(0, 255, 5)] * 3), -1).reshape(1, -1, 3)
+    image = Image.fromarray(grid.round().astype(np.uint8))
+    try:
+        shown = np.asarray(_through_profile(image, icc), np.int64)
+    except ImageCms.PyCMSError:
+        return False
+    return bool(np.abs(shown - np.asarray(image.convert("RGB"), np.int64)).max() <= _UNSEEN)
 
 
 def cmyk_to_rgb(inks: np.ndarray, icc: bytes | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from neid_tf.pictures import Picture, left_out, metadata, read, write
+from neid_tf.pictures import Picture, left_out, metadata, read, read_pixels, write
 from neid_tf.pictures import exif as exif_blocks
 from neid_tf.pictures.raster import Extras
 from tests.pictures.picture_files import shown, smooth
@@ -362,3 +362,26 @@ def test_a_packet_of_many_spaces_is_read_at_once(tmp_path):
     write(tmp_path / "a.png", Picture(smooth(), extras=Extras(xmp=packet)))
     kept = read(tmp_path / "a.png").extras.xmp
     assert kept == b"<x:xmpmeta>" + spaces + b"</x:xmpmeta>"
+
+
+def with_colours_swapped(icc):
+    """A profile whose red is green."""
+    red, green = (icc.index(name, 128) for name in (b"rXYZ", b"gXYZ"))
+    table = bytearray(icc)
+    table[red + 4 : red + 12], table[green + 4 : green + 12] = (
+        icc[green + 4 : green + 12],
+        icc[red + 4 : red + 12],
+    )
+    return bytes(table)
+
+
+def test_numbers_that_do_not_mean_srgb_are_told(tmp_path):
+    told = []
+    for number, icc in enumerate((None, SRGB, with_colours_swapped(SRGB))):
+        path = tmp_path / f"{number}.png"
+        write(path, Picture(steps(), icc=icc))
+        read_pixels(path, told.append)
+    write(tmp_path / "gray.png", Picture(steps(), gray=True, icc=GRAY))
+    read_pixels(tmp_path / "gray.png", told.append)
+    reason = "its profile has other colours than sRGB, and its numbers are taken for those"
+    assert told == [f"{tmp_path / '2.png'}: {reason}"]

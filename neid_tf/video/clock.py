@@ -11,6 +11,7 @@ if typing.TYPE_CHECKING:
     import av
 
 _BACK = Fraction(1, 2)  # Seconds by which a stream falls back where the clock starts anew.
+_REORDERED = 8  # Frames by which those that depend on each other may be out of order.
 _APART = 1  # Seconds that packets of one time may be apart in the file.
 
 
@@ -45,13 +46,16 @@ class Clock:
         Returns:
             Whether it is behind the stretch before it in its stream, which has to be so of sound.
         """
-        stamp = packet.pts if packet.dts is None else packet.dts
-        if stamp is None:
+        if packet.stream.type not in ("video", "audio"):  # Subtitles may overlap, and come late.
+            self._shift(packet, self.restarts)
             return True
-        index, unit = packet.stream.index, packet.time_base
+        index, unit, stamp = packet.stream.index, packet.time_base, packet.dts
         stretch, end = self._stretch.get(index, 0), self._ends.get(index)
-        time = stamp * unit + self._added[stretch]
-        if end is not None and time < end - _BACK:
+        if stamp is None:  # The order of the frames that are shown is another.
+            self._shift(packet, stretch)
+            return True
+        time, length = stamp * unit + self._added[stretch], (packet.duration or 0) * unit
+        if end is not None and time < end - max(_BACK, _REORDERED * length):
             now, latest = max(self._ends.values()), self.restarts
             # The last stretch, if another stream has begun it, and is not long past its time.
             if stretch == latest or stamp * unit + self._added[latest] < now - _APART:
@@ -59,8 +63,11 @@ class Clock:
             self._stretch[index] = stretch = self.restarts
             self._begins[index] = end
             time = stamp * unit + self._added[stretch]
-        self._ends[index] = max(time + (packet.duration or 0) * unit, end or time)
-        added = round(self._added[stretch] / unit)
+        self._ends[index] = max(time + length, end or time)
+        self._shift(packet, stretch)
+        return index not in self._begins or time >= self._begins[index] - unit
+
+    def _shift(self, packet, stretch):
+        added = round(self._added[stretch] / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + added
         packet.dts = None if packet.dts is None else packet.dts + added
-        return index not in self._begins or time >= self._begins[index] - unit

@@ -60,7 +60,7 @@ def _takes(container, stream):
 
     try:
         with av.open(io.BytesIO(), "w", format=container) as file:
-            file.add_stream_from_template(stream)
+            file.add_stream_from_template(stream).disposition = stream.disposition
             file.start_encoding()
     except (ValueError, *_refusals()):
         return False

@@ -703,3 +703,43 @@ def test_damage_that_a_decoder_has_its_own_number_for_ends_nothing(tmp_path):
     summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double)
     assert summary.frames == 45
     assert any(re.search("packets? of audio stream 1, damaged", note) for note in summary.notes)
+
+
+def test_slow_frames_and_subtitles_that_overlap_start_no_clock_anew(tmp_path):
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    with av.open(str(source), "w") as file:
+        stream = file.add_stream("libx264", rate=1, width=64, height=48, pix_fmt="yuv420p")
+        stream.codec_context.max_b_frames = 3
+        text = file.add_stream("ass")
+        text.codec_context.subtitle_header = ASS
+        file.start_encoding()
+        for number, pixels in enumerate(noisy(12, 48)):
+            frame = av.VideoFrame.from_ndarray(pixels)
+            frame.pts, frame.time_base = number, Fraction(1, 1)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+        for start, length in ((1, 8), (3, 2), (10, 1)):
+            packet = av.Packet(b"0,0,Default,,0,0,0,,text")
+            packet.stream, packet.time_base = text, Fraction(1, 1000)
+            packet.pts = packet.dts = 1000 * start
+            packet.duration = 1000 * length
+            file.mux(packet)
+    assert enhance_video(source, target, double).notes == ()
+    with av.open(str(target)) as file:
+        told = [(float(p.pts * p.time_base), p.size) for p in file.demux() if p.size]
+    with av.open(str(source)) as file:
+        assert len(told) == len([p for p in file.demux() if p.size]) == 15
+    with av.open(str(target)) as file:
+        assert [frame.time for frame in file.decode(video=0)] == list(range(12))
+
+
+ASS = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""

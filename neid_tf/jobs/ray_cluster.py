@@ -86,7 +86,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     try:
         _reach(address)
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = reason_of(error)[:200]
         raise ClusterError(f"Ray at {address} cannot be used: {reason}") from error
     try:

@@ -491,3 +491,7 @@ def test_an_address_where_no_cluster_is_is_named_at_once(neid, tmp_path):
         )
         assert (code, out) == (1, "")
         assert err == f"neid: enhance: Ray at {address} cannot be used: connection refused\n"
+    address = "--ray_address=127.0.0.1:99999"
+    how = [tmp_path / "in.png", f"--output={tmp_path}/out", "--weights=neid_s", "--engine=ray"]
+    code, out, err = neid("enhance", *how, address)
+    assert (code, out, "99999 cannot be used: " in err) == (1, "", True), err

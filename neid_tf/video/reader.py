@@ -306,11 +306,11 @@ def _is_spherical_mp4(path):
     return False
 
 
-def _packets(container):
-    """Yield the packets of all streams, and an empty one of each at the end."""
+def _packets(container, *streams):
+    """Yield the packets of some streams, or of all, and an empty one of each at the end."""
     # PyAV fails at the end of a stream that has come to light midway, and these come last.
     with contextlib.suppress(IndexError):
-        yield from container.demux()
+        yield from container.demux(*streams)
 
 
 def _is_copied(stream):
@@ -322,7 +322,7 @@ def _is_copied(stream):
 def _first_frame(path, limit):
     with contextlib.closing(_open(path, limit)) as container, errors_of(path, "decoding fails"):
         stream = picture_stream(container, path, limit)
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream):
             for frame in undamaged(functools.partial(limit.decoded, packet)) or ():
                 return frame
     raise VideoError(path, "no frame of it can be decoded")

@@ -28,7 +28,7 @@ from neid_tf.benchmarks.timing import interleaved, ratios, spread
 from neid_tf.commands import common
 from neid_tf.inference import methods, tiles
 from neid_tf.inference.enhance import Enhancement
-from neid_tf.inference.network import Network
+from neid_tf.inference.network import KerasNetwork, Network
 from neid_tf.jobs import pipeline
 from neid_tf.jobs.plan import Job, plan
 from neid_tf.jobs.transfer import Transfer
@@ -247,9 +247,11 @@ def runtimes() -> list[str]:
 
 
 def traces(network: Network) -> int | None:
-    """Return how often TensorFlow traced a network's Keras model; None for another runtime's."""
-    function = getattr(getattr(network, "model", None), "predict_function", None)
-    return function and function.experimental_get_tracing_count()
+    """Return how often TensorFlow traced the part that was most; None for another runtime's."""
+    if not isinstance(network, KerasNetwork):
+        return None
+    functions = [part.predict_function for part in network.parts.values()]
+    return max(f.experimental_get_tracing_count() for f in functions if f)
 
 
 def measure(root: Path) -> dict[str, Any]:

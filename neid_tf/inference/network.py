@@ -10,6 +10,7 @@ import abc
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -244,11 +245,16 @@ class KerasNetwork(Network):
         context = self._part("context").predict_on_batch(batch)
         return {name: np.asarray(array) for name, array in context.items()}
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The Keras models that have been made for what was asked for so far, by part."""
+        return self._cut.graph.views
+
     def _part(self, part):
         """Return a part that is made once for all networks of a model: each new one is traced."""
         from neid_tf import models
 
-        views = self._cut.graph.views
+        views = self.parts
         if part not in views:
             views[part] = models.as_part(self._cut, part)
         return views[part]

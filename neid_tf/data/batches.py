@@ -99,6 +99,9 @@ def training_dataset(
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     options.deterministic = True
+    # What tunes itself looks in after 10 ms, and twice as late each time, up to a minute; the end
+    # of the pipeline can wait for its next look. There is nothing here that it would change.
+    options.autotune.enabled = False
     dataset = dataset.batch(sampling.batch_size, drop_remainder=True).prefetch(4)
     return dataset.with_options(options)
 

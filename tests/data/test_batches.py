@@ -55,6 +55,12 @@ def test_pairs_stay_aligned_through_augmentation_in_the_pipeline(coded):
     assert turned
 
 
+def test_the_end_of_a_pipeline_waits_for_no_tuning(coded):
+    # It could wait for up to a minute; only now and then, so that no test could wait for it.
+    dataset = training_dataset(coded, Sampling(crop=16, batch_size=4), 0, 1)
+    assert dataset.options().autotune.enabled is False
+
+
 def test_every_picture_once_an_epoch(coded):
     sampling = Sampling(crop=16, batch_size=3)
     for batches in loaders(coded, sampling, 0, 8):

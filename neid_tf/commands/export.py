@@ -6,8 +6,9 @@ neid enhance does. PATH is written whole or not at all, after the export was loa
 compared with the model.
 
 saved_model  A folder for TensorFlow and TensorFlow Serving; any size. Signatures:
-             serving_default (float32), uint8, and encoded: files (JPEG, PNG, …) to PNG files
-             of the same size.
+             serving_default (float32), uint8, encoded: files (JPEG, PNG, …) to PNG files of
+             the same size, 8 bits, without alpha and not turned as their EXIF says; and those
+             that neid itself uses.
 onnx         A .onnx file for ONNX Runtime; any size.
 litert       A .tflite file of built-in operators, for one picture of one size at a time.
              --quantize=int8 makes it smaller and faster, at some loss: the PSNR against the

@@ -6,6 +6,8 @@ gets settings, checkpoints, history.jsonl, a TensorBoard log, and weights to use
 best.npz by validation, and last.npz.
 """
 
+import os
+
 from absl import flags
 
 from neid_tf.commands import common, terminal
@@ -53,6 +55,7 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
+    _check_apart(root, workdir)
     config = config_from_flags()
     name, fields = model_from_flags(config)
     decoded = pairs.load_pairs(root, config.sampling.crop, terminal.report)
@@ -76,6 +79,14 @@ def main(arguments: list[str]) -> None:
         command,
         allow_changed_data=_ALLOW_CHANGED_DATA.value,
     )
+
+
+def _check_apart(root, workdir):
+    """Refuse to write a run among the pictures that it is of."""
+    held = [_VALIDATION.value] if held_out.is_folder(_VALIDATION.value) else []
+    for folder in (folder for data in (root, *held) for folder in pairs.folders(data)):
+        if os.path.realpath(workdir) == os.path.realpath(folder):
+            raise common.Failure(f"--workdir={workdir}: pictures of the data set are there")
 
 
 def _data_summary(training: pairs.Pairs, validation: pairs.Pairs) -> str:

@@ -34,11 +34,19 @@ def to_saved_model(model: NEID, path: str | os.PathLike, overwrite: bool = False
     refined         ``image``, and ``picture``     ``enhanced`` float32 N×2h×2w×3, with the
                     float32 N×2h×2w×3 that it was  details of ``picture``
                     made of by halving
+    context         ``image``                      the context: what is read off whole
+                                                   pictures, arrays of several names
+    tile            ``image``, the context, and    ``enhanced`` as of ``serving_default``, under
+                    ``box`` float32 N×4            that context
+    refined_tile    what both take                 ``enhanced`` as of ``refined``, likewise
     =============== ============================== ===========================================
 
     ``encoded`` halves each picture first, as :func:`neid_tf.enhance` does at scale 1. It does not
     turn a picture as its EXIF block says, and drops alpha. Only a model with a refinement has
-    ``refined``; its ``encoded`` refines.
+    ``refined`` and ``refined_tile``; its ``encoded`` refines. The last three are for pieces of a
+    picture, and for what is to be as bright as another picture; ``box`` says where ``image`` lies
+    in that one: top, left, height and width, as shares. ``tile`` and ``refined_tile`` take it where
+    the tone is a grid of gains, and models that read nothing off whole pictures have none of them.
 
     Args:
         model: a :class:`neid_tf.models.NEID`, part ``inference``.
@@ -46,7 +54,7 @@ def to_saved_model(model: NEID, path: str | os.PathLike, overwrite: bool = False
         overwrite: replace a SavedModel that is there.
 
     Returns:
-        A :class:`Comparison` of ``serving_default`` and ``refined``.
+        A :class:`Comparison` of all but ``uint8`` and ``encoded``.
 
     Raises:
         ValueError: for another model, or where the path is taken, or the export is wrong.

@@ -72,11 +72,25 @@ def part_function(
     return tf.function(function, input_signature=specs)
 
 
+def _context_function(model):
+    """Return the ``tf.function`` that reads the context off pictures."""
+    network = models.as_part(model, "context")
+    spec = tf.TensorSpec((None, None, None, 3), tf.float32, name=runtimes.INPUT)
+
+    @tf.function(input_signature=[spec])
+    def context(image):
+        return network(image, training=False)
+
+    return context
+
+
 def signatures(model: models.NEID) -> dict[str, Callable]:
     """Return the functions of a SavedModel by their names."""
-    plain = float_function(model)
-    refines, name = model.config.refinement, runtimes.REFINED
-    refined = {name: part_function(model, "refined", name)} if refines else {}
+    plain, config = float_function(model), model.config
+    names = [runtimes.TILE] if model.graph.context else []
+    names += [runtimes.REFINED, runtimes.REFINED_TILE] if config.refinement else []
+    further = {name: part_function(model, name, name) for name in names}
+    further |= {runtimes.CONTEXT: _context_function(model)} if model.graph.context else {}
     pictures = tf.TensorSpec((None, None, None, 3), tf.uint8, name=runtimes.INPUT)
     files = tf.TensorSpec((None,), tf.string, name="image_bytes")
 
@@ -87,11 +101,11 @@ def signatures(model: models.NEID) -> dict[str, Callable]:
 
     @tf.function(input_signature=[files])
     def encoded(image_bytes):
-        function = refined.get(runtimes.REFINED, plain)
-        one = functools.partial(_enhance_file, function, model.config)
+        function = further.get(runtimes.REFINED, plain)
+        one = functools.partial(_enhance_file, function, config)
         return {"enhanced_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.string)}
 
-    return {"serving_default": plain, "uint8": uint8, "encoded": encoded} | refined
+    return {"serving_default": plain, "uint8": uint8, "encoded": encoded} | further
 
 
 def _enhance_uint8(function, *pictures):

@@ -219,7 +219,7 @@ def _chosen(weights, runtime, precision):
         in_any = precision != "float32" and _is_packaged(weights)
         runtime = "tensorflow" if in_any else choose_runtime(weights)
     if precision != "float32" and runtime != "tensorflow":
-        raise UsageError(f"--precision={precision} needs --runtime=tensorflow, not {runtime}")
+        raise UsageError(f"--precision={precision} needs TensorFlow, not {runtime}")
     from neid_tf.inference import runtimes
 
     if runtime == "tensorflow":

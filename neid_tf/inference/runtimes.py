@@ -35,6 +35,9 @@ SERVING = "serving_default"
 REFINED, SERVING_REFINED = "refined", "serving_refined"
 """The signatures that put details back, of a SavedModel and of a LiteRT file. LiteRT sorts them by
 name, and programs that ask for none take the first."""
+CONTEXT, TILE, REFINED_TILE = "context", "tile", "refined_tile"
+"""The signatures of a SavedModel that read the context off pictures, and that are given it. Old
+ones lack them."""
 SERVING_SEEN, SERVING_REFINED_SEEN = "serving_seen", "serving_refined_seen"
 """The signatures of a LiteRT file that are also given what the tone is read off, :data:`SEEN`. Old
 files lack them, as do those of networks without a tone."""
@@ -349,17 +352,31 @@ class SavedModel(_Exported):
     def __init__(self, path: str | os.PathLike) -> None:
         import tensorflow as tf
 
-        # The loaded object owns the variables that its signature uses.
+        # The loaded object owns the variables that its signatures use.
         self._loaded = tf.saved_model.load(str(path))
-        self._serve = self._loaded.signatures[SERVING]
         self.refines = REFINED in self._loaded.signatures
+        reader = self._loaded.signatures.get(CONTEXT)
+        self.context = tuple(reader.structured_outputs) if reader else ()
         self.scale = self._measured_scale()
 
     def _run(self, batch, context, box, picture):
+        refines, given = self.refines and picture is not None, {INPUT: batch} | dict(context)
+        if refines:
+            given[PICTURE] = to_float(picture)
+        if not context:
+            return self._computed(REFINED if refines else SERVING, given)[OUTPUT]
+        name = REFINED_TILE if refines else TILE
+        if BOX in self._loaded.signatures[name].structured_input_signature[1]:
+            whole = np.float32([[0.0, 0.0, 1.0, 1.0]])
+            given[BOX] = np.broadcast_to(whole if box is None else box, (len(batch), 4))
+        return self._computed(name, given)[OUTPUT]
+
+    def _read(self, batch):
+        return self._computed(CONTEXT, {INPUT: batch})
+
+    def _computed(self, name, given):
+        """Return what a signature makes of arrays, by name."""
         import tensorflow as tf
 
-        given = {INPUT: tf.constant(batch)}
-        if picture is None or not self.refines:
-            return self._serve(**given)[OUTPUT].numpy()
-        given[PICTURE] = tf.constant(to_float(picture))
-        return self._loaded.signatures[REFINED](**given)[OUTPUT].numpy()
+        tensors = {key: tf.constant(array) for key, array in given.items()}
+        return {key: made.numpy() for key, made in self._loaded.signatures[name](**tensors).items()}

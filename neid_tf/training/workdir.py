@@ -28,6 +28,7 @@ from neid_tf.training.trainer import Trainer
 
 _OTHERS_BEST = "best_of_other_pictures"
 _KEPT = ("last.npz", "best.npz")
+_WRITTEN = ("environment.json", "flags.txt", "data.json", "history.jsonl")  # After settings.json.
 _FREE = {"validate_every", "checkpoint_every", "panel_every", "command"}
 """Settings that may change when a run goes on."""
 
@@ -48,7 +49,8 @@ class Run:
         command: the words of the command line, not quoted.
 
     Raises:
-        NeidError: where the folder holds a run with other settings, or its settings can't be read.
+        NeidError: where the folder holds a run with other settings, its settings can't be read, or
+            it holds files of the names above that are of no run.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Run:
         self._begun = self.goes_on or any((workdir / name).exists() for name in _KEPT)
         if self._begun:
             self._check_settings()
+        elif self.chief:
+            self._check_new()
         if self._begun and not self.goes_on and self.chief:
             lost = "there are weights of this run and no checkpoint: it starts over"
             print(f"{workdir}: {lost}", file=sys.stderr, flush=True)
@@ -77,6 +81,14 @@ class Run:
         files.write_json(self.workdir / "environment.json", environment(), indent=2)
         flags = "".join(f"{flag}\n" for flag in self.command[2:])
         files.write_whole(self.workdir / "flags.txt", flags.encode("utf-8", "surrogateescape"))
+
+    def _check_new(self) -> None:
+        """Refuse to write over files that no run has written."""
+        if (self.workdir / "settings.json").exists():
+            return  # Of a run that was ended before its first checkpoint.
+        for path in (self.workdir / name for name in _WRITTEN):
+            if path.exists():
+                raise NeidError(f"{path}: is there already, and of no run: give another --workdir")
 
     def _check_settings(self) -> None:
         """Refuse to mix two runs in one folder; only a longer run may go on."""
@@ -111,10 +123,11 @@ class Run:
         return {}
 
     def _way_out(self, changed: Sequence[str]) -> str:
-        start = f"start from its weights in another folder (--init={self.workdir / 'last.npz'})"
+        there = [path for path in (self.workdir / name for name in _KEPT) if path.exists()]
+        start = [f"start from its weights in another folder (--init={path})" for path in there[:1]]
         if changed == ["epochs"]:
-            return f"; the length of a cosine schedule is fixed: {start}"
-        return f"; give it another --workdir, or {start}"
+            return ": ".join(["; the length of a cosine schedule is fixed", *start])
+        return ", or ".join(["; give it another --workdir", *start])
 
     def check_data(self, training: Pairs, validation: Pairs, allow_changed: bool) -> None:
         """Compare the pairs with those that the run began with; note them and the settings.
@@ -189,13 +202,14 @@ class Run:
             NeidError: naming the file and the line that can't be read.
         """
         path = self.workdir / "history.jsonl"
-        lines, rows = path.read_text("utf-8", "replace").splitlines(), []
+        text, rows = path.read_text("utf-8", "replace"), []
+        lines = text.splitlines()
         for number, line in enumerate(lines, start=1):
             try:
                 rows.append(json.loads(line))
                 int(rows[-1]["epoch"])
             except (ValueError, KeyError, TypeError) as error:
-                if number < len(lines):
+                if number < len(lines) or text.endswith("\n"):
                     raise NeidError(f"{path}: line {number} can't be read: {error}") from error
                 del rows[number - 1 :]
                 print(f"{path}: the last line was cut off and is dropped", file=sys.stderr)

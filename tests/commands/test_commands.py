@@ -543,6 +543,24 @@ def test_the_learning_rate_is_that_of_the_epoch_whatever_the_number_of_pairs(
     np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-4, 1e-5], rtol=1e-5)
 
 
+def test_train_writes_over_nothing_of_others(neid, tmp_path, pairs_folder):
+    few = [f"--data={pairs_folder}", "--crop=32", "--epochs=1", "--batch_size=2"]
+    (tmp_path / "link").symlink_to(pairs_folder / "high")
+    for workdir in (pairs_folder / "low", tmp_path / "link"):
+        before = sorted(workdir.iterdir())
+        code, _, err = neid("train", *few, f"--workdir={workdir}")
+        assert code == 1
+        assert f"--workdir={workdir}: pictures of the data set are there" in err
+        assert sorted(workdir.iterdir()) == before
+    notes = tmp_path / "mine" / "history.jsonl"
+    notes.parent.mkdir()
+    notes.write_text("my own notes\n")
+    code, _, err = neid("train", *few, f"--workdir={notes.parent}")
+    assert code == 1
+    assert f"{notes}: is there already, and of no run: give another --workdir" in err
+    assert notes.read_text() == "my own notes\n"
+
+
 def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
     """A grid of gains and a refinement: trained, validated, kept, and used."""
     train = ["train", f"--data={pairs_folder}", "--validation=0.2", "--crop=32", "--epochs=1"]

@@ -52,8 +52,8 @@ def test_what_computes_in_it(weights):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--runtime=onnx"], "--precision=bfloat16 needs --runtime=tensorflow, not onnx"),
-        (["--weights=net.onnx"], "--precision=bfloat16 needs --runtime=tensorflow, not onnx"),
+        (["--runtime=onnx"], "--precision=bfloat16 needs TensorFlow, not onnx"),
+        (["--weights=net.onnx"], "--precision=bfloat16 needs TensorFlow, not onnx"),
         (["--method=lime"], "--precision=bfloat16 needs --method=neid"),
     ],
 )

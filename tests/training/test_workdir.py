@@ -166,6 +166,14 @@ def test_a_cut_last_line_of_the_history_is_dropped(workdir, capfd):
     assert epochs(workdir) == [1, 2, 3]
 
 
+def test_a_whole_last_line_that_is_of_no_run_is_named(workdir):
+    path = workdir / "history.jsonl"
+    path.write_bytes(before := path.read_bytes() + b"my own notes\n")
+    with pytest.raises(NeidError, match=r"history\.jsonl: line 3 can't be read"):
+        run(workdir, epochs=3)
+    assert path.read_bytes() == before
+
+
 def test_a_damaged_line_of_the_history_is_named(workdir):
     path = workdir / "history.jsonl"
     lines = path.read_text().splitlines()
@@ -175,7 +183,8 @@ def test_a_damaged_line_of_the_history_is_named(workdir):
 
 
 def test_rows_of_epochs_without_a_checkpoint_are_not_doubled(tmp_path, two_epochs):
-    shutil.copy(two_epochs / "history.jsonl", tmp_path)
+    for name in ("settings.json", "history.jsonl"):
+        shutil.copy(two_epochs / name, tmp_path)
     run(tmp_path, epochs=1)
     assert epochs(tmp_path) == [1]
 
@@ -285,7 +294,11 @@ def _with_a_high_score(restore):
 
 def test_a_run_whose_settings_are_gone_is_not_gone_on_with(workdir):
     (workdir / "settings.json").unlink()
-    with pytest.raises(NeidError, match=r"settings\.json: the settings of the run are not there"):
+    gone = r"settings\.json: the settings of the run are not there.*init=.*/last\.npz"
+    with pytest.raises(NeidError, match=gone):
+        run(workdir, epochs=3)
+    (workdir / "last.npz").unlink()
+    with pytest.raises(NeidError, match=r"any more; give it another --workdir$"):
         run(workdir, epochs=3)
     assert epochs(workdir) == [1, 2]
 

@@ -113,6 +113,24 @@ def existing(default: str = "fail") -> str:
     return EXISTING.value or default
 
 
+def check_apart(
+    flag: str, written: str | os.PathLike, folders: Iterable[str | os.PathLike], held: str
+) -> None:
+    """Refuse a folder to write to that is one of those that are read.
+
+    Args:
+        flag: that names it.
+        written: the folder.
+        folders: that are read.
+        held: what they hold, for the message.
+
+    Raises:
+        Failure: where it is.
+    """
+    if os.path.realpath(written) in map(os.path.realpath, folders):
+        raise Failure(f"--{flag}={written}: {held} are there")
+
+
 def check_outputs(
     outputs: Iterable[str | os.PathLike],
     inputs: Iterable[str | os.PathLike],

@@ -105,8 +105,7 @@ def _check_written(root, output, names):
     common.check_outputs([output], inputs, _is_report)
     if not _SAVE.value:
         return
-    if any(os.path.realpath(_SAVE.value) == os.path.realpath(folder) for folder in folders):
-        raise common.Failure(f"--save={_SAVE.value}: the pictures that are scored are there")
+    common.check_apart("save", _SAVE.value, folders, "the pictures that are scored")
     saved = [Path(_SAVE.value) / f"{name}.png" for name in names]
     common.check_outputs(saved, [*inputs, output])
 

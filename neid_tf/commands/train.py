@@ -6,8 +6,6 @@ gets settings, checkpoints, history.jsonl, a TensorBoard log, and weights to use
 best.npz by validation, and last.npz.
 """
 
-import os
-
 from absl import flags
 
 from neid_tf.commands import common, terminal
@@ -84,9 +82,8 @@ def main(arguments: list[str]) -> None:
 def _check_apart(root, workdir):
     """Refuse to write a run among the pictures that it is of."""
     held = [_VALIDATION.value] if held_out.is_folder(_VALIDATION.value) else []
-    for folder in (folder for data in (root, *held) for folder in pairs.folders(data)):
-        if os.path.realpath(workdir) == os.path.realpath(folder):
-            raise common.Failure(f"--workdir={workdir}: pictures of the data set are there")
+    folders = [folder for data in (root, *held) for folder in pairs.folders(data)]
+    common.check_apart("workdir", workdir, folders, "pictures of the data set")
 
 
 def _data_summary(training: pairs.Pairs, validation: pairs.Pairs) -> str:

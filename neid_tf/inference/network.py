@@ -236,8 +236,7 @@ class KerasNetwork(Network):
             return np.asarray(model.predict_on_batch({"image": batch} | full if full else batch))
         given = {"image": batch} | dict(context) | full
         if self.model.graph.place:
-            whole = np.broadcast_to(np.float32([0.0, 0.0, 1.0, 1.0]), (len(batch), 4))
-            given["box"] = whole if box is None else box
+            given["box"] = boxes(box, len(batch))
         tile = self._part("refined_tile" if full else "tile")
         return np.asarray(tile.predict_on_batch(given))
 
@@ -258,6 +257,17 @@ class KerasNetwork(Network):
         if part not in views:
             views[part] = models.as_part(self._cut, part)
         return views[part]
+
+
+def boxes(box: np.ndarray | None, count: int) -> np.ndarray:
+    """Return which share of the whole picture each of a batch is, N×4 float32.
+
+    Args:
+        box: as for :meth:`Network.run_with_context`; None for pictures that are whole.
+        count: N.
+    """
+    whole = np.float32([[0.0, 0.0, 1.0, 1.0]])
+    return np.broadcast_to(np.float32(whole if box is None else box), (count, 4))
 
 
 def margin_of(step: int, convolutions: int = 2) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from neid_tf.inference import providers
-from neid_tf.inference.network import Network, margin_of
+from neid_tf.inference.network import Network, boxes, margin_of
 from neid_tf.pixels.resample import area_reduce
 from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
@@ -328,9 +328,8 @@ class LiteRT(_Exported):
 
     def _grown(self, batch, box):
         """Return which share of the whole picture each of a batch is once it is continued."""
-        box = np.float32([[0.0, 0.0, 1.0, 1.0]]) if box is None else box
         grown = np.divide(self.size, batch.shape[1:3])
-        return np.broadcast_to(np.float32(box * [1.0, 1.0, *grown]), (len(batch), 4))
+        return np.float32(boxes(box, len(batch)) * [1.0, 1.0, *grown])
 
     def _read(self, batch):
         cells = int(self._seen[SEEN]["shape"][1])
@@ -367,8 +366,7 @@ class SavedModel(_Exported):
             return self._computed(REFINED if refines else SERVING, given)[OUTPUT]
         name = REFINED_TILE if refines else TILE
         if BOX in self._loaded.signatures[name].structured_input_signature[1]:
-            whole = np.float32([[0.0, 0.0, 1.0, 1.0]])
-            given[BOX] = np.broadcast_to(whole if box is None else box, (len(batch), 4))
+            given[BOX] = boxes(box, len(batch))
         return self._computed(name, given)[OUTPUT]
 
     def _read(self, batch):

@@ -543,6 +543,27 @@ def test_the_learning_rate_is_that_of_the_epoch_whatever_the_number_of_pairs(
     np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-4, 1e-5], rtol=1e-5)
 
 
+def test_a_saved_model_makes_what_its_weights_make(neid, tmp_path):
+    """Also at twice the size and of packed pictures, where the tone is read off a smaller one."""
+    source, packed = write(tmp_path / "dark.png", darkened(picture(50, 68))), tmp_path / "p.jpg"
+    assert neid("pack", source, f"--output={packed}")[0] == 0
+    made = ["--format=saved_model", f"--output={tmp_path / 'm'}"]
+    assert neid("export", "--weights=neid_s", *made)[0] == 0
+    tensorflow = ["--weights=neid_s", "--runtime=tensorflow"]
+    for name, options in {
+        "same": [source],
+        "double": [source, "--scale=2"],
+        "sent": [packed],
+    }.items():
+        results = []
+        for kind, weights in (("weights", tensorflow), ("saved", [f"--weights={tmp_path / 'm'}"])):
+            output = tmp_path / f"{name}_{kind}.png"
+            code, _, err = neid("enhance", *options, f"--output={output}", *weights)
+            assert code == 0, err
+            results.append(cv2.imread(str(output)).astype(int))
+        assert np.abs(results[0] - results[1]).max() <= 1, name
+
+
 def test_train_writes_over_nothing_of_others(neid, tmp_path, pairs_folder):
     few = [f"--data={pairs_folder}", "--crop=32", "--epochs=1", "--batch_size=2"]
     (tmp_path / "link").symlink_to(pairs_folder / "high")

@@ -20,7 +20,6 @@ from neid_tf.export import onnx as onnx_files
 from neid_tf.export import saved_model, signature
 from neid_tf.inference import runtimes
 from neid_tf.inference.enhance import enhance
-from neid_tf.inference.network import as_network
 from neid_tf.models import pretrained
 from neid_tf.support import keras_start
 from neid_tf.support.errors import NeidError
@@ -137,11 +136,8 @@ def test_saved_model_runs_without_keras_and_this_package(toned, saved, tmp_path)
 
 def test_saved_model_doubles_a_picture_as_the_model_does(toned, saved):
     # At scale 2 the tone is read off the halved picture, not off what is enhanced.
-    picture, (network, model) = (
-        dark(1, 40, 60)[0],
-        map(as_network, (runtimes.load(saved[0]), toned)),
-    )
-    made, wanted = (enhance(picture, each, scale=2).astype(int) for each in (network, model))
+    picture, network = dark(1, 40, 60)[0], runtimes.load(saved[0])
+    made, wanted = (enhance(picture, each, scale=2).astype(int) for each in (network, toned))
     assert np.abs(made - wanted).max() <= 1
     itself = network(picture[None] / np.float32(255))[0] * 255.0
     assert np.abs(itself - wanted).max() > 2.0

@@ -82,7 +82,7 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
         onnx_graph.read_unless_given(proto.graph, converted["tone"].graph, list(graph.tone))
     _name_axes(proto.graph)
     if graph.context:
-        onnx_graph.skip_unless_enhancing(proto.graph, list(graph.context))
+        onnx_graph.skip_unless_enhancing(proto.graph, list(graph.tone), list(graph.fusing))
     for value in list(proto.graph.input)[1:]:
         sizes = [axis.dim_value for axis in value.type.tensor_type.shape.dim[1:]]
         default = _DEFAULTS.get(value.name, np.full((1, *sizes), np.nan, np.float32))
@@ -92,7 +92,9 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
         onnx_graph.store_in_half_precision(proto.graph)
     onnx_graph.name_nodes(proto.graph)
     network = KerasNetwork(model)
-    for name, value in ((runtimes.STEP, network.step), (runtimes.MARGIN, network.margin)):
+    told = {runtimes.STEP: network.step, runtimes.MARGIN: network.margin}
+    told |= {runtimes.REFINED_MARGIN: network.refined_margin} if network.refines else {}
+    for name, value in told.items():
         proto.metadata_props.add(key=name, value=str(value))
     return proto.SerializeToString()
 
@@ -155,7 +157,10 @@ def _network_function(model):
         gain = {name: encoded.pop(name) for name in graph.refining if name in encoded}
         decoded = decode(encoded | fusing | place, training=False)
         refining = gain | decoded if graph.refining else {}
-        light = tf.nn.depth_to_space(decoded["folded"], 2) if refining else decoded
+        light = decoded
+        if refining:
+            height, width = tf.unstack(tf.shape(given[runtimes.INPUT])[1:3])
+            light = tf.nn.depth_to_space(decoded["folded"][:, :height, :width], 2)
         enhanced = tf.clip_by_value(light, 0.0, 1.0)
         return {runtimes.OUTPUT: enhanced} | fusing | refining
 

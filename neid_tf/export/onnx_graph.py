@@ -65,6 +65,7 @@ def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
     del network.output[:]
     network.output.extend(outputs)
     network.input.append(picture)
+    _drop_unused(network)
 
 
 def _take_as_made(network, refiner, names):
@@ -128,35 +129,42 @@ def read_unless_given(network: GraphProto, tone: GraphProto, names: list[str]) -
     network.input.extend([others[0], *inputs, *others[1:]])
 
 
-def skip_unless_enhancing(network: GraphProto, context: list[str]) -> None:
+def skip_unless_enhancing(network: GraphProto, tone: list[str], fusing: list[str]) -> None:
     """Leave out what only ``enhanced`` needs, where ``context_only`` is given as true.
 
-    ``enhanced`` is empty then. Runtimes compute all outputs, whichever are asked for.
+    ``enhanced`` is empty then. Runtimes compute all outputs, whichever are asked for. Both
+    branches hold what reads the fusing vector: what a branch is given by the graph around it is
+    kept to the branch's end, and features are large.
 
     Args:
         network: graph with ``enhanced`` and the context among its outputs.
-        context: names of the context.
+        tone: names of the tone.
+        fusing: names of the rest of the context.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, compose, helper
 
-    end = next(value for value in network.output if value.name == runtimes.OUTPUT)
-    for node in network.node:
-        node.output[:] = ["made" if name == end.name else name for name in node.output]
-    reading = _leading_to(network.node, set(context))
-    made = {name for node in reading for name in node.output}
-    others = [node for node in network.node if made.isdisjoint(node.output)]
-    needed = set().union(*map(_read_by, reading))
-    weights = [tensor for tensor in network.initializer if tensor.name not in needed]
-    kept = [tensor for tensor in network.initializer if tensor.name in needed]
-    nothing = constant(np.zeros((0, 0, 0, 3), np.float32), "nothing")
+    before = _leading_to(network.node, set(tone))
+    made = {name for node in before for name in node.output}
+    inside = [node for node in network.node if made.isdisjoint(node.output)]
+    weights, names = network.initializer, [runtimes.OUTPUT, *fusing]
+    ends = [value for value in network.output if value.name in names]
+    nothing = constant(np.zeros((0, 0, 0, 3), np.float32), runtimes.OUTPUT)
+    reading = _leading_to(inside, set(fusing))
+    reading = helper.make_graph(
+        reading, "context", [], ends, [nothing, *_read_of(weights, reading)]
+    )
+    reading = compose.add_prefix_graph(reading, "context/")
+    enhancing = helper.make_graph(inside, "enhancing", [], ends, _read_of(weights, inside))
+    _rename(enhancing, {name: f"made/{name}" for name in names})
     choice = helper.make_node(
         "If",
         [runtimes.CONTEXT_ONLY],
-        [end.name],
-        then_branch=helper.make_graph([], "context_only", [], [_picture("nothing")], [nothing]),
-        else_branch=helper.make_graph(others, "enhancing", [], [_picture("made")], weights),
+        [value.name for value in ends],
+        then_branch=reading,
+        else_branch=enhancing,
     )
-    for field, values in (("node", [*reading, choice]), ("initializer", kept)):
+    weights = _read_of(weights, before)
+    for field, values in (("node", [*before, choice]), ("initializer", weights)):
         del getattr(network, field)[:]
         getattr(network, field).extend(values)
     flag = helper.make_tensor_value_info(runtimes.CONTEXT_ONLY, TensorProto.BOOL, [])
@@ -172,6 +180,7 @@ def tidy(graph: GraphProto) -> None:
     enlarge_at_once(graph)
     clip_at_once(graph)
     unfold_by_rows(graph)
+    cut_planes(graph)
 
 
 def enlarge_at_once(network: GraphProto) -> None:
@@ -270,6 +279,34 @@ def unfold_by_rows(graph: GraphProto) -> None:
     _drop_unused(graph)
 
 
+def cut_planes(graph: GraphProto) -> None:
+    """Let what is cut and then moved channels first be moved, and then cut.
+
+    What another graph made channels first need not be moved then: see :func:`refine_if_given`.
+
+    Args:
+        graph: as tf2onnx made it.
+    """
+    from onnx import numpy_helper
+
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    made = {node.output[0]: node for node in graph.node if node.op_type == "Slice"}
+    for first in [node for node in graph.node if node.op_type == "Transpose"]:
+        cut = made.get(first.input[0])
+        read_by = [node for node in graph.node if first.input[0] in _read_by(node)]
+        if cut is None or _order(first) != _FIRST or read_by != [first]:
+            continue
+        name = f"{first.output[0]}/axes"
+        axes = arrays[cut.input[3]]
+        axes = np.array([_FIRST.index(axis) for axis in axes], axes.dtype)
+        graph.initializer.append(constant(axes, name))
+        whole, moved = cut.input[0], f"{first.output[0]}/whole"
+        first.input[0], cut.input[0], cut.input[3] = whole, moved, name
+        first.output[0], cut.output[0] = moved, first.output[0]
+        graph.node.remove(first)
+        graph.node.insert(list(graph.node).index(cut), first)
+
+
 def drop_unused_weights(graph: GraphProto) -> None:
     """Leave out the initializers that nothing reads; in the graphs inside as well."""
     for node in graph.node:
@@ -315,6 +352,23 @@ def _read_by(node):
     return set(node.input).union(*(_read_by(n) for inner in _inside(node) for n in inner.node))
 
 
+def _read_of(weights, nodes):
+    """Return those of the weights that nodes read."""
+    needed = set().union(*map(_read_by, nodes))
+    return [tensor for tensor in weights if tensor.name in needed]
+
+
+def _rename(graph, names):
+    """Give values of a graph other names, wherever it, or a graph inside, makes or reads them."""
+    for node in graph.node:
+        for field in (node.input, node.output):
+            field[:] = [names.get(name, name) for name in field]
+        for inner in _inside(node):
+            _rename(inner, names)
+    for value in graph.output:
+        value.name = names.get(value.name, value.name)
+
+
 def _inside(node):
     """Return the graphs in a node: the branches of an ``If``."""
     return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
@@ -340,22 +394,39 @@ def constant(array: np.ndarray, name: str) -> TensorProto:
 
 
 def store_in_half_precision(graph: GraphProto) -> None:
-    """Halve the large initializers where that is exact; runtimes cast them back as they load."""
+    """Halve the large initializers where that is exact; runtimes cast them back as they load.
+
+    Those of the graphs inside are kept in the outermost, each once.
+    """
+    stored = {}
+    _halve(graph, stored)
+    graph.initializer.extend(stored.values())
+
+
+def _halve(graph, stored):
+    """Let a graph, and those inside, cast its large initializers from ``stored``, by content."""
     from onnx import TensorProto, helper, numpy_helper
 
     for node in graph.node:
         for inner in _inside(node):
-            store_in_half_precision(inner)
-    casts = []
+            _halve(inner, stored)
+    casts, kept = [], []
     for tensor in graph.initializer:
         array = numpy_helper.to_array(tensor)
         if array.dtype != np.float32 or array.size < _LEAST_HALVED:
+            kept.append(tensor)
             continue
         half = array.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), array):
-            name, stored = tensor.name, f"{tensor.name}_half"
-            tensor.CopyFrom(constant(half, stored))
-            casts.append(helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT))
+        if not np.array_equal(half.astype(np.float32), array):
+            kept.append(tensor)
+            continue
+        key = half.shape, half.tobytes()
+        if key not in stored:
+            stored[key] = constant(half, f"{tensor.name}_half")
+        casts.append(
+            helper.make_node("Cast", [stored[key].name], [tensor.name], to=TensorProto.FLOAT)
+        )
     nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    for field, values in (("node", nodes), ("initializer", kept)):
+        del getattr(graph, field)[:]
+        getattr(graph, field).extend(values)

@@ -46,6 +46,8 @@ class Network(abc.ABC):
         context: names of what is read off the whole picture and given to each tile of it.
         tileable: whether large pictures may be enhanced in tiles, by any size and context.
         refines: whether it takes the full-size ``picture`` too; see :meth:`__call__`.
+        refined_margin: so much of a tile's margin the refinement needs, where it does the middle
+            of a tile alone if ``picture`` is no more than that; None where it can't.
         notes: what is to be told of how it runs, a line each.
         beside: how many batches are best computed beside each other, each by what
             :meth:`on_one_core` returns; 1 where each takes all cores.
@@ -57,6 +59,7 @@ class Network(abc.ABC):
     context: tuple[str, ...] = ()
     tileable: bool = False
     refines: bool = False
+    refined_margin: int | None = None
     notes: tuple[str, ...] = ()
     beside: int = 1
 
@@ -104,17 +107,21 @@ class Network(abc.ABC):
             context: what :meth:`read_context` returned; empty for what is read off the batch.
             box: N×4, which share of the whole picture each of the batch is: top, left, height,
                 width, each as a share in [0, 1]; None for all of it.
-            picture: as for a call, of the tile.
+            picture: as for a call, of the tile; or of its middle alone, as much smaller on each
+                side as on the one across from it: see :attr:`refined_margin`.
 
         Returns:
-            N×sh×sw×3 float32.
+            N×sh×sw×3 float32; as large as the picture that is of a tile's middle.
 
         Raises:
             NetworkError: as for a call.
         """
         with failures_named():
             output = np.asarray(self._run(batch, context, box, picture))
-        wanted = (len(batch), *(self.scale * side for side in batch.shape[1:3]), 3)
+        sides = [self.scale * side for side in batch.shape[1:3]]
+        if self.refined_margin is not None and picture is not None:
+            sides = picture.shape[1:3]
+        wanted = (len(batch), *sides, 3)
         if output.shape != wanted:
             given = f"an array of shape {output.shape} for one of shape {batch.shape}"
             raise NetworkError(f"the network gave {given}, not {wanted}")
@@ -228,6 +235,7 @@ class KerasNetwork(Network):
         self.margin = margin_of(self.step, model.config.convolutions)
         self.context = tuple(self.model.graph.context)
         self.refines = bool(model.config.refinement)
+        self.refined_margin = refined_margin_of(model.config.convolutions) if self.refines else None
 
     def _run(self, batch, context, box, picture):
         full = {} if picture is None or not self.refines else {"picture": to_float(picture)}
@@ -283,6 +291,15 @@ def margin_of(step: int, convolutions: int = 2) -> int:
         convolutions: as many 3×3 ones has each level.
     """
     return -(-min((3 + convolutions) * max(step, 4), _LARGEST_MARGIN) // step) * step
+
+
+def refined_margin_of(convolutions: int) -> int:
+    """Return how many pixels around a tile the refinement reads, in pixels of the network's input.
+
+    Args:
+        convolutions: as many 3×3 ones has the refinement; the gain is enlarged before them.
+    """
+    return convolutions + 1
 
 
 def as_network(model: object) -> Network:

@@ -26,9 +26,12 @@ TENSORRT = "tensorrt"
 INPUT, OUTPUT = "image", "enhanced"
 """Names of a picture batch, and of what is made of it, in every exported model."""
 
-GIVEN, STEP, MARGIN = "given_", "neid_tf_step", "neid_tf_margin"
-"""In ONNX files, what the names of the inputs of the context begin with, and the names of the
-number of pixels that tiles are to begin at multiples of and of a tile's margin."""
+GIVEN = "given_"
+"""In ONNX files, what the names of the inputs of the context begin with."""
+STEP, MARGIN, REFINED_MARGIN = "neid_tf_step", "neid_tf_margin", "neid_tf_refined_margin"
+"""In ONNX files, the names of the number of pixels that tiles are to begin at multiples of, of a
+tile's margin, and of what the refinement needs of that: see
+:class:`neid_tf.inference.network.Network`."""
 _PREFIXES = (GIVEN, "told_")  # The other is that of files from before.
 SERVING = "serving_default"
 """The usual signature of a SavedModel or a LiteRT file."""
@@ -222,6 +225,8 @@ class Onnx(_Exported):
         told = self._session.get_modelmeta().custom_metadata_map
         self.step = _told(told, STEP, 1, 1)
         self.margin = _told(told, MARGIN, 0, margin_of(self.step))  # Old files lack it.
+        if REFINED_MARGIN in told:  # Likewise.
+            self.refined_margin = _told(told, REFINED_MARGIN, 0, 0)
         # What is put back was lost by halving, so there is nothing to try.
         self.scale = 2 if self.refines else self._measured_scale()
 

@@ -45,6 +45,7 @@ class Tiled(Network):
         self.network, self.shown = as_network(model), shown
         self.scale, self.step = self.network.scale, self.network.step
         self.context, self.refines = self.network.context, self.network.refines
+        self.refined_margin = self.network.refined_margin
         self.margin = -(-self.network.margin // self.step) * self.step
         self.notes = self.network.notes
         self.tile = -(-tile // self.step) * self.step
@@ -132,15 +133,24 @@ class Tiled(Network):
         ]
         (top, bottom), (left, right) = outer
         box = [top / size[0], left / size[1], (bottom - top) / size[0], (right - left) / size[1]]
+        insets = [0, 0]
         if picture is not None:
+            if (kept := self.refined_margin) is not None:
+                # The refinement sees less far than the rest.
+                insets = [
+                    max(min(start - low, high - stop) - kept, 0)
+                    for (start, stop), (low, high) in zip((rows, columns), outer, strict=True)
+                ]
             # Of a tile alone: a large picture is not copied whole.
-            picture = pad_to_even(
-                picture[:, top * scale : bottom * scale, left * scale : right * scale]
-            )
+            full = [
+                slice((low + inset) * scale, (high - inset) * scale)
+                for (low, high), inset in zip(outer, insets, strict=True)
+            ]
+            picture = pad_to_even(picture[:, full[0], full[1]])
         tile = np.ascontiguousarray(batch[:, top:bottom, left:right])
         inner = [
-            slice((start - low) * scale, (stop - low) * scale)
-            for (start, stop), (low, _) in zip((rows, columns), outer, strict=True)
+            slice((start - low - inset) * scale, (stop - low - inset) * scale)
+            for (start, stop), (low, _), inset in zip((rows, columns), outer, insets, strict=True)
         ]
         target = [slice(start * scale, stop * scale) for start, stop in (rows, columns)]
         return tile, np.float32([box]), picture, inner, target

@@ -13,9 +13,12 @@ from neid_tf.models import backbone, grid, grid_reader, refinement, tone, unet
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.layers import (
     Clipped,
+    CropLike,
     DepthToSpace,
     FeatureFusing,
+    Filled,
     FoldedBilinear,
+    Middle,
     SpaceToDepth,
     SubPixelUpsampling,
     Thumbnail,
@@ -51,10 +54,12 @@ class Graph:
         fusing: the vector that weighs the streams (the context's other share).
         place: ``box``, N×4, where the network needs to know which share of the whole picture it
             is given: top, left, height, width as shares of the whole.
-        encoded: all that the decoder is given beside ``fusing`` and ``place``.
-        refining: what the refinement is given beside the tone and ``picture``, which is the whole
-            picture at full size: ``gain`` of the encoder, ``features`` of the decoder, and
-            ``folded``, which is ``le`` with its 2×2 pixels behind each other.
+        encoded: all that the decoder is given beside ``fusing`` and ``place``; ``toned`` is of the
+            picture's size, the features are of that of :class:`neid_tf.models.layers.Filled`.
+        refining: what the refinement is given beside the tone and ``picture``, which is what
+            ``image`` shows, or the middle of it, at full size: ``gain`` of the encoder,
+            ``features`` of the decoder, and ``folded``, which is ``le`` before it is cut to the
+            picture's size, with its 2×2 pixels behind each other.
         outputs: the pictures, and in training ``tone_parameters``.
         views: parts that were cut from it and are kept for further use, by name.
     """
@@ -134,27 +139,31 @@ class Graph:
         image = Clipped(name="clipped", dtype="float32")(self.inputs["image"])
         features, toned = self._toned(image) if config.tone else (image, None)
         light, skips = unet.encoder(
-            features, config.filters, config.depth, self._initializer, config.convolutions
+            Filled(2**config.depth, name="filled", dtype="float32")(features),
+            config.filters,
+            config.depth,
+            self._initializer,
+            config.convolutions,
         )
         fuses = config.architecture == "neid"
         detail = None
         if fuses or (self.detail and config.architecture == "le_dr"):
             detail = self._detail_features(light)
+        self._note_encoded(light, skips, detail if fuses else None)
+        self.encoded["toned"] = image if toned is None else toned
         if self.detail and detail is not None:
             base = image if config.tone and config.detail_target == "low" else toned
             self.outputs["dr"] = self._stream(detail, skips, base, "dr")
-        self._note_encoded(light, skips, detail if fuses else None, toned)
         if fuses:
             light, skips = self._fused_streams(light, skips, detail)
         self.outputs["le"] = self._stream(light, skips, toned, "le")
         if config.refinement:
             self.outputs["refined"] = self._refined()
 
-    def _note_encoded(self, light, skips, detail, toned):
+    def _note_encoded(self, light, skips, detail):
         self.encoded = {"bottleneck": light}
         self.encoded |= {f"skip{level + 1}": skip for level, skip in enumerate(skips)}
-        further = {"detail": detail, "toned": toned}
-        self.encoded |= {name: tensor for name, tensor in further.items() if tensor is not None}
+        self.encoded |= {"detail": detail} if detail is not None else {}
 
     def _toned(self, image):
         """Return the streams' input and the toned picture; note the toned thumbnail."""
@@ -200,12 +209,17 @@ class Graph:
         self.inputs["picture"] = picture = keras.Input((None, None, 3), name="picture")
         picture = SpaceToDepth(name="picture_folded", dtype="float32")(picture)
         picture = Clipped(name="picture_clipped", dtype="float32")(picture)
-        gain = grid.EnlargedGain(name="picture_gain", dtype="float32")(self.refining["gain"])
+        made = {
+            name: Middle(name=f"middle_{name}", dtype=tensor.dtype)(
+                [tensor, self.refining["gain"], picture]
+            )
+            for name, tensor in self.refining.items()
+        }
+        gain = grid.EnlargedGain(name="picture_gain", dtype="float32")(made["gain"])
         curve = grid.GridTone(name="picture_toned", dtype="float32")
         toned = curve([picture, gain, self.tone["tone_parameters"]])
         filters, count = self.config.refinement, self.config.convolutions
-        features, folded = (self.refining[name] for name in ("features", "folded"))
-        return refinement.refine(features, folded, toned, filters, count)
+        return refinement.refine(made["features"], made["folded"], toned, filters, count)
 
     def _thumbnail(self, image):
         if self.training:
@@ -292,10 +306,13 @@ class Graph:
             )
         picture = head(features)
         if base is not None:
-            base = FoldedBilinear(name=f"{name}_base", dtype="float32")(base)
-            picture = layers.Add(name=f"{name}_residual", dtype="float32")([base, picture])
+            enlarged = FoldedBilinear(2**config.depth, name=f"{name}_base", dtype="float32")
+            add = layers.Add(name=f"{name}_residual", dtype="float32")
+            picture = add([enlarged(base), picture])
         if config.refinement and name == "le":
             self.refining |= {"features": features, "folded": picture}
+        cut = CropLike(name=f"{name}_cut", dtype="float32")
+        picture = cut([picture, self.encoded["toned"]])
         if config.scale == 1:
             return layers.Activation("linear", dtype="float32", name=name)(picture)
         return DepthToSpace(dtype="float32", name=name)(picture)

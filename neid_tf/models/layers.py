@@ -46,23 +46,94 @@ def _overlaps(length, size, start, extent, dtype):
     return ops.cast(overlap / cell[..., None], dtype)
 
 
+def repeated(images: Any, axis: int, count: Any) -> Any:
+    """Return the last row or column of pictures several times.
+
+    Args:
+        images: N×h×w×C.
+        axis: 1 for rows, 2 for columns.
+        count: how many times.
+    """
+    last = images[:, -1:] if axis == 1 else images[:, :, -1:]
+    if isinstance(count, int) and count == 1:
+        return last
+    sizes = list(ops.shape(last))
+    sizes[axis] = count
+    return ops.broadcast_to(last, sizes)
+
+
+def lacking(length: Any, step: int) -> Any:
+    """Return what a side lacks of a multiple of a step."""
+    # Of nothing negative: runtimes differ in what is left of that.
+    return 0 if step == 1 else (step - length % step) % step
+
+
+@keras.saving.register_keras_serializable(_package)
+class Filled(layers.Layer):
+    """Repeat the last row and the last column until both sides are multiples of a step.
+
+    So that pooling and enlarging give the sizes that were there before, whatever a picture's size.
+
+    Args:
+        step: what the sides are to be multiples of.
+
+    Takes N×h×w×C, gives N×h'×w'×C, at most ``step − 1`` rows and columns larger.
+    """
+
+    def __init__(self, step, **kwargs):
+        super().__init__(**kwargs)
+        self.step = step
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        for axis in (1, 2):
+            rest = lacking(ops.shape(images)[axis], self.step)
+            if not isinstance(rest, int) or rest:
+                images = ops.concatenate([images, repeated(images, axis, rest)], axis=axis)
+        return images
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch, *sides, channels = input_shape
+        sides = [None if side is None else side + lacking(side, self.step) for side in sides]
+        return (batch, *sides, channels)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"step": self.step}
+
+
 @keras.saving.register_keras_serializable(_package)
 class CropLike(layers.Layer):
     """Cut the first input to the height and width of the second.
 
-    The encoder's pooling rounds odd sizes up, so a feature map that was enlarged again
-    is at most one row and one column too large for its skip connection.
-
-    Inputs are N×H×W×C features and a skip connection N×h×w×K, with h ≤ H and w ≤ W. Gives N×h×w×C.
+    Inputs are N×H×W×C and N×h×w×K, with h ≤ H and w ≤ W. Gives N×h×w×C.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        features, skip = inputs
-        return features[:, : ops.shape(skip)[1], : ops.shape(skip)[2], :]
+        larger, like = inputs
+        return larger[:, : ops.shape(like)[1], : ops.shape(like)[2], :]
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
-        features, skip = input_shapes
-        return (*skip[:-1], features[-1])
+        larger, like = input_shapes
+        return (*like[:-1], larger[-1])
+
+
+@keras.saving.register_keras_serializable(_package)
+class Middle(layers.Layer):
+    """Cut out what a part shows that lies in the middle of a whole.
+
+    Inputs are N×H×W[×C]; the whole, N×h×w[×K] with h ≤ H and w ≤ W, whose first row and column are
+    those of the first input; and the part, N×i×j×L, with h − i and w − j even and not negative.
+    Gives N×i×j[×C].
+    """
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        features, whole, part = inputs
+        (_, height, width), (_, rows, columns) = ops.shape(whole)[:3], ops.shape(part)[:3]
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return features[:, top : top + rows, left : left + columns]
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        features, _, part = input_shapes
+        return (*part[:3], *features[3:])
 
 
 @keras.saving.register_keras_serializable(_package)
@@ -146,28 +217,36 @@ class SpaceToDepth(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(_package)
-class FoldedBilinear(layers.Layer):
+class FoldedBilinear(Filled):
     """Bilinear ×2 with half-pixel centres, whose 2×2 pixels lie behind each other.
 
     :class:`DepthToSpace` of it equals ``UpSampling2D(interpolation="bilinear")``, which cannot be
     traced with a height and width that are not known yet. One convolution over repeated borders.
 
-    Takes N×h×w×C, gives N×h×w×4C.
+    Args:
+        step: what the sides are filled up to multiples of, as by :class:`Filled`.
+
+    Takes N×h×w×C, gives N×h'×w'×4C.
     """
+
+    def __init__(self, step=1, **kwargs):
+        super().__init__(step, **kwargs)
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         channels = images.shape[-1]
         shares = np.array([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])  # Of both pixels, in three.
         kernel = np.einsum("ai,bj,cd->ijcabd", shares, shares, np.eye(channels))
         kernel = kernel.reshape(3, 3, channels, 4 * channels)
-        above, below = images[:, :1], images[:, -1:]
-        images = ops.concatenate([above, images, below], axis=1)
-        left, right = images[:, :, :1], images[:, :, -1:]
-        images = ops.concatenate([left, images, right], axis=2)
+        for axis in (1, 2):
+            rest = lacking(ops.shape(images)[axis], self.step)
+            first = images[:, :1] if axis == 1 else images[:, :, :1]
+            last = repeated(images, axis, 1 + rest)
+            images = ops.concatenate([first, images, last], axis=axis)
         return ops.conv(images, ops.convert_to_tensor(kernel, dtype=images.dtype))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        return (*input_shape[:-1], 4 * input_shape[-1])
+        *filled, channels = super().compute_output_shape(input_shape)
+        return (*filled, 4 * channels)
 
 
 @keras.saving.register_keras_serializable(_package)

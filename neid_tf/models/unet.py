@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import KerasTensor, layers
 
-from neid_tf.models.layers import CropLike
-
 Initializer = Callable[[], keras.initializers.Initializer]
 """Makes a fresh initialiser, so that no two kernels begin alike."""
 
@@ -49,10 +47,11 @@ def encoder(
     """Build the contracting path (section 2.1).
 
     Each of the ``depth`` levels is 3×3 convolutions (two in the paper) and a 2×2 max-pool; the
-    width doubles from level to level. Pooling rounds odd sizes up, so any size goes through.
+    width doubles from level to level.
 
     Args:
-        features: the picture, or what is made of it, N×h×w×C.
+        features: the picture, or what is made of it, N×h×w×C; height and width are multiples of
+            ``2**depth``: see :class:`neid_tf.models.layers.Filled`.
         filters: channels of the first level.
         depth: how many levels there are.
         initializer: makes the initialiser of a kernel.
@@ -110,7 +109,6 @@ def decoder(
             kernel_initializer=initializer(),
             name=f"{step}_up_conv",
         )(features)
-        features = CropLike(name=f"{step}_crop")([features, skips[level]])
         features = layers.Concatenate(name=f"{step}_join")([skips[level], features])
         features = convolutions(features, width, count, initializer, step)
     return features

@@ -119,6 +119,43 @@ def test_reading_the_context_runs_the_encoder_alone(name, fields, tmp_path):
         assert any(part in node for node in for_read) == (part == "encoder1"), part
 
 
+def read_from_outside(graph):
+    """Return the names that a graph inside another reads and does not make."""
+    made = {tensor.name for tensor in graph.initializer}
+    made |= {name for node in graph.node for name in node.output}
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        read |= set(node.input)
+        for attribute in node.attribute:
+            read |= read_from_outside(attribute.g) if attribute.HasField("g") else set()
+    return read - made - {""}
+
+
+@pytest.mark.parametrize(("name", "fields"), READING)
+def test_no_features_are_kept_while_a_branch_runs(name, fields):
+    """What a branch reads from outside lasts as long as the branch: that is to be little."""
+    onnx = pytest.importorskip("onnx")
+    model = lively(name, **fields)
+    graph = onnx.load_from_string(onnx_files.onnx_bytes(model, compact=True)).graph
+    (choice,) = (node for node in graph.node if "context_only" in node.input)
+    small = {value.name for value in graph.input} | {t.name for t in graph.initializer}
+    for attribute in choice.attribute:
+        assert read_from_outside(attribute.g) <= small | set(model.graph.tone)
+
+
+def test_weights_of_both_branches_are_stored_once():
+    onnx = pytest.importorskip("onnx")
+    model = lively("neid", filters=8)
+    model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
+    kernels = [w for w in model.get_weights() if w.size >= 256]
+    graph = onnx.load_from_string(onnx_files.onnx_bytes(model, compact=True)).graph
+    halved = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT16]
+    assert len(halved) == len(kernels) > 8
+    assert sum(np.prod(t.dims) for t in halved) == sum(w.size for w in kernels)
+    runner, batch = runtimes.Onnx(onnx_files.onnx_bytes(model, compact=True)), large(40, 50)
+    np.testing.assert_allclose(runner(batch), expected(model, batch), atol=EXACT)
+
+
 @pytest.mark.parametrize(("name", "fields"), READING)
 def test_a_file_from_before_gives_the_same(name, fields, monkeypatch):
     """Its graph computes all for any output."""

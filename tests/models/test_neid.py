@@ -38,6 +38,17 @@ def test_outputs_of_any_size(name, outputs, scale, size):
         assert np.isfinite(result[key]).all()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (21, 37), (22, 39), (24, 35)])
+def test_sides_that_levels_do_not_halve_are_filled_with_their_last_pixels(size):
+    model = small("le", convolutions=1)
+    pictures = batch(*size)
+    rest = [(0, -side % 4) for side in size]
+    filled = np.pad(pictures, [(0, 0), *rest, (0, 0)], mode="edge")
+    height, width = (2 * side for side in size)
+    expected = model.predict_on_batch(filled)["le"][:, :height, :width]
+    np.testing.assert_allclose(model.predict_on_batch(pictures)["le"], expected, atol=1e-6)
+
+
 def test_parameter_counts_of_the_paper():
     assert models.build("paper").count_params() == 53_197_784
     assert models.inference_model(models.build("paper")).count_params() == 41_002_380

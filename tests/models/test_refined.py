@@ -8,6 +8,7 @@ from absl.testing import flagsaver
 import neid_tf
 from neid_tf import models, pictures
 from neid_tf.commands import main
+from neid_tf.inference import runtimes
 from neid_tf.inference.network import KerasNetwork
 from neid_tf.inference.tiles import Tiled
 from neid_tf.models import pretrained
@@ -73,6 +74,29 @@ def test_tiles_are_near_the_picture_in_one_piece(model):
     image = dark(5, 8).repeat(40, axis=0).repeat(40, axis=1)
     whole, tiled = (neid_tf.enhance(image, n) for n in (model, Tiled(model, 48)))
     assert np.abs(whole.astype(int) - tiled).mean() < 2.0
+
+
+def as_keras(model):
+    return KerasNetwork(model)
+
+
+def as_onnx(model):
+    pytest.importorskip("onnxruntime")
+    return runtimes.Onnx(pytest.importorskip("neid_tf.export.onnx").onnx_bytes(model))
+
+
+@pytest.mark.parametrize("network", [as_keras, as_onnx])
+def test_the_refinement_of_a_tile_sees_less_of_its_margin(model, network, monkeypatch):
+    network, sizes, results = network(model), [], []
+    run, image = network._run, dark(251, 190)
+    monkeypatch.setattr(network, "on_one_core", lambda: network)
+    monkeypatch.setattr(network, "_run", lambda *a: sizes.append(a[-1].shape) or run(*a))
+    for margin in (network.refined_margin, None):
+        network.refined_margin = margin
+        results.append(neid_tf.enhance(image, Tiled(network, 32)))
+    np.testing.assert_array_equal(*results)
+    given, all_given = (np.prod(part, axis=1) for part in np.split(np.array(sizes), 2))
+    assert given.sum() < 0.8 * all_given.sum()
 
 
 def test_a_file_of_weights_holds_the_refinement(model, tmp_path):

@@ -61,9 +61,10 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     The one input that must be given is ``image``. What the network reads off the whole picture (the
     part ``context`` of :class:`neid_tf.models.NEID`) may be given too, as ``given_NAME``: the
     default, NaN, stands for reading it off the image, and what is given is not computed. Where
-    ``picture`` is given, which ``image`` was made of by halving, its details are put back. The
-    outputs are ``enhanced`` and the context by name. Where ``context_only`` is given as true,
-    nothing but the context is computed, and ``enhanced`` is empty.
+    ``picture`` is given, which ``image`` was made of by halving, its details are put back; where it
+    is of the middle of ``image`` alone, ``enhanced`` is too. The outputs are ``enhanced`` and the
+    context by name. Where ``context_only`` is given as true, nothing but the context is computed,
+    and ``enhanced`` is empty.
 
     Args:
         model: a :class:`neid_tf.models.NEID`, part ``inference``.

@@ -42,9 +42,11 @@ class NEID(Part):
     ============ ========================================= ====================================
 
     ``picture`` is the picture at full size, N×2h×2w×3, that ``image``, N×h×w×3, was made of by
-    halving; a network with a refinement takes it. ``box`` says which part of the whole picture each
-    ``image`` is: top, left, height and width as shares of it; a network whose tone is a grid of
-    gains takes it. ``thumbnail`` is the whole picture, and what the tone is read off.
+    halving; a network with a refinement takes it. It may be of the middle of ``image`` alone, as
+    much smaller on each side as on the one across from it; so is the refined picture then. ``box``
+    says which part of the whole picture each ``image`` is: top, left, height and width as shares of
+    it; a network whose tone is a grid of gains takes it. ``thumbnail`` is the whole picture, and
+    what the tone is read off.
 
     The dictionary of pictures holds ``le``, the enhanced picture (N×2h×2w×3; for ``unet``
     N×h×w×3); ``dr``, the detail branch's picture of that size, where there is a detail branch;

@@ -337,19 +337,15 @@ def draw_sheets(
 def table(records: Path = RECORDS) -> str:
     """Return the table of the records in Markdown."""
     rows = []
-    for path in sorted(Path(records).glob("*.json")):
-        told = json.loads(path.read_text("utf-8"))
-        if not isinstance(told, dict) or "sets" not in told:
-            continue  # Another program's.
-        found = told["sets"]
+    for name, found in _found(records):
         cells = [
             _three(found, "lol"),
             _number(found, "lol", "chroma"),
-            *(_three(found, name) for name in ("sice_normal", "sice_fused", "fivek")),
-            "; ".join(_kept(found, name) for name in ("sice_unchanged", "fivek_unchanged")),
+            *(_three(found, kind) for kind in ("sice_normal", "sice_fused", "fivek")),
+            "; ".join(_kept(found, kind) for kind in ("sice_unchanged", "fivek_unchanged")),
             _two(found.get("sent", {}), "JPEG 80"),
         ]
-        rows.append([f"`{path.stem}`", *cells])
+        rows.append([f"`{name}`", *cells])
     return in_markdown(HEADINGS, *rows)
 
 
@@ -357,11 +353,21 @@ def table_without_reference(records: Path = RECORDS) -> str:
     """Return the table of the pictures without reference, in Markdown."""
     names = ("LIME", "NPE", "DICM")
     rows = [("NIQE; chroma, of the input's; clipped; black, stored as JPEG", *names)]
-    for path in sorted(Path(records).glob("*.json")):
-        found = json.loads(path.read_text("utf-8"))["sets"]
+    for record, found in _found(records):
         if set(names) <= set(found):
-            rows.append((f"`{path.stem}`", *(_alone_cell(found[name]["mean"]) for name in names)))
+            rows.append((f"`{record}`", *(_alone_cell(found[name]["mean"]) for name in names)))
     return in_markdown(*rows)
+
+
+def _found(records):
+    """Yield the name of each record in a folder, and its sets; other programs' files are none."""
+    for path in sorted(Path(records).glob("*.json")):
+        try:
+            told = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            continue
+        if isinstance(told, dict) and "sets" in told:
+            yield path.stem, told["sets"]
 
 
 def _alone_cell(mean):

@@ -80,6 +80,9 @@ def test_what_is_sent_is_half_as_large_and_gets_smaller_with_quality():
 def test_the_program_writes_a_record_and_its_table(data, tmp_path):
     (tmp_path / "my data").symlink_to(data)
     data = tmp_path / "my data"
+    (tmp_path / "r").mkdir()
+    for name, content in (("cut", ""), ("other", "[1]")):  # Other programs'.
+        (tmp_path / "r" / f"{name}.json").write_text(content, "utf-8")
     options = ["--method=msr", f"--sheet={tmp_path / 'sheets'}", f"--output={tmp_path}/r/msr.json"]
     command = [sys.executable, "-m", "experiments.cross_data", f"--data={data}", *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=HOME, check=False)

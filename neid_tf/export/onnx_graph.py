@@ -61,9 +61,7 @@ def refine_if_given(network: GraphProto, refiner: GraphProto) -> None:
     ]
     network.initializer.append(constant(np.array(NO_PICTURE.size), "size_of_none"))
     network.node.extend([*asked, choice])
-    outputs = [value for value in network.output if value.name not in names]
-    del network.output[:]
-    network.output.extend(outputs)
+    _replace(network, output=[value for value in network.output if value.name not in names])
     network.input.append(picture)
     _drop_unused(network)
 
@@ -122,11 +120,7 @@ def read_unless_given(network: GraphProto, tone: GraphProto, names: list[str]) -
     inputs = [
         helper.make_tensor_value_info(given[n], TensorProto.FLOAT, _sizes(kept[n])) for n in names
     ]
-    for field, values in (("node", nodes), ("output", outputs)):
-        del getattr(network, field)[:]
-        getattr(network, field).extend(values)
-    del network.input[:]
-    network.input.extend([others[0], *inputs, *others[1:]])
+    _replace(network, node=nodes, output=outputs, input=[others[0], *inputs, *others[1:]])
 
 
 def skip_unless_enhancing(network: GraphProto, tone: list[str], fusing: list[str]) -> None:
@@ -163,10 +157,7 @@ def skip_unless_enhancing(network: GraphProto, tone: list[str], fusing: list[str
         then_branch=reading,
         else_branch=enhancing,
     )
-    weights = _read_of(weights, before)
-    for field, values in (("node", [*before, choice]), ("initializer", weights)):
-        del getattr(network, field)[:]
-        getattr(network, field).extend(values)
+    _replace(network, node=[*before, choice], initializer=_read_of(weights, before))
     flag = helper.make_tensor_value_info(runtimes.CONTEXT_ONLY, TensorProto.BOOL, [])
     network.input.append(flag)
 
@@ -314,9 +305,7 @@ def drop_unused_weights(graph: GraphProto) -> None:
             drop_unused_weights(inner)
     used = {value.name for value in (*graph.input, *graph.output)}
     used = used.union(*map(_read_by, graph.node))
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    _replace(graph, initializer=[t for t in graph.initializer if t.name in used])
 
 
 def name_nodes(graph: GraphProto) -> None:
@@ -332,9 +321,7 @@ def _order(transposition):
 
 
 def _drop_unused(graph):
-    kept = _leading_to(graph.node, {value.name for value in graph.output})
-    del graph.node[:]
-    graph.node.extend(kept)
+    _replace(graph, node=_leading_to(graph.node, {value.name for value in graph.output}))
 
 
 def _leading_to(nodes, wanted):
@@ -356,6 +343,14 @@ def _read_of(weights, nodes):
     """Return those of the weights that nodes read."""
     needed = set().union(*map(_read_by, nodes))
     return [tensor for tensor in weights if tensor.name in needed]
+
+
+def _replace(graph, **fields):
+    """Put other nodes, initializers, inputs or outputs in the place of a graph's, by field."""
+    for name, values in fields.items():
+        field, values = getattr(graph, name), list(values)
+        del field[:]
+        field.extend(values)
 
 
 def _rename(graph, names):
@@ -412,12 +407,8 @@ def _halve(graph, stored):
             _halve(inner, stored)
     casts, kept = [], []
     for tensor in graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < _LEAST_HALVED:
-            kept.append(tensor)
-            continue
-        half = array.astype(np.float16)
-        if not np.array_equal(half.astype(np.float32), array):
+        half = _half(numpy_helper.to_array(tensor))
+        if half is None:
             kept.append(tensor)
             continue
         key = half.shape, half.tobytes()
@@ -426,7 +417,12 @@ def _halve(graph, stored):
         casts.append(
             helper.make_node("Cast", [stored[key].name], [tensor.name], to=TensorProto.FLOAT)
         )
-    nodes = [*casts, *graph.node]
-    for field, values in (("node", nodes), ("initializer", kept)):
-        del getattr(graph, field)[:]
-        getattr(graph, field).extend(values)
+    _replace(graph, node=[*casts, *graph.node], initializer=kept)
+
+
+def _half(array):
+    """Return a large array in half precision; None where that is not exact, or it is small."""
+    if array.dtype != np.float32 or array.size < _LEAST_HALVED:
+        return None
+    half = array.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), array) else None

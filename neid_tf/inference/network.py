@@ -116,11 +116,15 @@ class Network(abc.ABC):
         Raises:
             NetworkError: as for a call.
         """
-        with failures_named():
-            output = np.asarray(self._run(batch, context, box, picture))
         sides = [self.scale * side for side in batch.shape[1:3]]
         if self.refined_margin is not None and picture is not None:
+            lack = np.subtract(sides, picture.shape[1:3])
+            if (lack < 0).any() or (lack % (2 * self.scale)).any():
+                made = f"a batch of shape {batch.shape} is not what shape {picture.shape} halves to"
+                raise NetworkError(f"{made}, nor is that its middle")
             sides = picture.shape[1:3]
+        with failures_named():
+            output = np.asarray(self._run(batch, context, box, picture))
         wanted = (len(batch), *sides, 3)
         if output.shape != wanted:
             given = f"an array of shape {output.shape} for one of shape {batch.shape}"

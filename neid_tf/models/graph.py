@@ -54,8 +54,9 @@ class Graph:
         fusing: the vector that weighs the streams (the context's other share).
         place: ``box``, N×4, where the network needs to know which share of the whole picture it
             is given: top, left, height, width as shares of the whole.
-        encoded: all that the decoder is given beside ``fusing`` and ``place``; ``toned`` is of the
-            picture's size, the features are of that of :class:`neid_tf.models.layers.Filled`.
+        encoded: all that the decoder is given beside ``fusing`` and ``place``: features of the size
+            of :class:`neid_tf.models.layers.Filled`, and ``toned``, the picture after its tone, or
+            as it is where there is none.
         refining: what the refinement is given beside the tone and ``picture``, which is what
             ``image`` shows, or the middle of it, at full size: ``gain`` of the encoder,
             ``features`` of the decoder, and ``folded``, which is ``le`` before it is cut to the

@@ -9,7 +9,7 @@ import neid_tf
 from neid_tf import models, pictures
 from neid_tf.commands import main
 from neid_tf.inference import runtimes
-from neid_tf.inference.network import KerasNetwork
+from neid_tf.inference.network import KerasNetwork, NetworkError
 from neid_tf.inference.tiles import Tiled
 from neid_tf.models import pretrained
 from tests.conftest import write
@@ -97,6 +97,31 @@ def test_the_refinement_of_a_tile_sees_less_of_its_margin(model, network, monkey
     np.testing.assert_array_equal(*results)
     given, all_given = (np.prod(part, axis=1) for part in np.split(np.array(sizes), 2))
     assert given.sum() < 0.8 * all_given.sum()
+
+
+@pytest.mark.parametrize("sides", [(18, 32), (34, 32)])
+def test_a_picture_that_does_not_fit_is_refused(model, sides):
+    batch, picture = np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, *sides, 3), np.float32)
+    with pytest.raises(NetworkError, match=rf"not what shape .*{sides[0]}, {sides[1]}.* halves to"):
+        KerasNetwork(model)(batch, picture)
+
+
+def test_a_picture_of_the_middle_gives_the_middle(model):
+    batch, picture = np.zeros((1, 16, 16, 3), np.float32), np.zeros((1, 24, 28, 3), np.float32)
+    assert KerasNetwork(model)(batch, picture).shape == picture.shape
+
+
+def test_both_runtimes_make_the_same_of_a_picture_in_tiles_with_odd_sides(neid, tmp_path):
+    pytest.importorskip("onnxruntime")
+    write(tmp_path / "dark.png", dark(251, 389))
+    for runtime in ("onnx", "tensorflow"):
+        output = f"--output={tmp_path / runtime}.png"
+        options = ["--weights=neid_s", "--tile=64", f"--runtime={runtime}"]
+        code, _, err = neid("enhance", str(tmp_path / "dark.png"), output, *options)
+        assert code == 0, err
+    made = [pictures.read(tmp_path / f"{n}.png").pixels for n in ("onnx", "tensorflow")]
+    assert made[0].shape == (251, 389, 3)
+    assert apart(*made) <= 1
 
 
 def test_a_file_of_weights_holds_the_refinement(model, tmp_path):

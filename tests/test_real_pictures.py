@@ -473,6 +473,24 @@ def test_streams_are_not_taught_a_tone():
         told(arguments)
 
 
+def test_streams_of_fewer_taps_begin_with_their_sums(tmp_path):
+    pytest.importorskip("tensorflow")
+    from neid_tf import models
+    from neid_tf.models import pretrained
+
+    fields = {"filters": 4, "refinement": 4, "convolutions": 1}
+    with_taps = models.build("neid_grid", **fields)
+    pretrained.save(models.as_part(with_taps, "refined"), str(tmp_path / "taps.npz"))
+    without = models.build("neid_grid", up_kernel=1, **fields)
+    train.load(without, "", str(tmp_path / "taps.npz"))
+    for name in ("le_decoder1_up_conv", "le_decoder2_up_conv"):
+        kernel, bias = with_taps.get_layer(name).get_weights()
+        sums, kept = without.get_layer(name).get_weights()
+        half = kernel.astype(np.float16).astype(np.float32)  # As they are kept.
+        np.testing.assert_allclose(sums[0, 0], half.sum(axis=(0, 1)), atol=1e-6)
+        np.testing.assert_array_equal(kept, bias)
+
+
 def test_the_command_trains_what_it_is_told(data, tmp_path):
     pytest.importorskip("tensorflow")
     from neid_tf.models import pretrained
@@ -483,14 +501,14 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     command += [f"--held_out={tmp_path / 'held.txt'}", "--train_part=streams", "--channels=4"]
     command += ["--refined_channels=4", "--noboth_sides", "--crop_side=32", "--synthetic=1"]
     command += ["--training_steps=2", "--pictures_a_batch=2", f"--output={tmp_path / 'made.npz'}"]
-    command += ["--convolutions_a_level=1", "--nohalf_precision"]
+    command += ["--convolutions_a_level=1", "--up_kernel_side=1", "--nohalf_precision"]
     home = Path(__file__).parent.parent
     done = subprocess.run(command, capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
     assert "epoch 1: loss" in done.stdout
     made = pretrained.load_pretrained(str(tmp_path / "made.npz"))
     assert (made.config.filters, made.config.refinement, made.config.mirrored) == (4, 4, False)
-    assert made.config.convolutions == 1
+    assert (made.config.convolutions, made.config.up_kernel) == (1, 1)
     words = made.card["command"].split()
     assert words[:3] == ["python", "-m", "experiments.real_pictures.train"]
     assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(words)

@@ -70,6 +70,9 @@ _CONVOLUTIONS = flags.DEFINE_integer(
     "convolutions_a_level", 2, "3x3 convolutions of each level, of the bottleneck and refinement.",
     lower_bound=1,
 )  # fmt: skip
+_UP = flags.DEFINE_integer(
+    "up_kernel_side", 2, "Side of the kernel of each step up.", lower_bound=1, upper_bound=2
+)
 _HALF = flags.DEFINE_bool("half_precision", True, "Compute the streams in half precision.")
 _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror image as well.")
 _DROPPED = flags.DEFINE_float(
@@ -232,10 +235,26 @@ def load(
     read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored)
     reader = keras.Model(thumbnail, read)
     if streams:
-        models.load_matching(pretrained.load_pretrained(streams), network)
+        source = pretrained.load_pretrained(streams)
+        models.load_matching(source, network)
+        sum_taps(source, network)
     models.load_matching(pretrained.load_pretrained(tone) if tone else network, reader)
     models.load_matching(reader, network)  # whatever tone the streams learned under
     return reader
+
+
+def sum_taps(source: keras.Model, target: keras.Model) -> None:
+    """Give steps up that have one tap the sum of the taps that they have elsewhere.
+
+    Args:
+        source: whose steps up may have 2×2 taps.
+        target: the model that is changed, where its own have one.
+    """
+    for layer in target.layers:
+        if layer.name.endswith("_up_conv") and layer.name in {one.name for one in source.layers}:
+            kernel, bias = source.get_layer(layer.name).get_weights()
+            if kernel.shape != layer.kernel.shape == (1, 1, *kernel.shape[2:]):
+                layer.set_weights([kernel.sum(axis=(0, 1), keepdims=True), bias])
 
 
 def saving(network: keras.Model, reader: keras.Model, output: str, command: str) -> Callable:
@@ -263,7 +282,8 @@ def main(arguments: list) -> None:
     sent = parsed_sent(_SENT.value)
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
-    fields["convolutions"], half = _CONVOLUTIONS.value, streams and _HALF.value
+    fields |= {"convolutions": _CONVOLUTIONS.value, "up_kernel": _UP.value}
+    half = streams and _HALF.value
     with precision(half):
         network = models.build("neid_grid", **fields)
     tone, mirrored = _INIT.value, streams and _MIRRORED.value

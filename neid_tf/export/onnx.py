@@ -78,6 +78,7 @@ def onnx_bytes(model: NEID, compact: bool = False) -> bytes:
     for part in converted.values():
         onnx_graph.tidy(part.graph)
     if "refiner" in converted:
+        onnx_graph.add_up_joined(converted["refiner"].graph, graph.refining["features"].shape[-1])
         onnx_graph.refine_if_given(proto.graph, converted["refiner"].graph)
     if "tone" in converted:
         onnx_graph.read_unless_given(proto.graph, converted["tone"].graph, list(graph.tone))

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from neid_tf.models.layers import area_resize
+from neid_tf.models.layers import Twice, WithMirrored, area_resize
 
 SIDE = 128
 """Cells along each side of the thumbnail that the features are taken from."""
@@ -129,33 +129,35 @@ class Standardized(layers.Layer):
         return input_shape
 
 
-def features(thumbnail: Any) -> tuple[Any, Any]:
+def features(thumbnail: Any, mirrored: bool = False) -> tuple[Any, Any]:
     """Describe pictures by 861 numbers: what they show, and how bright they are.
 
     Args:
         thumbnail: N×128×128×3 in [0, 1].
+        mirrored: describe their mirror images, too, behind them: 2N for N in what is returned.
 
     Returns:
         The features, N×861, of mean 0 and deviation 1 over LoL's training pictures; and the log of
         the gain that :class:`AutoExposure` gave the picture, N×1.
     """
-    return features_and_maps(thumbnail)[:2]
+    return features_and_maps(thumbnail, mirrored)[:2]
 
 
-def features_and_maps(thumbnail: Any) -> tuple[Any, Any, Any]:
-    """Return what :func:`features` returns, and the maps that it averages over the picture.
+def features_and_maps(thumbnail: Any, mirrored: bool = False) -> tuple[Any, Any, Any, Any]:
+    """Return what :func:`features` returns, and what it averages over the picture.
 
     Args:
-        thumbnail: N×128×128×3 in [0, 1].
+        thumbnail, mirrored: as there.
 
     Returns:
-        Features, log gain, and a list of maps: N×16×16×40, N×8×8×80, N×8×8×112, N×4×4×192.
+        Features, log gain, a list of maps (N×16×16×40, N×8×8×80, N×8×8×112, N×4×4×192), and the
+        pictures that they were taken from, as :class:`AutoExposure` gives them.
     """
-    raw, log_gain, maps = _measured(thumbnail, stored())
+    raw, log_gain, maps, exposed = _measured(thumbnail, stored(), mirrored)
     standard = Standardized(name="tone_standard", dtype="float32")
     result = standard(raw)
     _fill(standard, stored())
-    return result, log_gain, maps
+    return result, log_gain, maps, exposed
 
 
 def statistics(
@@ -202,16 +204,25 @@ def _fill(layer, arrays):
     layer.set_weights([arrays[f"{layer.name}/{name}"] for name in names])
 
 
-def _measured(thumbnail, arrays):
+def _measured(thumbnail, arrays, mirrored=False):
     exposed, log_gain = AutoExposure(name="tone_exposure", dtype="float32")(thumbnail)
     logarithm = LogOfPicture(name="tone_logarithm", dtype="float32")(thumbnail)
+    if mirrored:
+        exposed = WithMirrored(name="tone_with_mirrored", dtype="float32")(exposed)
     maps = _stages(exposed, arrays)
-    raw = [
+    *raw, of_picture, of_logarithm = (
         MeanAndDeviation(name=f"tone_pool{index + 1}", dtype="float32")(pooled)
         for index, pooled in enumerate([*maps, thumbnail, logarithm])
-    ]
-    joined = layers.Concatenate(name="tone_features", dtype="float32")([*raw, log_gain])
-    return joined, log_gain, maps
+    )
+    alike = [of_picture, of_logarithm, log_gain]
+    if mirrored:
+        names = ("tone_picture_twice", "tone_logarithm_twice", "tone_gain_twice")
+        alike = [
+            Twice(name=name, dtype="float32")(vector)
+            for name, vector in zip(names, alike, strict=True)
+        ]
+    joined = layers.Concatenate(name="tone_features", dtype="float32")([*raw, *alike])
+    return joined, alike[-1], maps, exposed
 
 
 def _stages(exposed, arrays):

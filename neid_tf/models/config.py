@@ -39,6 +39,13 @@ class ModelConfig:
         minimum=1,
         maximum=8,
     )
+    up_kernel: int = config_field(
+        2,
+        "Side of the kernel of each step up: 2, behind the enlarging, as in section 2.1; 1 before "
+        "it, where it costs a fourth.",
+        minimum=1,
+        maximum=2,
+    )
     initializer: str = config_field(
         "normal",
         "normal: N(0, 0.02), section 3.2; he_normal: for narrow models.",

@@ -294,6 +294,7 @@ class Graph:
             config.filters,
             self._initializer,
             config.convolutions,
+            config.up_kernel,
             f"{name}_decoder",
         )
         # A correction starts near zero, so that training starts from the toned picture.

@@ -53,11 +53,14 @@ class GridGain(layers.Layer):
         levels = ops.matmul(ops.matmul(rows[:, None], cells), columns[:, None])
         log_exposure = parameters[:, GLOBAL - 1][:, None, None]
         balanced = white_balanced(_planes(images), parameters)
-        largest = ops.max(balanced, axis=(1, 2))
-        guide = odds_curve(ops.reshape(largest, (-1, height, width)), ops.exp(log_exposure))
-        knots = ops.arange(BINS - 1, dtype=images.dtype)[None, :, None, None]
-        passed = ops.clip(guide[:, None] * (BINS - 1.0) - knots, 0.0, 1.0)
-        return log_exposure + levels[:, 0] + ops.sum(levels[:, 1:] * passed, axis=1)
+        largest = ops.max(balanced, axis=2, keepdims=True)  # As GridTone does: computed once.
+        guide = odds_curve(ops.squeeze(largest, 1), ops.exp(log_exposure))
+        knots = ops.arange(BINS - 1, dtype=images.dtype)[None, :, None]
+        passed = ops.clip(guide * (BINS - 1.0) - knots, 0.0, 1.0)
+        levels = ops.reshape(levels, (-1, BINS, ops.shape(passed)[-1]))
+        # Their sum, by a product: several times as fast as summing planes.
+        sums = ops.matmul(ops.ones((1, BINS - 1), images.dtype), levels[:, 1:] * passed)
+        return ops.reshape(log_exposure + levels[:, :1] + sums, (-1, height, width))
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0][:-1]
@@ -99,8 +102,10 @@ class GridTone(layers.Layer):
         gain, balanced = ops.exp(log_gain), white_balanced(planes, parameters)
         largest = ops.max(balanced, axis=2, keepdims=True)
         factor = gain / (1.0 + (gain - 1.0) * largest)
-        mixed = ops.matmul(_matrices(parameters)[:, None], balanced * factor)
-        mixed = mixed[:, :, :3] + mixed[:, :, 3:] * (largest * factor)
+        dark, slope = _matrices(parameters)
+        brightened = balanced * factor
+        mixed = ops.matmul(slope, brightened) * (largest * factor)
+        mixed = ops.matmul(dark, brightened) + mixed
         batch, height, width, channels = ops.shape(images)
         mixed = ops.reshape(mixed, (batch, channels, height, width))
         return ops.transpose(mixed, (0, 2, 3, 1))
@@ -198,14 +203,14 @@ def _planes(images):
 
 
 def _matrices(parameters):
-    """Return what the channels are multiplied by, N×6×3: where it is dark, and what is added.
+    """Return what the channels are multiplied by where it is dark, and what is added to that.
 
-    The other three of the six are added in proportion to how bright it is. Gray stays gray.
+    Both are N×1×3×3; the second in proportion to how bright it is. Gray stays gray.
     """
     matrices = ops.reshape(parameters[:, 3 : GLOBAL - 1], (-1, 2, 3, 3))
     matrices = ops.transpose(matrices - ops.mean(matrices, axis=2, keepdims=True), (0, 1, 3, 2))
-    dark, bright = matrices[:, 0], matrices[:, 1]
-    return ops.concatenate([dark + ops.eye(3, dtype=parameters.dtype), bright - dark], axis=1)
+    dark, bright = matrices[:, :1], matrices[:, 1:]
+    return dark + ops.eye(3, dtype=parameters.dtype), bright - dark
 
 
 def hat_weights(

@@ -5,15 +5,13 @@ from keras import layers, ops
 
 from neid_tf.models import backbone
 from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE
-from neid_tf.models.tone import WithMirrored
-from neid_tf.pixels.curve import odds_curve
 
 
 @keras.saving.register_keras_serializable("neid_tf")
 class MeanOfMirrored(layers.Layer):
     """Average the parameters of pictures with those of their mirror images, mirrored back.
 
-    The rows are ordered as :class:`neid_tf.models.tone.WithMirrored` puts them. Takes
+    The rows are ordered as :class:`neid_tf.models.layers.WithMirrored` puts them. Takes
     2N×:data:`neid_tf.models.grid.PARAMETERS`, gives N×:data:`neid_tf.models.grid.PARAMETERS`.
     """
 
@@ -69,21 +67,19 @@ def grid_parameters(
     Returns:
         N×:data:`neid_tf.models.grid.PARAMETERS`.
     """
-    if mirrored:
-        thumbnail = WithMirrored(name="tone_with_mirrored", dtype="float32")(thumbnail)
-    features, log_gain, maps = backbone.features_and_maps(thumbnail)
+    features, log_gain, maps, exposed = backbone.features_and_maps(thumbnail, mirrored)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)
     small = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
     numbers = layers.Dense(GLOBAL - 1 + BINS, dtype="float32", name="tone_head", **small)(features)
-    local = _local(thumbnail, log_gain, maps, features, filters, dropout)
+    local = _local(exposed, maps, features, filters, dropout)
     grid = layers.Conv2D(BINS, 1, dtype="float32", name="tone_grid", **small)(local)
     parameters = JoinedTone(name="tone_parameters", dtype="float32")([numbers, grid, log_gain])
     return MeanOfMirrored(name="tone_mean", dtype="float32")(parameters) if mirrored else parameters
 
 
-def _local(thumbnail, log_gain, maps, features, filters, dropout):
+def _local(exposed, maps, features, filters, dropout):
     """Return features of every cell of the grid: what is there, and what the picture is."""
 
     def convolve(inputs, kernel, name):
@@ -110,25 +106,22 @@ def _local(thumbnail, log_gain, maps, features, filters, dropout):
     )
     context = convolve(context, 3, "tone_local2")
     context = layers.UpSampling2D(interpolation="bilinear", name="tone_enlarged")(context)
-    exposed = AutoExposed(name="tone_cells", dtype="float32")([thumbnail, log_gain])
-    joined = layers.Concatenate(name="tone_joined")([context, fine, exposed])
+    cells = Cells(name="tone_cells", dtype="float32")(exposed)
+    joined = layers.Concatenate(name="tone_joined")([context, fine, cells])
     return convolve(convolve(joined, 1, "tone_local3"), 3, "tone_local4")
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class AutoExposed(layers.Layer):
-    """The cells of the grid at a medium exposure: their mean and largest.
+class Cells(layers.Layer):
+    """The mean and the largest of every cell of the grid.
 
-    Inputs are pictures N×s×s×3 in [0, 1], with s a multiple of 16, and log gains N×1. Gives
-    N×16×16×6.
+    Takes pictures N×s×s×3, with s a multiple of 16, gives N×16×16×6.
     """
 
-    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        images, log_gain = inputs
-        exposed = odds_curve(images, ops.exp(log_gain)[:, None, None, :])
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         side = images.shape[1] // SIDE
-        cells = ops.reshape(exposed, (-1, SIDE, side, SIDE, side, 3))
+        cells = ops.reshape(images, (-1, SIDE, side, SIDE, side, 3))
         return ops.concatenate([ops.mean(cells, axis=(2, 4)), ops.max(cells, axis=(2, 4))], axis=-1)
 
-    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
-        return (input_shapes[0][0], SIDE, SIDE, 6)
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], SIDE, SIDE, 6)

@@ -316,3 +316,23 @@ class WholePicture(layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], 4)
+
+
+@keras.saving.register_keras_serializable(_package)
+class WithMirrored(layers.Layer):
+    """Put the mirror images of N pictures behind them: N×h×w×C to 2N×h×w×C."""
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.concatenate([images, images[:, :, ::-1]], axis=0)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch = input_shape[0]
+        return (None if batch is None else 2 * batch, *input_shape[1:])
+
+
+@keras.saving.register_keras_serializable(_package)
+class Twice(WithMirrored):
+    """Put N vectors behind themselves, N×C to 2N×C: what is the same for a mirror image."""
+
+    def call(self, vectors: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.concatenate([vectors, vectors], axis=0)

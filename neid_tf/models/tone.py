@@ -68,20 +68,10 @@ class ToneAround(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class WithMirrored(layers.Layer):
-    """Put the mirror images of N pictures behind them: N×h×w×C to 2N×h×w×C."""
-
-    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        return ops.concatenate([images, images[:, :, ::-1]], axis=0)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        batch = input_shape[0]
-        return (None if batch is None else 2 * batch, *input_shape[1:])
-
-
-@keras.saving.register_keras_serializable("neid_tf")
 class MeanOfHalves(layers.Layer):
-    """Average the first half of the rows with the second, as :class:`WithMirrored` orders them.
+    """Average the first half of the rows with the second.
+
+    They are ordered as :class:`neid_tf.models.layers.WithMirrored` does.
 
     Takes 2N×C, gives N×C.
     """
@@ -112,9 +102,7 @@ def tone_parameters(
     Returns:
         N×15.
     """
-    if mirrored:
-        thumbnail = WithMirrored(name="tone_with_mirrored", dtype="float32")(thumbnail)
-    features, log_gain = backbone.features(thumbnail)
+    features, log_gain = backbone.features(thumbnail, mirrored)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)

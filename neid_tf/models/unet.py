@@ -80,6 +80,7 @@ def decoder(
     filters: int,
     initializer: Initializer,
     count: int = 2,
+    up_kernel: int = 2,
     name: str = "decoder",
 ) -> KerasTensor:
     """Build the expansive path (section 2.1).
@@ -93,6 +94,8 @@ def decoder(
         filters: channels of the first level.
         initializer: makes the initialiser of a kernel.
         count: how many 3×3 convolutions each level has.
+        up_kernel: 2 for that 2×2 convolution; 1 for one of 1×1, which is applied before the
+            enlarging: the same as behind it.
         name: what the names of the layers begin with.
 
     Returns:
@@ -100,15 +103,17 @@ def decoder(
     """
     for level in reversed(range(len(skips))):
         width, step = filters * 2**level, f"{name}{level + 1}"
-        features = layers.UpSampling2D(name=f"{step}_up")(features)
-        features = layers.Conv2D(
+        enlarge = layers.UpSampling2D(name=f"{step}_up")
+        convolve = layers.Conv2D(
             width,
-            2,
+            up_kernel,
             padding="same",
             activation="relu",
             kernel_initializer=initializer(),
             name=f"{step}_up_conv",
-        )(features)
+        )
+        for layer in (convolve, enlarge) if up_kernel == 1 else (enlarge, convolve):
+            features = layer(features)
         features = layers.Concatenate(name=f"{step}_join")([skips[level], features])
         features = convolutions(features, width, count, initializer, step)
     return features

@@ -31,7 +31,8 @@ def odds_curve(pixels: Any, gain: Any) -> Any:
     Returns:
         Values in [0, 1] of the shape of ``pixels``.
     """
-    return gain * pixels / (1.0 + (gain - 1.0) * pixels)
+    share = 1.0 / gain  # So that pixels, which are many, are passed over three times, not four.
+    return pixels / (share + (1.0 - share) * pixels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,6 +63,31 @@ def test_an_enlargement_is_one_operator(toned):
     assert made.count("Tile") <= 1  # of the box of whole pictures
 
 
+@pytest.mark.parametrize(("refinement", "kernels"), [(4, 2), (20, 1)])
+@pytest.mark.parametrize("up_kernel", [1, 2])
+def test_the_refined_picture_passes_memory_few_times(refinement, kernels, up_kernel):
+    import onnx
+
+    model = lively("neid_grid", refinement=refinement, convolutions=1, up_kernel=up_kernel)
+    content = onnx_files.onnx_bytes(model)
+    graph = onnx.load_from_string(content).graph
+    assert not {"SpaceToDepth", "DepthToSpace"} & set(operators(graph))
+    (refined,) = _named(graph, "refined")
+    weighed = [n for n in refined.node if n.op_type == "Conv" and "refine_conv1" in n.output[0]]
+    assert len(weighed) == kernels  # What is joined, or each of what would be.
+    batch, full = np.concatenate([large(40, 50)] * 2), np.concatenate([large(80, 100)] * 2)
+    batch[1] /= 2
+    made = runtimes.Onnx(content)(batch, full)
+    reference = models.as_part(model, "refined").predict_on_batch({"image": batch, "picture": full})
+    np.testing.assert_allclose(made, np.clip(reference, 0.0, 1.0), atol=EXACT)
+
+
+def _named(graph, name):
+    """Return the graphs of a name that are in another, or in those."""
+    inner = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
+    return [one for one in inner if one.name == name] + [g for i in inner for g in _named(i, name)]
+
+
 def test_tiles_given_the_context_make_the_whole_picture(runner, toned):
     batch = large()
     tiled = tiles.Tiled(runner, tile=96)

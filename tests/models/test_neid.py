@@ -69,6 +69,21 @@ def test_convolutions_of_a_level(name):
     assert count(2) - count(1) == count(3) - count(2) == {"neid": 7, "neid_grid": 8}[name]
 
 
+@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
+def test_a_step_up_of_one_tap_is_the_same_before_and_behind_the_enlarging(size):
+    two, one = small("le"), small("le", up_kernel=1)
+    for layer in two.layers:
+        weights = layer.get_weights()
+        if layer.name.endswith("_up_conv"):
+            weights[0][0, 1] = weights[0][1] = 0.0
+            one.get_layer(layer.name).set_weights([weights[0][:1, :1], weights[1]])
+            layer.set_weights(weights)
+        elif weights:
+            one.get_layer(layer.name).set_weights(weights)
+    pictures = batch(*size)
+    np.testing.assert_allclose(one(pictures)["le"], two(pictures)["le"], atol=1e-6)
+
+
 def test_pruned_model_is_the_light_stream_bit_for_bit():
     for name, fields in [("le_dr", {}), ("neid", {}), ("neid_tone", {"fusion": "all"})]:
         model = small(name, **fields)

@@ -587,6 +587,7 @@ def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
     train = ["train", f"--data={pairs_folder}", "--validation=0.2", "--crop=32", "--epochs=1"]
     train += ["--batch_size=5", "--learning_rate=0", f"--workdir={tmp_path / 'run'}"]
     fields = ["--model=neid_grid", "--filters=16", "--refinement=16", "--convolutions=1"]
+    fields += ["--up_kernel=1"]
     code, out, err = neid(*train, *fields, "--init=neid_s")
     assert (code, err) == (0, "")
     assert "neid_s: 25 of 30 layers that learn start from it; afresh: dr (5)" in out

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from neid_tf.support.beside import in_order
 from neid_tf.support.machine import usable_cores
 
-_ROWS, _COLUMNS = 128, 160  # Of the output, that are filtered at a time: they stay in the cache.
+_ROWS, _COLUMNS = 128, 320  # Of the output, filtered at a time: small for the cache, not Python.
 _FOR_ONE, _MOST_BESIDE = 2**20, 4  # Pixels of the output that one core filters, and cores else.
 _PIECE = 8  # Rows or columns of the output that one product makes; so small that one core does it.
 _TAPS = np.array([-3.0, -9.0, 29.0, 111.0, 111.0, 29.0, -9.0, -3.0])

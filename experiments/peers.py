@@ -84,7 +84,7 @@ def draw() -> np.ndarray:
     charts = []
     for column, label in ((3, "FiveK: PSNR, dB"), (4, "FiveK: SSIM")):
         lines = [
-            (row[0], [row[2]], [row[column]], 1 if row[0].startswith("neid") else 0)
+            (row[0], [row[2]], [row[column]], 1 if row[0] in pretrained.names() else 0)
             for row in points()
         ]
         x_label = "time, by that of neid of version 0.5.0"

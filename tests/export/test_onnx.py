@@ -63,8 +63,7 @@ def test_an_enlargement_is_one_operator(toned):
     assert made.count("Tile") <= 1  # of the box of whole pictures
 
 
-@pytest.mark.parametrize(("refinement", "kernels"), [(4, 2), (20, 1)])
-@pytest.mark.parametrize("up_kernel", [1, 2])
+@pytest.mark.parametrize(("refinement", "kernels", "up_kernel"), [(4, 2, 1), (20, 1, 2)])
 def test_the_refined_picture_passes_memory_few_times(refinement, kernels, up_kernel):
     import onnx
 

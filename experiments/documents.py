@@ -121,7 +121,7 @@ def _growth():
         cells = [
             cell
             for row in (one, other)
-            for cell in (f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}")
+            for cell in (f"{row['seconds']:.2f}", f"{row['peak_bytes'] / 1e9:.2f}")
         ]
         rows.append((f"{one['megapixels']:.1f}", *cells))
     return table(*rows)
@@ -363,6 +363,8 @@ def main(_: list[str]) -> None:
         print(page.relative_to(ROOT))
     if _CHECK.value and changed:
         sys.exit(1)
+    if not changed:
+        print("all pages are as filled")
 
 
 if __name__ == "__main__":

@@ -110,14 +110,15 @@ def _start_from(init: str, network: models.NEID, tells: bool) -> None:
     learning = {layer.name for layer in network.layers if layer.trainable_weights}
     tone, taken = {n for n in learning if n.startswith("tone_")}, learning - set(afresh)
     summary = f"{init}: {len(taken)} of {len(learning)} layers that learn start from it"
+    theirs, ours = (dataclasses.asdict(model.config) for model in (source, network))
+    differing = ", ".join(f"{n}={v}" for n, v in theirs.items() if ours.get(n, v) != v)
     if not (tone and tone <= taken) and 4 * len(taken - tone) < len(learning - tone):
-        theirs, ours = (dataclasses.asdict(model.config) for model in (source, network))
-        differing = [f"{n}={v}" for n, v in theirs.items() if ours.get(n, v) != v]
-        raise NeidError(f"{summary}, next to nothing; it has {', '.join(differing)}")
+        raise NeidError(f"{summary}, next to nothing; it has {differing}")
     if tells:
         counts = collections.Counter(re.match("[a-z]*", name)[0] for name in afresh)
         rest = ", ".join(f"{part} ({count})" for part, count in counts.items())
-        print(f"{summary}; afresh: {rest or 'none'}", flush=True)
+        why = f"; it has {differing}" if differing and counts.keys() - {"dr"} else ""
+        print(f"{summary}; afresh: {rest or 'none'}{why}", flush=True)
 
 
 def _trainer(config: TrainConfig, network: models.NEID, optimizer: Any) -> Trainer:

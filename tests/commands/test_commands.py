@@ -590,7 +590,7 @@ def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
     fields += ["--up_kernel=1"]
     code, out, err = neid(*train, *fields, "--init=neid_s")
     assert (code, err) == (0, "")
-    assert "neid_s: 25 of 30 layers that learn start from it; afresh: dr (5)" in out
+    assert "neid_s: 25 of 30 layers that learn start from it; afresh: dr (5)\n" in out
     [row] = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert {"refined_huber", "huber", "tone", "detail", "validation_psnr"} <= set(json.loads(row))
     made = []
@@ -600,6 +600,15 @@ def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
         assert neid("enhance", picture, f"--weights={weights}", *options)[0] == 0
         made.append(cv2.imread(str(tmp_path / "out.png")).astype(int))
     assert np.abs(made[0] - made[1]).max() <= 1
+
+
+def test_why_layers_start_afresh_is_told(neid, tmp_path, pairs_folder):
+    train = ["train", f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--crop=32"]
+    train += ["--validation=0.2", "--epochs=1", "--batch_size=5", "--init=neid_s"]
+    fields = ["--model=neid_grid", "--filters=16", "--refinement=16", "--convolutions=1"]
+    code, out, err = neid(*train, *fields)
+    assert (code, err) == (0, "")
+    assert "start from it; afresh: le (2), dr (5); it has up_kernel=1\n" in out
 
 
 def test_weights_of_which_next_to_nothing_fits_are_refused(neid, tmp_path, pairs_folder):

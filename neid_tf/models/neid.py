@@ -1,6 +1,10 @@
 """NEID: light enhancement, detail refinement and feature fusing on one encoder (section 2.2)."""
 
+import dataclasses
+from collections.abc import MutableMapping
+
 import keras
+import numpy as np
 
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.graph import PARTS, THUMBNAIL, Graph
@@ -85,3 +89,42 @@ class NEID(Part):
         graph = graph or Graph(config, training, detail=training or part == "whole")
         inputs, outputs = graph.cut(part)
         super().__init__(config, part, graph, inputs, outputs, name)
+
+    def save_own_variables(self, store: MutableMapping) -> None:
+        """Keep the refinement's weights in a file of Keras's, which has those of the part's layers.
+
+        Args:
+            store: that Keras gives, from names to arrays.
+        """
+        for name, variable in self._of_refinement().items():
+            store[name] = np.asarray(variable)
+
+    def load_own_variables(self, store: MutableMapping) -> None:
+        """Take the refinement's weights from a file of Keras's.
+
+        Args:
+            store: that Keras gives, from names to arrays.
+
+        Raises:
+            NeidError: where the file has none.
+        """
+        variables = self._of_refinement()
+        if not variables.keys() <= set(store.keys()):
+            made = "the file holds no weights of the refinement"
+            raise NeidError(f"{made}, as those of before 0.23.0: save the model anew")
+        for name, variable in variables.items():
+            variable.assign(store[name])
+
+    def _of_refinement(self):
+        """Return the variables with which the part ``inference`` is refined, by name."""
+        if not (self.config.refinement and self.part == "inference"):
+            return {}
+        fields = dataclasses.asdict(self.config)
+        own = {id(variable) for variable in self.weights}
+        refined = NEID("refined", self.name, self.graph, **fields)
+        return {
+            f"{layer.name}.{variable.name}": variable
+            for layer in refined.layers
+            for variable in layer.weights
+            if id(variable) not in own
+        }

@@ -124,6 +124,18 @@ def test_both_runtimes_make_the_same_of_a_picture_in_tiles_with_odd_sides(neid, 
     assert apart(*made) <= 1
 
 
+def test_a_file_of_keras_holds_the_refinement(model, tmp_path, monkeypatch):
+    image, path = dark(34, 52), tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    assert loaded.part == "inference"
+    np.testing.assert_array_equal(neid_tf.enhance(image, loaded), neid_tf.enhance(image, model))
+    monkeypatch.setattr(models.NEID, "save_own_variables", lambda *_: None)
+    model.save(tmp_path / "before.keras")
+    with pytest.raises(ValueError, match="no weights of the refinement, as those of before"):
+        keras.models.load_model(tmp_path / "before.keras")
+
+
 def test_a_file_of_weights_holds_the_refinement(model, tmp_path):
     pretrained.save(model, tmp_path / "w.npz", {"note": 1}, dtype="float32")
     loaded = pretrained.load_pretrained(str(tmp_path / "w.npz"))

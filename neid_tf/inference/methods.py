@@ -202,13 +202,17 @@ def load_network(
         MissingLibraryError: where the runtime is not installed.
     """
     runtime = _chosen(weights, runtime, precision)
-    if runtime == "tensorflow":
-        return _keras_model(weights, precision)
     from neid_tf.inference import runtimes
-    from neid_tf.models import pretrained
+    from neid_tf.models import presets, pretrained
 
-    path = pretrained.onnx_file(weights) if _is_packaged(weights) else weights
-    return runtimes.load(path, runtime, threads)
+    if runtime == "tensorflow":
+        network = _keras_model(weights, precision)
+    else:
+        path = pretrained.onnx_file(weights) if _is_packaged(weights) else weights
+        network = runtimes.load(path, runtime, threads)
+    if (name := presets.current(weights)) != weights:
+        network.notes = (*network.notes, f"--weights={weights}: {name} has taken its place")
+    return network
 
 
 def _chosen(weights, runtime, precision):

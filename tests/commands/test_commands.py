@@ -17,6 +17,7 @@ from PIL import Image
 from experiments.real_pictures import mix
 from neid_tf import models, pictures
 from neid_tf.commands import main as program
+from neid_tf.commands import terminal
 from neid_tf.data.sampling import Sampling
 from neid_tf.evaluation import scores
 from neid_tf.inference import methods
@@ -54,6 +55,22 @@ def test_enhance_goes_on_after_a_bad_file(neid, tmp_path, weights_file):
     assert "in/b.png" in err
     files = [p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*") if p.is_file()]
     assert [str(file) for file in files] == ["sub/a.png"]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "tensorflow"])
+def test_weights_that_took_the_place_of_others_are_named(neid, tmp_path, runtime):
+    terminal.report_once.cache_clear()
+    write(tmp_path / "dark.png", darkened(picture(20, 30)))
+    for weights, told in (
+        ("neid_m", "neid: --weights=neid_m: neid has taken its place\n"),
+        ("neid", ""),
+    ):
+        options = [f"--weights={weights}", f"--runtime={runtime}"]
+        output = f"--output={tmp_path / weights}.png"
+        code, _, err = neid("enhance", str(tmp_path / "dark.png"), output, *options)
+        assert (code, err) == (0, told)
+    one, other = ((tmp_path / f"{name}.png").read_bytes() for name in ("neid_m", "neid"))
+    assert one == other
 
 
 def test_enhance_strength_zero_is_the_input(neid, tmp_path, weights_file):

@@ -250,9 +250,10 @@ def sum_taps(source: keras.Model, target: keras.Model) -> None:
         source: whose steps up may have 2×2 taps.
         target: the model that is changed, where its own have one.
     """
+    theirs = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
-        if layer.name.endswith("_up_conv") and layer.name in {one.name for one in source.layers}:
-            kernel, bias = source.get_layer(layer.name).get_weights()
+        if layer.name.endswith("_up_conv") and layer.name in theirs:
+            kernel, bias = theirs[layer.name].get_weights()
             if kernel.shape != layer.kernel.shape == (1, 1, *kernel.shape[2:]):
                 layer.set_weights([kernel.sum(axis=(0, 1), keepdims=True), bias])
 

@@ -280,7 +280,7 @@ def _put(graph, node, value, steps):
 
 
 def add_up_joined(graph: GraphProto, channels: int) -> None:
-    """Let a narrow convolution over what is joined be the sum of two: nothing is copied for that.
+    """Let a narrow convolution over joined channels be the sum of two: nothing is copied for that.
 
     Wide ones are left: they take longer in two than the copies take.
 
@@ -295,7 +295,7 @@ def add_up_joined(graph: GraphProto, channels: int) -> None:
     for whole in [node for node in graph.node if node.op_type == "Conv"]:
         join = joins.get(whole.input[0])
         kernel, place = arrays.get(whole.input[1]), list(graph.node).index(whole)
-        if join is None or kernel is None or len(kernel) > _NARROW:
+        if join is None or join.attribute[0].i != 1 or kernel is None or len(kernel) > _NARROW:
             continue
         parts = {"first": kernel[:, :channels], "rest": kernel[:, channels:]}
         graph.node.remove(whole)

@@ -1,6 +1,5 @@
 """NEID: light enhancement, detail refinement and feature fusing on one encoder (section 2.2)."""
 
-import dataclasses
 from collections.abc import MutableMapping
 
 import keras
@@ -119,12 +118,8 @@ class NEID(Part):
         """Return the variables with which the part ``inference`` is refined, by name."""
         if not (self.config.refinement and self.part == "inference"):
             return {}
-        fields = dataclasses.asdict(self.config)
+        from neid_tf.models import transfer  # It is made of this class.
+
         own = {id(variable) for variable in self.weights}
-        refined = NEID("refined", self.name, self.graph, **fields)
-        return {
-            f"{layer.name}.{variable.name}": variable
-            for layer in refined.layers
-            for variable in layer.weights
-            if id(variable) not in own
-        }
+        named = transfer.named_variables(transfer.as_part(self, "refined"))
+        return {name.replace("/", "."): v for name, v in named.items() if id(v) not in own}

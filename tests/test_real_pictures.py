@@ -81,7 +81,7 @@ def test_held_out_pictures_are_not_trained_on(samples):
     assert len(samples["lol"]) == 2
     assert len(samples["dark"]) == 2
     assert all(len(sample.high) == 2 for sample in samples["dark"])
-    synthetic = {"dimmed", "backlit", "night", "dull", "key", "flat"}
+    synthetic = {"dimmed", "backlit", "night", "city", "dull", "key", "flat"}
     assert set(samples) == {"lol", "dark", "same", "photo"} | synthetic
 
 
@@ -502,13 +502,15 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     command += ["--refined_channels=4", "--noboth_sides", "--crop_side=32", "--synthetic=1"]
     command += ["--training_steps=2", "--pictures_a_batch=2", f"--output={tmp_path / 'made.npz'}"]
     command += ["--convolutions_a_level=1", "--up_kernel_side=1", "--nohalf_precision"]
+    command += ["--black_level=1.5"]
     home = Path(__file__).parent.parent
     done = subprocess.run(command, capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
     assert "epoch 1: loss" in done.stdout
     made = pretrained.load_pretrained(str(tmp_path / "made.npz"))
     assert (made.config.filters, made.config.refinement, made.config.mirrored) == (4, 4, False)
-    assert (made.config.convolutions, made.config.up_kernel) == (1, 1)
+    config = made.config
+    assert (config.convolutions, config.up_kernel, config.tone_black) == (1, 1, 1.5)
     words = made.card["command"].split()
     assert words[:3] == ["python", "-m", "experiments.real_pictures.train"]
     assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(words)
@@ -529,6 +531,7 @@ def test_a_tone_is_taught_by_what_it_is_told(data, tmp_path):
     for layer, same in (("tone_head", False), ("le_head", True)):
         kernels = [model.get_layer(layer).get_weights()[0] for model in (made, before)]
         assert np.array_equal(*kernels) == same
+    assert made.config.tone_black == before.config.tone_black  # As it was not told another.
 
 
 def test_tone_and_streams_may_come_from_different_weights(tmp_path):
@@ -629,7 +632,9 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     from neid_tf.models import pretrained
 
     fields = {"refinement": 4, "mirrored": False}
-    first, second = (models.build("neid_grid", filters=4, **fields) for _ in range(2))
+    first, second = (
+        models.build("neid_grid", filters=4, tone_black=1.5, **fields) for _ in range(2)
+    )
     layers = ("le_head", "refine_head")
     kernels = {
         layer: [net.get_layer(layer).get_weights()[0] for net in (first, second)]
@@ -653,6 +658,7 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     made = models.as_part(pretrained.load_pretrained(str(paths[2])), "refined")
     tone = second.get_layer("tone_grid").get_weights()[0]
     np.testing.assert_allclose(made.get_layer("tone_grid").get_weights()[0], tone, atol=1e-4)
+    assert made.config.tone_black == 1.5
     options = [f"--from_weights={paths[2]}", "--dead_zone=0.3", f"--output={paths[0]}"]
     options.append("--both_sides")
     told(options, mix)
@@ -666,10 +672,15 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
         for net, off in ((made, 1e-4), (first, 1e-6)):
             mixed = net.get_layer(layer).get_weights()[0]
             np.testing.assert_allclose(mixed, 0.75 * one + 0.25 * other, atol=off)
-    other = models.build("neid_grid", filters=8, **fields)
+    other = models.build("neid_grid", filters=8, tone_black=3.0, **fields)
+    pretrained.save(models.as_part(other, "refined"), str(paths[1]), {})
+    told([f"--from_weights={paths[2]}", f"--tone_from={paths[1]}", f"--output={paths[0]}"], mix)
+    given = pretrained.load_pretrained(str(paths[0])).config
+    assert (given.filters, given.tone_black) == (4, 3.0)  # The tone reads as it has learned to.
     mix.give_tone(first, other)
     for layer, same in (("tone_grid", True), ("tone_head", True), ("le_head", False)):
         kernels = [net.get_layer(layer).get_weights()[0] for net in (first, other)]
         assert (kernels[0].shape == kernels[1].shape and (kernels[0] == kernels[1]).all()) == same
-    with pytest.raises(NeidError, match="different networks"):
-        mix.mix(first, models.build("neid_grid", filters=8, **fields), 0.5)
+    for differing in ({"filters": 8, "tone_black": 1.5}, {"filters": 4, "tone_black": 0.0}):
+        with pytest.raises(NeidError, match="different networks"):
+            mix.mix(first, models.build("neid_grid", **fields, **differing), 0.5)

@@ -9,13 +9,13 @@ ALIGN = 32
 _COMMON = {"lol": 0.4, "dark": 0.26}
 SHARES = {
     "tone": _COMMON
-    | {"lit": 0.06, "same": 0.07, "dimmed": 0.03, "night": 0.05}
+    | {"lit": 0.06, "same": 0.07, "dimmed": 0.03, "night": 0.05, "city": 0.0}
     | {"photo": 0.05, "dull": 0.06, "key": 0.02, "flat": 0.01, "backlit": 0.03},
     "streams": _COMMON
-    | {"lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07}
+    | {"lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07, "city": 0.0}
     | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01, "backlit": 0.02},
     "taught": {"lol": 0.27, "dark": 0.3, "lit": 0.06, "same": 0.06, "dimmed": 0.03}
-    | {"night": 0.08, "photo": 0.05, "backlit": 0.02, "unlit": 0.13},
+    | {"night": 0.08, "city": 0.0, "photo": 0.05, "backlit": 0.02, "unlit": 0.13},
 }
 """How often each kind is drawn, for each part that is trained, and for a tone that is taught."""
 SENT = (0.25, 0.15)

@@ -48,7 +48,8 @@ def mix(first: keras.Model, second: keras.Model, share: float) -> None:
     """
     pairs = list(zip(first.weights, second.weights, strict=False))
     same = all(a.path == b.path and a.shape == b.shape for a, b in pairs)
-    if len(first.weights) != len(second.weights) or not same:
+    alike = len(first.weights) == len(second.weights) and same
+    if not alike or first.config.tone_black != second.config.tone_black:
         raise NeidError("weights of different networks can't be mixed")
     for own, other in pairs:
         if keras.backend.is_float_dtype(own.dtype):
@@ -107,7 +108,9 @@ def main(arguments: list) -> None:
     for second in others:
         mix(first, second, _SHARE.value)
     if _TONE.value:
-        give_tone(first, pretrained.load_pretrained(_TONE.value))
+        source = pretrained.load_pretrained(_TONE.value)
+        give_tone(first, source)
+        fields["tone_black"] = source.config.tone_black  # It reads so what it learned to read.
     if fields:
         first = with_fields(first, **fields)
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}

@@ -9,8 +9,8 @@ dark     SICE's dark frames                                          the fused b
 lit      SICE's brighter frames that are off the medium              the same
 same     references of both sets                                     themselves
 dimmed   references made dark by :func:`synthesis.darken`            themselves
-night    references lit in part by :func:`synthesis.night`, or       the lit part
-         lights alone by :func:`synthesis.city`, twice as often
+night    references lit in part by :func:`synthesis.night`           the lit part
+city     their lights alone by :func:`synthesis.city`, twice as many the lights
 photo    photographs under free licences, in the key that somebody   themselves
          chose for them
 dull     references and photographs by :func:`synthesis.dull`        themselves, in another key
@@ -103,7 +103,7 @@ def _synthetic(index, among, random):
         picture = _drawn(among, random)
         picture = synthesis.coloured_light(picture, random) if turn else picture
         low, high = synthesis.city(picture, random)
-        yield Sample("night", _bytes(low), (_bytes(high),))
+        yield Sample("city", _bytes(low), (_bytes(high),))
     picture = _drawn(among, random)
     if index % 2:
         yield Sample("same", _bytes(picture), (_bytes(picture),))

@@ -16,7 +16,7 @@ from experiments.real_pictures import synthesis
 from neid_tf.pixels.resample import halve
 
 MINIATURE = 160
-SENT_KINDS = ("lol", "dark", "lit", "dimmed", "night", "backlit", "unlit")
+SENT_KINDS = ("lol", "dark", "lit", "dimmed", "night", "city", "backlit", "unlit")
 """The kinds that are compressed at times, as over a narrow link."""
 STORED_KINDS = ("photo", "same", "dull", "key")
 """Those that are so for the tone alone, which is to know a JPEG by night from a dark room."""

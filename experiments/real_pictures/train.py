@@ -3,7 +3,7 @@
     python -m experiments.real_pictures.train --data=DIR --output=tone.npz --train_part=tone
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
-        [--tone_dropout=0.6] [--taught_by=WEIGHTS]
+        [--tone_dropout=0.6] [--black_level=2] [--taught_by=WEIGHTS]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
@@ -78,6 +78,10 @@ _MIRRORED = flags.DEFINE_bool("both_sides", True, "Read the tone off the mirror 
 _DROPPED = flags.DEFINE_float(
     "tone_dropout", 0.3, "Share of the features that the tone goes without, at random.",
     lower_bound=0.0, upper_bound=0.95,
+)  # fmt: skip
+_BLACK = flags.DEFINE_float(
+    "black_level", None, "What level of 255 the tone takes for black, as `tone_black`; as in the "
+    "weights to start from if left out.", 0.0, 255.0,
 )  # fmt: skip
 _CROP = flags.DEFINE_integer(
     "crop_side", 128, "Side of the crops, in pixels of the reference.", lower_bound=32
@@ -231,15 +235,28 @@ def load(
     Returns:
         A model from thumbnails N×128×128×3 to the parameters of that tone.
     """
-    thumbnail = keras.Input((128, 128, 3))
-    read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored)
-    reader = keras.Model(thumbnail, read)
     if streams:
         source = pretrained.load_pretrained(streams)
         models.load_matching(source, network)
         sum_taps(source, network)
-    models.load_matching(pretrained.load_pretrained(tone) if tone else network, reader)
+    source = pretrained.load_pretrained(tone) if tone else network
+    reader = reading(source, network.config.tone_black, mirrored, dropout)
     models.load_matching(reader, network)  # whatever tone the streams learned under
+    return reader
+
+
+def reading(source: keras.Model, black: float, mirrored: bool, dropout: float = 0.0) -> keras.Model:
+    """Return a model from thumbnails N×128×128×3 to the parameters of a network's tone.
+
+    Args:
+        source: the network.
+        black: what level of 255 it takes for black.
+        mirrored, dropout: as for :func:`load`.
+    """
+    thumbnail = keras.Input((128, 128, 3))
+    read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored, black=black)
+    reader = keras.Model(thumbnail, read)
+    models.load_matching(source, reader)
     return reader
 
 
@@ -284,12 +301,18 @@ def main(arguments: list) -> None:
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
     fields |= {"convolutions": _CONVOLUTIONS.value, "up_kernel": _UP.value}
+    if _BLACK.value is not None:
+        fields["tone_black"] = _BLACK.value
+    elif _INIT.value:
+        fields["tone_black"] = pretrained.load_pretrained(_INIT.value).config.tone_black
     half = streams and _HALF.value
     with precision(half):
         network = models.build("neid_grid", **fields)
     tone, mirrored = _INIT.value, streams and _MIRRORED.value
     reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
-    teacher = load(network, _TEACHER.value, "", _MIRRORED.value) if taught else None
+    if taught:
+        source = pretrained.load_pretrained(_TEACHER.value)
+        teacher = reading(source, source.config.tone_black, _MIRRORED.value)
     command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
     folder = output.with_name(f"{output.stem}.training")
     with lock.held(folder):

@@ -87,6 +87,14 @@ class ModelConfig:
         maximum=1.0,
         only=("tone_kind", ("grid",)),
     )
+    tone_black: float = config_field(
+        0.0,
+        "The tone takes what is far below this level of 255 for black, and what is not far above "
+        "it for colourless, since in 8 bits that is rounding and a codec's blocks; 0 to read all.",
+        minimum=0.0,
+        maximum=255.0,
+        only=("tone_kind", ("grid",)),
+    )
     refinement: int = config_field(
         0,
         "Channels of the block that puts full-size detail back where the picture is there at full "
@@ -162,6 +170,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "depth": 2,
     "tone_kind": "grid",
     "tone_dead_zone": 0.08,
+    "tone_black": 2.0,
     "refinement": 32,
 }
 VARIANTS["retinexnet"] = {"architecture": "retinexnet", "filters": 64}

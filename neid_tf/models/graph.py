@@ -170,7 +170,9 @@ class Graph:
         """Return the streams' input and the toned picture; note the toned thumbnail."""
         thumbnail = self._thumbnail(image)
         is_grid = self.config.has_grid
-        read = grid_reader.grid_parameters if is_grid else tone.tone_parameters
+        read = tone.tone_parameters
+        if is_grid:
+            read = functools.partial(grid_reader.grid_parameters, black=self.config.tone_black)
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)

@@ -5,6 +5,39 @@ from keras import layers, ops
 
 from neid_tf.models import backbone
 from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE
+from neid_tf.pixels.samples import LUMA
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class Blackened(layers.Layer):
+    """Take what is nearly black for black, without colour.
+
+    At one or two levels of 255 a colour is rounding, and brightness a codec's blocks. Exposed as a
+    dark room is, a black sky by night looks like an olive wall; it is not to be read as one. With
+    ``m`` the largest channel over ``black``, the picture is kept to the share ``1 − exp(−m²)``, and
+    its colour beside its luminance to ``1 − exp(−(m / 1.5)⁴)``.
+
+    Args:
+        black: level of 255.
+
+    Takes and gives pictures N×h×w×3 in [0, 1].
+    """
+
+    def __init__(self, black=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.black = black
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        level = ops.square(ops.max(images, axis=-1, keepdims=True) * (255.0 / self.black))
+        gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+        coloured = 1.0 - ops.exp(-ops.square(level / 1.5**2))
+        return (gray + (images - gray) * coloured) * (1.0 - ops.exp(-level))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"black": self.black}
 
 
 @keras.saving.register_keras_serializable("neid_tf")
@@ -51,6 +84,7 @@ def grid_parameters(
     filters: int = 48,
     dropout: float = 0.3,
     mirrored: bool = False,
+    black: float = 0.0,
 ) -> keras.KerasTensor:
     """Read the parameters of the tone off a thumbnail.
 
@@ -63,10 +97,13 @@ def grid_parameters(
         filters: channels of the convolutions that read the maps.
         dropout: share of the features that training drops.
         mirrored: whether the result is the mean for the thumbnail and its mirror image.
+        black: what level of 255 is taken for black (:class:`Blackened`); 0 to read all.
 
     Returns:
         N×:data:`neid_tf.models.grid.PARAMETERS`.
     """
+    if black:
+        thumbnail = Blackened(black, name="tone_blackened", dtype="float32")(thumbnail)
     features, log_gain, maps, exposed = backbone.features_and_maps(thumbnail, mirrored)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)

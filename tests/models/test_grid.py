@@ -82,6 +82,34 @@ def test_the_dead_zone_is_measured_by_the_pictures_level():
     np.testing.assert_allclose(result[:, -1], 0.1 * share, rtol=1e-4)
 
 
+def test_what_is_nearly_black_is_black_and_has_no_colour():
+    levels = np.array([[0, 0, 0], [1, 1, 0], [2, 1, 1], [3, 2, 2], [9, 6, 3], [200, 60, 0]])
+    images = (levels[None, None] / 255).astype(np.float32)
+    read = 255 * np.asarray(grid_reader.Blackened(2.0)(images))[0, 0]
+    luminance = levels @ [0.299, 0.587, 0.114]
+    shares = 1 - np.exp(-((levels.max(axis=1) / 2) ** 2))
+    np.testing.assert_allclose(read[:2].max(axis=-1), [0, 0.2], atol=0.01)
+    spread = np.ptp(read, axis=-1)
+    np.testing.assert_allclose(spread[:3], 0, atol=0.2)
+    np.testing.assert_allclose(read @ [0.299, 0.587, 0.114], luminance * shares, atol=1e-3)
+    np.testing.assert_allclose(read[4:], levels[4:], atol=1e-3)
+
+
+def test_a_codecs_black_is_read_as_black():
+    """The tone of a lit thing under a sky of (1, 1, 0) is that of one under (0, 0, 0)."""
+    thumbnail = keras.Input((128, 128, 3))
+    keras.utils.set_random_seed(0)
+    read = keras.Model(thumbnail, grid_reader.grid_parameters(thumbnail))
+    black = keras.Model(thumbnail, grid_reader.grid_parameters(thumbnail, black=2.0))
+    black.set_weights(read.get_weights())
+    lit = np.zeros((1, 128, 128, 3), np.float32)
+    lit[:, 80:] = pictures((1, 48, 128, 3))
+    sent = np.maximum(lit, np.array([1, 1, 0], np.float32) / 255)
+    pair = np.concatenate([lit, sent])
+    apart = [float(np.abs(np.subtract(*np.asarray(model(pair)))).max()) for model in (read, black)]
+    assert apart[1] < 0.5 * apart[0]
+
+
 def test_a_tile_takes_its_share_of_the_grid():
     images, values = pictures((1, 40, 60, 3)), parameters()
     whole = toned(images, values)

@@ -162,6 +162,19 @@ def test_training_has_no_dead_zone():
     assert np.abs(given - read).max() > 1e-3
 
 
+def test_the_tone_reads_what_is_nearly_black_as_the_field_says():
+    x = np.zeros((1, 32, 32, 3), np.float32)
+    x[:, 16:] = batch(16, 32)[:1]
+    sent = np.maximum(x, np.array([1, 1, 0], np.float32) / 255)
+    apart = []
+    for level in (0.0, 2.0):
+        model = small("neid_grid", tone_black=level)
+        read = models.as_part(model, "tone")
+        one, other = (np.asarray(read(pixels)["tone_parameters"]) for pixels in (x, sent))
+        apart.append(np.abs(one - other).max())
+    assert apart[1] < 0.5 * apart[0]
+
+
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
     model = small("neid_tone")
     x, training = batch(), models.as_part(model, "training")
@@ -253,6 +266,7 @@ def test_bad_fields(fields, message):
         ("neid", {"tone_kind": "grid"}, "tone_kind=grid has no effect with tone=False"),
         ("neid", {"mirrored": False}, "mirrored=False has no effect with tone=False"),
         ("neid_tone", {"tone_dead_zone": 0.1}, "tone_dead_zone=0.1 has no effect with tone_kind="),
+        ("neid_tone", {"tone_black": 2.0}, "tone_black=2.0 has no effect with tone_kind="),
     ],
 )
 def test_fields_without_effect_are_refused(name, fields, message):

@@ -611,7 +611,7 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ("options", "message"),
     [
         (["--from_streams=b.npz"], "--from_weights is needed"),
-        (["--from_weights=a.npz"], "--dead_zone or --both_sides is needed"),
+        (["--from_weights=a.npz"], "--black_level or --both_sides is needed"),
         (
             ["--from_weights=a.npz", "--tone_from=b.npz", "--second_share=0.3"],
             "--second_share needs --from_streams",
@@ -677,6 +677,11 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     told([f"--from_weights={paths[2]}", f"--tone_from={paths[1]}", f"--output={paths[0]}"], mix)
     given = pretrained.load_pretrained(str(paths[0])).config
     assert (given.filters, given.tone_black) == (4, 3.0)  # The tone reads as it has learned to.
+    options = [f"--from_weights={paths[2]}", f"--from_streams={paths[0]}", f"--output={paths[1]}"]
+    with pytest.raises(NeidError, match="different networks"):
+        told(options, mix)
+    told([*options, "--black_level=2.5"], mix)
+    assert pretrained.load_pretrained(str(paths[1])).config.tone_black == 2.5
     mix.give_tone(first, other)
     for layer, same in (("tone_grid", True), ("tone_head", True), ("le_head", False)):
         kernels = [net.get_layer(layer).get_weights()[0] for net in (first, other)]

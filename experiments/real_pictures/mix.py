@@ -5,7 +5,7 @@
     python -m experiments.real_pictures.mix --from_weights=first.npz --tone_from=tone.npz
         --output=mixed.npz
     python -m experiments.real_pictures.mix --from_weights=first.npz --dead_zone=0.08
-        --both_sides --output=mixed.npz
+        --black_level=1.5 --both_sides --output=mixed.npz
 
 A mean of two stages is often better than either.
 """
@@ -27,11 +27,12 @@ from neid_tf.support.errors import NeidError
 flags.declare_key_flag("from_weights")
 flags.declare_key_flag("from_streams")
 flags.declare_key_flag("both_sides")
+flags.declare_key_flag("black_level")
 _TONE = common.define_path("tone_from", "", "Weights whose tone takes the place of the own one.")
 _ZONE = flags.DEFINE_float(
     "dead_zone", 0.08, "The tone's dead zone, as `tone_dead_zone`.", 0.0, 1.0
 )
-_SIDES = flags.FLAGS["both_sides"]
+_SIDES, _BLACK = (flags.FLAGS[name] for name in ("both_sides", "black_level"))
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
 
 
@@ -97,21 +98,25 @@ def main(arguments: list) -> None:
     output = common.required(common.OUTPUT)
     if not sources[0]:
         raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
-    fields = {"tone_dead_zone": _ZONE, "mirrored": _SIDES}
+    fields = {"tone_dead_zone": _ZONE, "mirrored": _SIDES, "tone_black": _BLACK}
     fields = {name: holder.value for name, holder in fields.items() if holder.present}
     if not (sources[1] or _TONE.value or fields):
-        changed = "--from_streams, --tone_from, --dead_zone or --both_sides"
+        changed = "--from_streams, --tone_from, --dead_zone, --black_level or --both_sides"
         raise NeidError(f"{changed} is needed: what is changed")
     if _SHARE.present and not sources[1]:
         raise NeidError("--second_share needs --from_streams")
-    first, *others = (_whole(pretrained.load_pretrained(source)) for source in sources if source)
+    first, *others = (
+        with_fields(_whole(pretrained.load_pretrained(source)), **fields)
+        for source in sources
+        if source
+    )
     for second in others:
         mix(first, second, _SHARE.value)
     if _TONE.value:
         source = pretrained.load_pretrained(_TONE.value)
         give_tone(first, source)
-        fields["tone_black"] = source.config.tone_black  # It reads so what it learned to read.
-    if fields:
+        # It reads what it learned to read, if no other level is told.
+        fields = {"tone_black": source.config.tone_black} | fields
         first = with_fields(first, **fields)
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
     named = {"weights": sources[0], "streams": sources[1], "tone": _TONE.value}

@@ -170,7 +170,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "depth": 2,
     "tone_kind": "grid",
     "tone_dead_zone": 0.08,
-    "tone_black": 2.0,
+    "tone_black": 1.5,
     "refinement": 32,
 }
 VARIANTS["retinexnet"] = {"architecture": "retinexnet", "filters": 64}

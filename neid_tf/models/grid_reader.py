@@ -23,7 +23,7 @@ class Blackened(layers.Layer):
     Takes and gives pictures N×h×w×3 in [0, 1].
     """
 
-    def __init__(self, black=2.0, **kwargs):
+    def __init__(self, black=1.5, **kwargs):
         super().__init__(**kwargs)
         self.black = black
 

@@ -83,7 +83,6 @@ _REAL = (
 
 
 def _for_real_pictures(name: str, summary: str, **fields: Any) -> Preset:
-    fields["tone_black"] = 0.0
     return Preset(name, "neid_grid", fields, summary, f"{name}.npz", _LICENCE, _REAL)
 
 

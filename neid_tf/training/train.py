@@ -99,7 +99,7 @@ def _check_shares(batch_size: int, count: int) -> None:
 
 
 def _start_from(init: str, network: models.NEID, tells: bool) -> None:
-    """Take the weights that a run starts from, and say which layers start afresh.
+    """Take the weights that a run starts from, and say which layers start afresh, and why.
 
     Raises:
         NeidError: where neither the whole tone fits nor a quarter of the other layers: a few
@@ -117,7 +117,9 @@ def _start_from(init: str, network: models.NEID, tells: bool) -> None:
     if tells:
         counts = collections.Counter(re.match("[a-z]*", name)[0] for name in afresh)
         rest = ", ".join(f"{part} ({count})" for part, count in counts.items())
-        why = f"; it has {differing}" if differing and counts.keys() - {"dr"} else ""
+        reads_otherwise = tone & taken and "tone_black=" in differing
+        lacks = bool(counts.keys() - {"dr"}) or reads_otherwise
+        why = f"; it has {differing}" if differing and lacks else ""
         print(f"{summary}; afresh: {rest or 'none'}{why}", flush=True)
 
 

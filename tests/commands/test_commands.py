@@ -628,6 +628,15 @@ def test_why_layers_start_afresh_is_told(neid, tmp_path, pairs_folder):
     assert "start from it; afresh: le (2), dr (5); it has up_kernel=1\n" in out
 
 
+def test_a_tone_that_reads_otherwise_than_it_learned_is_told(neid, tmp_path, pairs_folder):
+    train = ["train", f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--crop=32"]
+    train += ["--validation=0.2", "--epochs=1", "--batch_size=5", "--init=neid_s"]
+    fields = ["--model=neid_grid", "--filters=16", "--refinement=16", "--convolutions=1"]
+    code, out, err = neid(*train, *fields, "--up_kernel=1", "--tone_black=0")
+    assert (code, err) == (0, "")
+    assert "start from it; afresh: dr (5); it has tone_black=1.5\n" in out
+
+
 def test_weights_of_which_next_to_nothing_fits_are_refused(neid, tmp_path, pairs_folder):
     train = ["train", f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--crop=32"]
     few = ["--epochs=1", "--batch_size=6"]

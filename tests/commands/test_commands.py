@@ -628,6 +628,19 @@ def test_why_layers_start_afresh_is_told(neid, tmp_path, pairs_folder):
     assert "start from it; afresh: le (2), dr (5); it has up_kernel=1\n" in out
 
 
+def test_a_picture_of_16_bits_that_is_dark_altogether_is_lifted(neid, tmp_path):
+    """No level of it is one of 8 bits."""
+    bright = cv2.imread(str(Path(__file__).parents[2] / "data" / "samples" / "high" / "coffee.png"))
+    bright = cv2.resize(bright, (96, 64))
+    dark = np.rint(bright * (257 / 260)).astype(np.uint16)
+    assert dark.max() < 257
+    cv2.imwrite(str(tmp_path / "dark.png"), dark)
+    code, _, err = neid("enhance", tmp_path / "dark.png", f"--output={tmp_path / 'out.png'}")
+    assert (code, err) == (0, "")
+    made = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert made.mean() > 20 * dark.mean()
+
+
 def test_a_tone_that_reads_otherwise_than_it_learned_is_told(neid, tmp_path, pairs_folder):
     train = ["train", f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--crop=32"]
     train += ["--validation=0.2", "--epochs=1", "--batch_size=5", "--init=neid_s"]

@@ -95,6 +95,16 @@ def test_what_is_nearly_black_is_black_and_has_no_colour():
     np.testing.assert_allclose(read[4:], levels[4:], atol=1e-3)
 
 
+def test_a_picture_that_is_dark_altogether_is_read():
+    images = pictures()
+    dark, black = images / 400, np.zeros_like(images)
+    read = np.asarray(grid_reader.Blackened(1.5)(dark))
+    bright = np.asarray(grid_reader.Blackened(255 / 8)(images))
+    np.testing.assert_allclose(400 * read, bright, atol=1e-5)
+    assert 0.9 < read.mean() / dark.mean() < 1.0
+    np.testing.assert_array_equal(np.asarray(grid_reader.Blackened(1.5)(black)), black)
+
+
 def test_a_codecs_black_is_read_as_black():
     """The tone of a lit thing under a sky of (1, 1, 0) is that of one under (0, 0, 0)."""
     thumbnail = keras.Input((128, 128, 3))

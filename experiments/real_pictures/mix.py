@@ -105,6 +105,9 @@ def main(arguments: list) -> None:
         raise NeidError(f"{changed} is needed: what is changed")
     if _SHARE.present and not sources[1]:
         raise NeidError("--second_share needs --from_streams")
+    tone = pretrained.load_pretrained(_TONE.value) if _TONE.value else None
+    if tone:  # It reads what it learned to read, if no other level is told.
+        fields = {"tone_black": tone.config.tone_black} | fields
     first, *others = (
         with_fields(_whole(pretrained.load_pretrained(source)), **fields)
         for source in sources
@@ -112,12 +115,8 @@ def main(arguments: list) -> None:
     )
     for second in others:
         mix(first, second, _SHARE.value)
-    if _TONE.value:
-        source = pretrained.load_pretrained(_TONE.value)
-        give_tone(first, source)
-        # It reads what it learned to read, if no other level is told.
-        fields = {"tone_black": source.config.tone_black} | fields
-        first = with_fields(first, **fields)
+    if tone:
+        give_tone(first, tone)
     card = {"command": command_line(__name__, "experiments.real_pictures.mix")}
     named = {"weights": sources[0], "streams": sources[1], "tone": _TONE.value}
     card["made_of"] = {name: _training(source) for name, source in named.items() if source}

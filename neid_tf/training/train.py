@@ -111,15 +111,16 @@ def _start_from(init: str, network: models.NEID, tells: bool) -> None:
     tone, taken = {n for n in learning if n.startswith("tone_")}, learning - set(afresh)
     summary = f"{init}: {len(taken)} of {len(learning)} layers that learn start from it"
     theirs, ours = (dataclasses.asdict(model.config) for model in (source, network))
-    differing = ", ".join(f"{n}={v}" for n, v in theirs.items() if ours.get(n, v) != v)
+    changed = {n: v for n, v in theirs.items() if ours.get(n, v) != v}
+    differing = ", ".join(f"{name}={value}" for name, value in changed.items())
     if not (tone and tone <= taken) and 4 * len(taken - tone) < len(learning - tone):
         raise NeidError(f"{summary}, next to nothing; it has {differing}")
     if tells:
         counts = collections.Counter(re.match("[a-z]*", name)[0] for name in afresh)
         rest = ", ".join(f"{part} ({count})" for part, count in counts.items())
-        reads_otherwise = tone & taken and "tone_black=" in differing
-        lacks = bool(counts.keys() - {"dr"}) or reads_otherwise
-        why = f"; it has {differing}" if differing and lacks else ""
+        reads_otherwise = tone & taken and "tone_black" in changed
+        matters = counts.keys() - {"dr"} or reads_otherwise
+        why = f"; it has {differing}" if differing and matters else ""
         print(f"{summary}; afresh: {rest or 'none'}{why}", flush=True)
 
 

@@ -29,6 +29,8 @@ from neid_tf.training import losses, objective
 from neid_tf.training.config import TrainConfig
 from tests.conftest import darkened, flags_restored, picture, write
 
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
 
 def test_enhance_one_file(neid, tmp_path, weights_file):
     source = write(tmp_path / "dark.png", darkened(picture(21, 30)))
@@ -628,10 +630,26 @@ def test_why_layers_start_afresh_is_told(neid, tmp_path, pairs_folder):
     assert "start from it; afresh: le (2), dr (5); it has up_kernel=1\n" in out
 
 
+@pytest.mark.parametrize("weights", ["neid", "neid_s"])
+def test_a_night_that_is_stored_as_jpeg_keeps_its_black(neid, tmp_path, weights):
+    """What is lit in it is lifted, and a black that rounding has made olive is not."""
+    scene = cv2.imread(str(SAMPLES / "high" / "coffee.png"))
+    place = np.linspace(-1, 1, len(scene))[:, None, None]
+    light, random = 1 / (1 + np.exp(-25 * (place - 0.1))), np.random.default_rng(2)
+    night = 0.25 * light * scene + [0.2, 1.1, 1.1] + random.normal(0, 0.5, scene.shape)
+    night = np.rint(night.clip(0, 255)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "night.jpg"), night, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    options = [f"--weights={weights}", f"--output={tmp_path / 'out.png'}"]
+    code, _, err = neid("enhance", tmp_path / "night.jpg", *options)
+    assert (code, err) == (0, "")
+    made, is_black = cv2.imread(str(tmp_path / "out.png")), light[:, 0, 0] < 0.005
+    assert made[is_black].max(axis=-1).mean() < 3
+    assert made[~is_black].mean() > 2 * night[~is_black].mean()
+
+
 def test_a_picture_of_16_bits_that_is_dark_altogether_is_lifted(neid, tmp_path):
     """No level of it is one of 8 bits."""
-    bright = cv2.imread(str(Path(__file__).parents[2] / "data" / "samples" / "high" / "coffee.png"))
-    bright = cv2.resize(bright, (96, 64))
+    bright = cv2.resize(cv2.imread(str(SAMPLES / "high" / "coffee.png")), (96, 64))
     dark = np.rint(bright * (257 / 260)).astype(np.uint16)
     assert dark.max() < 257
     cv2.imwrite(str(tmp_path / "dark.png"), dark)

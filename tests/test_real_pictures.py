@@ -23,6 +23,7 @@ from experiments.real_pictures import (
 )
 from neid_tf import pictures
 from neid_tf.data import augment
+from neid_tf.data.batches import miniature
 from neid_tf.models import grid
 from neid_tf.pixels.curve import odds_curve
 from neid_tf.support.errors import NeidError
@@ -277,7 +278,8 @@ def test_the_tone_sees_what_is_sent(samples, held, monkeypatch):
         else:
             arrived = whole[batch["source"][row], : size[0], : size[1]]
         seen = np.asarray(held.thumbnails(batch["low"][row : row + 1]))[0]
-        np.testing.assert_allclose(seen, store.miniature(arrived), atol=1e-3)
+        expected = miniature(arrived, halved=bool(batch["is_sent"][row]))
+        np.testing.assert_allclose(seen, expected / 65535, atol=1e-6)
     photographs = {low for low, _ in held.table["photo"]}
     assert not photographs & held.compressed.keys()
     assert photographs <= store.Store(samples, whole=False).compressed.keys()

@@ -26,6 +26,8 @@ from experiments.real_pictures import train as training
 from experiments.real_pictures.pool import collect
 from experiments.record import table as in_markdown
 from neid_tf.commands import common
+from neid_tf.data import augment
+from neid_tf.data.batches import miniature
 from neid_tf.data.held_out import validation_names
 from neid_tf.models import grid, grid_reader
 from neid_tf.models.layers import area_resize
@@ -112,7 +114,7 @@ def thumbnail(picture: np.ndarray, side: int) -> np.ndarray:
         picture: uint8 H×W×3.
         side: rows and columns of cells.
     """
-    made = area_resize(store.miniature(picture)[None], side)
+    made = area_resize(augment.to_float(miniature(picture)[None]), side)
     return np.asarray(made)[0]
 
 

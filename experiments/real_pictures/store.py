@@ -7,31 +7,21 @@ A batch from the host is a few numbers a sample; pixels never travel twice. Writ
 import concurrent.futures
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
 from keras import ops
 
 from experiments.real_pictures import synthesis
+from neid_tf.data import augment
+from neid_tf.data.batches import miniature
 from neid_tf.pixels.resample import halve
 
-MINIATURE = 160
 SENT_KINDS = ("lol", "dark", "lit", "dimmed", "night", "city", "backlit", "unlit")
 """The kinds that are compressed at times, as over a narrow link."""
 STORED_KINDS = ("photo", "same", "dull", "key")
 """Those that are so for the tone alone, which is to know a JPEG by night from a dark room."""
-SENT, AT_FULL_SIZE = 3, 2
+SENT, AT_FULL_SIZE = 2, 1
 """Compressed versions of each of those: halved before, and at full size."""
-
-
-def miniature(picture: np.ndarray) -> np.ndarray:
-    """Return a picture's mean over 160×160 equal cells, float32 in [0, 1].
-
-    Args:
-        picture: uint8 H×W×3.
-    """
-    size = (MINIATURE, MINIATURE)
-    return cv2.resize(picture.astype(np.float32) / 255, size, interpolation=cv2.INTER_AREA)
 
 
 class Store(keras.layers.Layer):
@@ -64,10 +54,12 @@ class Store(keras.layers.Layer):
             kind: [(number(s.low), tuple(map(number, s.high))) for s in rows]
             for kind, rows in samples.items()
         }
-        self.compressed, minis = {}, _in_pool(_small, found)
+        self.compressed, minis = {}, _in_pool(miniature, found)
         large, halves, seen = self._compress(found, seed, whole)
         self.first_halved = len(found) + len(seen[0])
-        self.minis = self._held("minis", np.stack([*minis, *seen[0], *seen[1]]))
+        rows = [*minis, *seen[0], *seen[1]]
+        del minis, seen  # They are many: each goes as soon as it has its place.
+        self.minis = self._held("minis", _stacked(rows))
         if whole:
             self.pictures = self._held("pictures", _joined([*found, *large]))
             self.halves = self._held("halves", _joined(halves or found[:1]))
@@ -87,7 +79,8 @@ class Store(keras.layers.Layer):
 
         def made(low):
             versions = _versions(found[low], [seed, low])
-            minis = [list(map(_small, some)) for some in versions]
+            halves, large = versions
+            minis = [miniature(half, halved=True) for half in halves], list(map(miniature, large))
             return (*(versions if whole else ((), ())), *minis)
 
         rows = _in_pool(made, lows)
@@ -101,12 +94,12 @@ class Store(keras.layers.Layer):
         return large, halves, (minis, small_minis)
 
     def thumbnails(self, numbers: Any) -> Any:
-        """Return miniatures, N×160×160×3 in [0, 1].
+        """Return miniatures, N×256×256×3 in [0, 1].
 
         Args:
             numbers: of the pictures, N whole numbers.
         """
-        return ops.cast(ops.take(self.minis, numbers, axis=0), "float32")
+        return augment.to_float(ops.take(self.minis, numbers, axis=0))
 
     def crops(self, numbers: Any, corners: Any, side: int, halved: bool = False) -> Any:
         """Cut crops, N×side×side×3 in [0, 1].
@@ -127,8 +120,12 @@ class Store(keras.layers.Layer):
         return ops.cast(cut, "float32") / 255.0
 
 
-def _small(picture):
-    return miniature(picture).astype(np.float16)
+def _stacked(rows):
+    """Return arrays in one, and leave the list of them empty of them."""
+    stacked = np.empty((len(rows), *rows[0].shape), rows[0].dtype)
+    for index in range(len(rows)):
+        stacked[index], rows[index] = rows[index], None
+    return stacked
 
 
 def _in_pool(function, items):

@@ -13,37 +13,40 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import keras
 import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.data.sampling import Sampling
+from neid_tf.models.graph import THUMBNAIL
+from neid_tf.models.layers import area_resize
+from neid_tf.pixels.resample import halve_any
 from neid_tf.pixels.samples import from_float, to_float, to_one_type
 from neid_tf.support.beside import in_order
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MINIATURE = 192
-"""Cells along each side of the stored miniatures that thumbnails are cut from."""
+MINIATURE = 2 * THUMBNAIL
+"""Cells along each side of the stored miniatures that thumbnails are cut from. Two of them make a
+cell of the thumbnail of a whole picture, which is then what the network makes of it."""
 
 _THREADS, _AHEAD = 2, 8
 """Threads that make batches of arrays, and the batches that they are ahead."""
 
 
-def miniature(picture: np.ndarray) -> np.ndarray:
-    """Average a picture over a square grid of cells (OpenCV's area resampling, on the CPU).
+def miniature(picture: np.ndarray, halved: bool = False) -> np.ndarray:
+    """Average what a network is given of a picture, half of it, over a square grid of cells.
 
     Args:
         picture: H×W×3, uint8 or uint16.
+        halved: whether the picture is halved already.
 
     Returns:
-        192×192×3 (:data:`MINIATURE`), uint16.
+        256×256×3 (:data:`MINIATURE`), uint16.
     """
-    size = (MINIATURE, MINIATURE)
-    averaged = cv2.resize(to_float(picture), size, interpolation=cv2.INTER_AREA)
-    return from_float(averaged, np.uint16)
+    small = to_float(picture) if halved else halve_any(picture, np.iinfo(picture.dtype).max)
+    return from_float(np.asarray(area_resize(small[None], MINIATURE))[0], np.uint16)
 
 
 def _miniatures(pairs: Pairs) -> list[np.ndarray]:
@@ -87,7 +90,7 @@ def training_dataset(
         A data set of dictionaries: ``low`` and ``high`` (B×crop×crop×3, as stored, cut at the
         same place), the draws ``flip`` and ``mirror`` (B booleans), ``turns`` (B, 0 to 3) and
         ``exposure`` (B in [0, 1)); with thumbnails also ``low_mini`` and ``high_mini``
-        (B×192×192×3 uint16), ``view``, what a thumbnail is to show of them, and ``place``, where
+        (B×256×256×3 uint16), ``view``, what a thumbnail is to show of them, and ``place``, where
         the crop is (B×4 each: top, left, height, width as shares of the whole picture).
     """
     import tensorflow as tf

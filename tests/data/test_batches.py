@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,6 +5,8 @@ import tensorflow as tf
 from neid_tf.data import augment, pairs
 from neid_tf.data.batches import ArrayBatches, ahead, miniature, training_dataset
 from neid_tf.data.sampling import Sampling
+from neid_tf.models.layers import area_resize
+from neid_tf.pixels.resample import halve
 from tests.conftest import picture
 
 
@@ -106,9 +107,15 @@ def test_thumbnails_come_with_the_crops(coded):
 
 def test_miniature_of_16_bits():
     bright = picture(200, 320)
-    expected = cv2.resize(bright / np.float32(255), (192, 192), interpolation=cv2.INTER_AREA)
+    small = halve(bright, 255)
     for pixels in (bright, bright.astype(np.uint16) * 257):
-        np.testing.assert_allclose(miniature(pixels) / 65535, expected, atol=1e-5)
+        made = miniature(pixels) / np.float32(65535)
+        assert made.shape == (256, 256, 3)
+        # Of a whole picture, training sees the thumbnail that the network makes.
+        whole, expected = (np.asarray(area_resize(p[None], 128)) for p in (made, small))
+        np.testing.assert_allclose(whole, expected, atol=2e-5)
+    given = np.rint(small * 255).astype(np.uint8)
+    np.testing.assert_allclose(miniature(given, halved=True), miniature(bright), atol=300)
 
 
 def test_8_and_16_bits_together():

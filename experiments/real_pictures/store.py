@@ -22,6 +22,8 @@ STORED_KINDS = ("photo", "same", "dull", "key")
 """Those that are so for the tone alone, which is to know a JPEG by night from a dark room."""
 SENT, AT_FULL_SIZE = 2, 1
 """Compressed versions of each of those: halved before, and at full size."""
+CHUNK = 100
+"""Miniatures that are brought to the device at once."""
 
 
 class Store(keras.layers.Layer):
@@ -58,7 +60,7 @@ class Store(keras.layers.Layer):
         large, halves, seen = self._compress(found, seed, whole)
         self.first_halved = len(found) + len(seen[0])
         rows = [*minis, *seen[0], *seen[1]]
-        del minis, seen  # They are many: each goes as soon as it has its place.
+        del minis, seen  # They are many: each goes when it has its place.
         self.minis = self._held("minis", _stacked(rows))
         if whole:
             self.pictures = self._held("pictures", _joined([*found, *large]))
@@ -66,7 +68,8 @@ class Store(keras.layers.Layer):
         self.sizes = np.array([picture.shape[:2] for picture in found])
 
     def _held(self, name, array):
-        return keras.Variable(array, dtype=str(array.dtype), trainable=False, name=name)
+        dtype = keras.backend.standardize_dtype(array.dtype)
+        return keras.Variable(array, dtype=dtype, trainable=False, name=name)
 
     def _compress(self, found, seed, whole):
         """Return compressed versions at full size and halved, if whole, and the miniatures of both.
@@ -121,11 +124,12 @@ class Store(keras.layers.Layer):
 
 
 def _stacked(rows):
-    """Return arrays in one, and leave the list of them empty of them."""
-    stacked = np.empty((len(rows), *rows[0].shape), rows[0].dtype)
-    for index in range(len(rows)):
-        stacked[index], rows[index] = rows[index], None
-    return stacked
+    """Return arrays in one tensor, and leave the list of them empty: no third copy is made."""
+    chunks = []
+    while rows:
+        chunks.append(ops.convert_to_tensor(np.stack(rows[-CHUNK:])))
+        del rows[-CHUNK:]
+    return ops.concatenate(chunks[::-1])
 
 
 def _in_pool(function, items):

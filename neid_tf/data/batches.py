@@ -13,13 +13,12 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import keras
 import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.data.sampling import Sampling
-from neid_tf.models.graph import THUMBNAIL
-from neid_tf.models.layers import area_resize
 from neid_tf.pixels.resample import halve_any
 from neid_tf.pixels.samples import from_float, to_float, to_one_type
 from neid_tf.support.beside import in_order
@@ -27,7 +26,7 @@ from neid_tf.support.beside import in_order
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MINIATURE = 2 * THUMBNAIL
+MINIATURE = 256
 """Cells along each side of the stored miniatures that thumbnails are cut from. Two of them make a
 cell of the thumbnail of a whole picture, which is then what the network makes of it."""
 
@@ -46,7 +45,10 @@ def miniature(picture: np.ndarray, halved: bool = False) -> np.ndarray:
         256×256×3 (:data:`MINIATURE`), uint16.
     """
     small = to_float(picture) if halved else halve_any(picture, np.iinfo(picture.dtype).max)
-    return from_float(np.asarray(area_resize(small[None], MINIATURE))[0], np.uint16)
+    for axis in (0, 1):  # OpenCV blends neighbours where a side has fewer pixels than cells.
+        small = np.repeat(small, -(-MINIATURE // small.shape[axis]), axis)
+    cells = cv2.resize(small, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)
+    return from_float(cells, np.uint16)
 
 
 def _miniatures(pairs: Pairs) -> list[np.ndarray]:

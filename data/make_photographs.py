@@ -1,15 +1,21 @@
-r"""Gather photographs under free licences from Debian's packages, for training.
+r"""Gather photographs under free licences from packages of Debian and npm, for training.
 
     apt-get download plasma-workspace-wallpapers mate-backgrounds gnome-backgrounds \
         lomiri-wallpapers-16.04 lomiri-wallpapers-20.04 gcompris-qt-data palapeli-data
     for package in *.deb; do dpkg -x $package unpacked; done
+    dpkg -x odoo-19_*.deb unpacked/odoo-19
+    npm pack tabler-ui@0.0.34 && mkdir -p unpacked/tabler-ui &&
+        tar xzf tabler-ui-*.tgz -C unpacked/tabler-ui
     python data/make_photographs.py unpacked DIR/photographs
 
 They are bright or dark on purpose, as their makers left them, so they show what is to come back as
 it was: 58 wallpapers, and 132 pictures of animals, buildings, musicians and machines, by day and by
-night, of GCompris 3.1 and of the puzzle Palapeli. The short side comes to 640 pixels at most. The
-licences (CC0, CC BY, CC BY-SA, GFDL, GPL, LGPL, public domain) are in
-``unpacked/usr/share/doc/PACKAGE/copyright``. Nothing of them is part of the project.
+night, of GCompris 3.1 and of the puzzle Palapeli, all from bookworm; and those of
+``photographs.txt``, of people, rooms, meals, offices, streets and landscapes, which says what
+packages they are in: each is unpacked in a folder of its name, as the fourth and the fifth line do
+for two. The short side comes to 640 pixels at most. The licences (CC0, CC BY, CC BY-SA, GFDL, GPL,
+LGPL, MIT, public domain) are those of the packages: ``usr/share/doc/PACKAGE/copyright``, or
+``package.json`` and ``LICENSE``. Nothing of them is part of the project.
 """
 
 import io
@@ -45,6 +51,8 @@ RESOURCES = {
     "details": (1, 3, 5, 6, 9, 11, 13, 14, 16, 17, 19),
 }
 """Which pictures of each of GCompris 3.1's resource files are photographs, by their order."""
+LISTED = Path(__file__).with_name("photographs.txt")
+"""Photographs by their paths: a line that ends with a slash is the folder of the names below it."""
 PICTURE = re.compile(rb"RIFF(.{4})WEBP|\xff\xd8\xff[\xe0\xe1\xdb]", re.DOTALL)
 """How a WebP, with its length, or a JPEG begins."""
 LEAST_SIDE, LEAST_BYTES = 330, 9000
@@ -88,6 +96,16 @@ def embedded(content: bytes) -> Iterator[Image.Image]:
             yield opened
 
 
+def listed() -> Iterator[str]:
+    """Yield the path of each photograph of the list, in the folder of the unpacked packages."""
+    folder = ""
+    for line in LISTED.read_text("utf-8").splitlines():
+        if line.endswith("/"):
+            folder = line
+        elif not line.startswith("#"):
+            yield folder + line
+
+
 def photographs(unpacked: Path) -> Iterator[tuple[str, Image.Image]]:
     """Yield the name and the picture of every photograph that is there.
 
@@ -104,6 +122,9 @@ def photographs(unpacked: Path) -> Iterator[tuple[str, Image.Image]]:
         path = share / "gcompris-qt" / "rcc" / f"{name}.rcc"
         found = embedded(path.read_bytes()) if path.is_file() else ()
         yield from ((f"{name}_{n:03d}", p) for n, p in enumerate(found, start=1) if n in chosen)
+    for number, path in enumerate(listed(), start=1):
+        if (unpacked / path).is_file():
+            yield f"listed_{number:03d}", Image.open(unpacked / path)
 
 
 def main(unpacked: Path, target: Path) -> int:
@@ -125,6 +146,7 @@ def main(unpacked: Path, target: Path) -> int:
         photo.resize(size, Image.Resampling.LANCZOS).save(target / f"{name}.png")
         count += 1
     wanted = len((PLASMA + OTHERS + PUZZLES).split()) + sum(map(len, RESOURCES.values()))
+    wanted += len([*listed()])
     print(f"{count} of {wanted} photographs in {target}")
     return int(not count)
 

@@ -160,7 +160,7 @@ def test_photographs_may_be_left_out(tmp_path):
     assert len(found["dull"]) == len(found["key"]) == 1
 
 
-def test_a_third_of_what_is_synthetic_is_made_of_photographs(data, tmp_path):
+def test_half_of_what_is_synthetic_is_made_of_photographs(data, tmp_path):
     """They alone are coloured here, so what is made of them is known by its chroma."""
     for name in ("12", "7"):
         for side, gray in (("low", 20), ("high", 120)):
@@ -172,7 +172,7 @@ def test_a_third_of_what_is_synthetic_is_made_of_photographs(data, tmp_path):
     )
     found = pool.collect(tmp_path, synthetic=12)["backlit"]
     chroma = [int(np.ptp(sample.high[0].astype(int), axis=-1).max()) for sample in found]
-    assert [value > 100 for value in chroma] == [index % 3 == 2 for index in range(12)]
+    assert [value > 100 for value in chroma] == [index // 2 % 2 == 1 for index in range(12)]
 
 
 def test_photographs_are_gathered_from_unpacked_packages(tmp_path):
@@ -186,20 +186,22 @@ def test_photographs_are_gathered_from_unpacked_packages(tmp_path):
     sizes = ((400, 340), (360, 350))
     parts = [stored(sizes[0], "JPEG"), stored((90, 80), "WEBP"), stored(sizes[1], "WEBP")]
     held = b"qres" + b"\xff\xd8\xff\xe0".join(parts) + stored((100, 90), "JPEG") + b"RIFF"
-    share = tmp_path / "unpacked" / "usr" / "share"
+    share, listed = "usr/share", "tabler-ui/package/src/demo/photos"
     for path, content in (
-        ("gcompris-qt/rcc/erase.rcc", held),
-        ("palapeli/collection/citrus-fruits.jpg", stored((1000, 800), "JPEG")),
-        ("wallpapers/Kite/contents/images/700x650.jpg", stored((700, 650), "JPEG")),
+        (f"{share}/gcompris-qt/rcc/erase.rcc", held),
+        (f"{share}/palapeli/collection/citrus-fruits.jpg", stored((1000, 800), "JPEG")),
+        (f"{share}/wallpapers/Kite/contents/images/700x650.jpg", stored((700, 650), "JPEG")),
+        (f"{listed}/ales-krivec-107499-1500.jpg", stored((330, 1280), "JPEG")),
+        (f"{listed}/not-in-the-list.jpg", stored((330, 400), "JPEG")),
     ):
-        (share / path).parent.mkdir(parents=True)
-        (share / path).write_bytes(content)
+        (tmp_path / "unpacked" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "unpacked" / path).write_bytes(content)
     script = Path(__file__).parents[1] / "data" / "make_photographs.py"
     command = [sys.executable, str(script), str(tmp_path / "unpacked"), str(tmp_path / "photos")]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told.startswith("4 of 190 photographs")
+    assert told.startswith("5 of 753 photographs")
     (tmp_path / "empty").mkdir()
-    for nothing, reason in (("empty", "0 of 190 photographs"), ("none", "no folder of unpacked")):
+    for nothing, reason in (("empty", "0 of 753 photographs"), ("none", "no folder of unpacked")):
         command[2:] = [str(tmp_path / nothing), str(tmp_path / "photos")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, reason in done.stdout + done.stderr) == (1, True)
@@ -210,6 +212,7 @@ def test_photographs_are_gathered_from_unpacked_packages(tmp_path):
         "citrus-fruits.png": (800, 640),
         "erase_001.png": sizes[1],
         "erase_002.png": sizes[0],
+        "listed_488.png": (330, 1280),
     }
 
 

@@ -19,7 +19,7 @@ flat     :func:`synthesis.flat`                                      themselves
 unlit    references and photographs by :func:`synthesis.unlit`       none: itself in its place
 ======== =========================================================== ==============================
 
-Photographs are the folder ``photographs``; a third of what is synthetic is made of them. Without it
+Photographs are the folder ``photographs``; half of what is synthetic is made of them. Without it
 the kinds are made of the references alone.
 """
 
@@ -79,7 +79,7 @@ def collect(
     def made(index):
         random = np.random.default_rng([seed, index])
         lit, chosen = (
-            photographs if photographs and index % 3 == turn else references for turn in (2, 0)
+            photographs if photographs and index // 2 % 2 == turn else references for turn in (1, 0)
         )
         dark = _unlit(lit, random) if unlit else ()
         of_choice = _of_choice(index, references, chosen, random)

@@ -12,10 +12,12 @@ They are bright or dark on purpose, as their makers left them, so they show what
 it was: 58 wallpapers, and 132 pictures of animals, buildings, musicians and machines, by day and by
 night, of GCompris 3.1 and of the puzzle Palapeli, all from bookworm; and those of
 ``photographs.txt``, of people, rooms, meals, offices, streets and landscapes, which says what
-packages they are in: each is unpacked in a folder of its name, as the fourth and the fifth line do
-for two. The short side comes to 640 pixels at most. The licences (CC0, CC BY, CC BY-SA, GFDL, GPL,
-LGPL, MIT, public domain) are those of the packages: ``usr/share/doc/PACKAGE/copyright``, or
-``package.json`` and ``LICENSE``. Nothing of them is part of the project.
+packages they are in: each is unpacked in a folder of its name, as odoo-19 and tabler-ui are above.
+The short side comes to 640 pixels at most. The licences (CC0, CC BY, CC BY-SA, GFDL, GPL, LGPL,
+MIT, public domain) are those of the packages: ``usr/share/doc/PACKAGE/copyright``, or ``LICENSE``
+and ``package.json``. Those of npm are under the MIT licence as a whole (@tabler/preview names none
+itself, tabler-ui of the same makers does) and do not say whose each photograph is: many may be of
+sites of stock photographs with terms of their own. Nothing of them is part of the project.
 """
 
 import io

@@ -616,7 +616,7 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ("options", "message"),
     [
         (["--from_streams=b.npz"], "--from_weights is needed"),
-        (["--from_weights=a.npz"], "--black_level or --both_sides is needed"),
+        (["--from_weights=a.npz"], "--veil_share or --both_sides is needed"),
         (
             ["--from_weights=a.npz", "--tone_from=b.npz", "--second_share=0.3"],
             "--second_share needs --from_streams",

@@ -39,7 +39,7 @@ _ROWS = flags.DEFINE_list("ablation_rows", None, "The rows to make records of; a
 _SEEDS = flags.DEFINE_list("ablation_seeds", ["0", "1"], "The seeds of each row.")
 RECORDS = Path(__file__).resolve().parent / "ablation"
 _RECORDS = common.define_path("tone_records", str(RECORDS), "Folder of the records.")
-COLOURS = slice(3, grid.GLOBAL - 1)
+COLOURS = slice(3, grid.EXPOSURE)
 
 
 def without(*kinds: str) -> Callable[[dict], dict]:

@@ -5,7 +5,7 @@
     python -m experiments.real_pictures.mix --from_weights=first.npz --tone_from=tone.npz
         --output=mixed.npz
     python -m experiments.real_pictures.mix --from_weights=first.npz --dead_zone=0.08
-        --black_level=1.5 --both_sides --output=mixed.npz
+        --black_level=1.5 --veil_share=1 --both_sides --output=mixed.npz
 
 A mean of two stages is often better than either.
 """
@@ -28,12 +28,15 @@ flags.declare_key_flag("from_weights")
 flags.declare_key_flag("from_streams")
 flags.declare_key_flag("both_sides")
 flags.declare_key_flag("black_level")
+flags.declare_key_flag("veil_share")
 _TONE = common.define_path("tone_from", "", "Weights whose tone takes the place of the own one.")
 _ZONE = flags.DEFINE_float(
     "dead_zone", 0.08, "The tone's dead zone, as `tone_dead_zone`.", 0.0, 1.0
 )
-_SIDES, _BLACK = (flags.FLAGS[name] for name in ("both_sides", "black_level"))
+_SIDES, _BLACK, _VEIL = (flags.FLAGS[n] for n in ("both_sides", "black_level", "veil_share"))
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
+READ = ("tone_black", "tone_veil")
+"""What a tone has learned to read with."""
 
 
 def mix(first: keras.Model, second: keras.Model, share: float) -> None:
@@ -50,7 +53,8 @@ def mix(first: keras.Model, second: keras.Model, share: float) -> None:
     pairs = list(zip(first.weights, second.weights, strict=False))
     same = all(a.path == b.path and a.shape == b.shape for a, b in pairs)
     alike = len(first.weights) == len(second.weights) and same
-    if not alike or first.config.tone_black != second.config.tone_black:
+    read = ({k: getattr(model.config, k) for k in READ} for model in (first, second))
+    if not alike or next(read) != next(read):
         raise NeidError("weights of different networks can't be mixed")
     for own, other in pairs:
         if keras.backend.is_float_dtype(own.dtype):
@@ -98,16 +102,19 @@ def main(arguments: list) -> None:
     output = common.required(common.OUTPUT)
     if not sources[0]:
         raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
-    fields = {"tone_dead_zone": _ZONE, "mirrored": _SIDES, "tone_black": _BLACK}
+    fields = {"tone_dead_zone": _ZONE, "mirrored": _SIDES}
+    fields |= {"tone_black": _BLACK, "tone_veil": _VEIL}
     fields = {name: holder.value for name, holder in fields.items() if holder.present}
     if not (sources[1] or _TONE.value or fields):
-        changed = "--from_streams, --tone_from, --dead_zone, --black_level or --both_sides"
+        changed = (
+            "--from_streams, --tone_from, --dead_zone, --black_level, --veil_share or --both_sides"
+        )
         raise NeidError(f"{changed} is needed: what is changed")
     if _SHARE.present and not sources[1]:
         raise NeidError("--second_share needs --from_streams")
     tone = pretrained.load_pretrained(_TONE.value) if _TONE.value else None
     if tone:  # It reads what it learned to read, if no other level is told.
-        fields = {"tone_black": tone.config.tone_black} | fields
+        fields = {name: getattr(tone.config, name) for name in READ} | fields
     first, *others = (
         with_fields(_whole(pretrained.load_pretrained(source)), **fields)
         for source in sources

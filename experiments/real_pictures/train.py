@@ -3,7 +3,7 @@
     python -m experiments.real_pictures.train --data=DIR --output=tone.npz --train_part=tone
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
-        [--tone_dropout=0.6] [--black_level=2] [--taught_by=WEIGHTS]
+        [--tone_dropout=0.6] [--black_level=2] [--veil_share=0.5] [--taught_by=WEIGHTS]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
@@ -82,6 +82,10 @@ _DROPPED = flags.DEFINE_float(
 _BLACK = flags.DEFINE_float(
     "black_level", None, "What level of 255 the tone takes for black, as `tone_black`; as in the "
     "weights to start from if left out.", 0.0, 255.0,
+)  # fmt: skip
+_VEIL = flags.DEFINE_float(
+    "veil_share", None, "What share of a veil the tone takes off, as `tone_veil`; as in the "
+    "weights to start from if left out.", 0.0, 1.0,
 )  # fmt: skip
 _CROP = flags.DEFINE_integer(
     "crop_side", 128, "Side of the crops, in pixels of the reference.", lower_bound=32
@@ -240,21 +244,24 @@ def load(
         models.load_matching(source, network)
         sum_taps(source, network)
     source = pretrained.load_pretrained(tone) if tone else network
-    reader = reading(source, network.config.tone_black, mirrored, dropout)
+    reader = reading(source, network.config, mirrored, dropout)
     models.load_matching(reader, network)  # whatever tone the streams learned under
     return reader
 
 
-def reading(source: keras.Model, black: float, mirrored: bool, dropout: float = 0.0) -> keras.Model:
+def reading(
+    source: keras.Model, config: models.ModelConfig, mirrored: bool, dropout: float = 0.0
+) -> keras.Model:
     """Return a model from thumbnails N×128×128×3 to the parameters of a network's tone.
 
     Args:
         source: the network.
-        black: what level of 255 it takes for black.
+        config: says what it takes for black, and what share of a veil off.
         mirrored, dropout: as for :func:`load`.
     """
     thumbnail = keras.Input((128, 128, 3))
-    read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored, black=black)
+    fields = {"black": config.tone_black, "veil": config.tone_veil}
+    read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored, **fields)
     reader = keras.Model(thumbnail, read)
     models.load_matching(source, reader)
     return reader
@@ -301,10 +308,11 @@ def main(arguments: list) -> None:
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
     fields |= {"convolutions": _CONVOLUTIONS.value, "up_kernel": _UP.value}
-    if _BLACK.value is not None:
-        fields["tone_black"] = _BLACK.value
-    elif _INIT.value:
-        fields["tone_black"] = pretrained.load_pretrained(_INIT.value).config.tone_black
+    for field, flag in (("tone_black", _BLACK), ("tone_veil", _VEIL)):
+        if flag.value is not None:
+            fields[field] = flag.value
+        elif _INIT.value:
+            fields[field] = getattr(pretrained.load_pretrained(_INIT.value).config, field)
     half = streams and _HALF.value
     with precision(half):
         network = models.build("neid_grid", **fields)
@@ -312,7 +320,7 @@ def main(arguments: list) -> None:
     reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
     if taught:
         source = pretrained.load_pretrained(_TEACHER.value)
-        teacher = reading(source, source.config.tone_black, _MIRRORED.value)
+        teacher = reading(source, source.config, _MIRRORED.value)
     command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
     folder = output.with_name(f"{output.stem}.training")
     with lock.held(folder):

@@ -95,6 +95,14 @@ class ModelConfig:
         maximum=255.0,
         only=("tone_kind", ("grid",)),
     )
+    tone_veil: float = config_field(
+        0.0,
+        "What share is taken off of a veil: the gray that a picture without white has for black; "
+        "0 to leave it.",
+        minimum=0.0,
+        maximum=1.0,
+        only=("tone_kind", ("grid",)),
+    )
     refinement: int = config_field(
         0,
         "Channels of the block that puts full-size detail back where the picture is there at full "
@@ -171,6 +179,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "tone_kind": "grid",
     "tone_dead_zone": 0.08,
     "tone_black": 1.5,
+    "tone_veil": 1.0,
     "refinement": 32,
 }
 VARIANTS["retinexnet"] = {"architecture": "retinexnet", "filters": 64}

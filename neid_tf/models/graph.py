@@ -172,7 +172,8 @@ class Graph:
         is_grid = self.config.has_grid
         read = tone.tone_parameters
         if is_grid:
-            read = functools.partial(grid_reader.grid_parameters, black=self.config.tone_black)
+            fields = {"black": self.config.tone_black, "veil": self.config.tone_veil}
+            read = functools.partial(grid_reader.grid_parameters, **fields)
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)

@@ -16,9 +16,9 @@ from neid_tf.pixels.curve import odds_curve
 
 SIDE, BINS = 16, 8
 """Cells along each side of the grid, and levels of brightness in every cell."""
-GLOBAL = 22
-"""White balance (3), colour matrices for dark and for bright pixels (9 each), and the logarithm of
-the guide's exposure (1)."""
+EXPOSURE, VEIL, GLOBAL = 21, 22, 23
+"""White balance (3), colour matrices for dark and for bright pixels (9 each), the logarithm of the
+guide's exposure (1), and the veil over the picture (1): what the first grid cell comes after."""
 PARAMETERS = GLOBAL + SIDE * SIDE * BINS
 """How many numbers describe the tone of a picture."""
 BOX = 4
@@ -51,7 +51,7 @@ class GridGain(layers.Layer):
         columns = hat_weights(width, boxes[:, 1:2], boxes[:, 3:4], images.dtype)
         columns = ops.transpose(columns, (0, 2, 1))
         levels = ops.matmul(ops.matmul(rows[:, None], cells), columns[:, None])
-        log_exposure = parameters[:, GLOBAL - 1][:, None, None]
+        log_exposure = parameters[:, EXPOSURE][:, None, None]
         balanced = white_balanced(_planes(images), parameters)
         largest = ops.max(balanced, axis=2, keepdims=True)  # As GridTone does: computed once.
         guide = odds_curve(ops.squeeze(largest, 1), ops.exp(log_exposure))
@@ -82,9 +82,9 @@ class GridTone(layers.Layer):
     """Balance pictures, brighten them by a gain that keeps hues, and mix their channels a little.
 
     The gain ``g`` takes the largest channel ``m`` to ``g·m / (1 − m + g·m)`` and the others in
-    proportion: 0 stays 0 and 1 stays 1. Noise and a camera's black level bend the colours of dark
-    pixels and not those of bright ones, so one matrix is for black and one for white, with a
-    blend in between; both leave gray as it is.
+    proportion: 0 stays 0 and 1 stays 1; a veil is taken off before. Noise and a camera's black
+    level bend the colours of dark pixels and not those of bright ones, so one matrix is for black
+    and one for white, with a blend in between; both leave gray as it is.
 
     Inputs are pictures N×h×w×3 in [0, 1], their log gains N×h×w, and N×:data:`PARAMETERS`
     parameters. Gives N×h×w×3. Pictures whose 2×2 pixels lie behind each other (N×h×w×12, with gains
@@ -144,9 +144,10 @@ class DeadZone(layers.Layer):
         level = ops.mean(ops.square(cells), axis=(1, 2, 3)) + 0.01
         share = 1.0 - ops.exp(-change / (level * self.width**2))[:, None]
         # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
-        log_exposure = parameters[:, GLOBAL - 1 : GLOBAL]
-        numbers, grid = parameters[:, : GLOBAL - 1], parameters[:, GLOBAL:] + log_exposure
-        scaled = [share * numbers, log_exposure, share * grid - log_exposure]
+        log_exposure = parameters[:, EXPOSURE:VEIL]
+        numbers, grid = parameters[:, :EXPOSURE], parameters[:, GLOBAL:] + log_exposure
+        veil = parameters[:, VEIL:GLOBAL]
+        scaled = [share * numbers, log_exposure, share * veil, share * grid - log_exposure]
         return ops.concatenate(scaled, axis=-1)
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
@@ -184,15 +185,22 @@ def transposed(parameters: keras.KerasTensor, change: keras.KerasTensor) -> kera
 
 
 def white_balanced(planes: keras.KerasTensor, parameters: keras.KerasTensor) -> keras.KerasTensor:
-    """Multiply the odds of each channel by the exponential of its parameter.
+    """Take the veil off, and multiply the odds of each channel by the exponential of its parameter.
+
+    A veil ``v`` is light that lies over all of a picture: ``x`` comes to ``(x − v) / (1 − v)``, and
+    what is below it to black.
 
     Args:
         planes: N×P×3×M in [0, 1], M pixels of P planes of each channel.
-        parameters: of the tone, one row a picture; the first three are the channels'.
+        parameters: of the tone, one row a picture; the first three are the channels', and one is
+            the veil.
 
     Returns the same shape.
     """
-    return odds_curve(planes, ops.exp(parameters[:, None, :3, None]))
+    veil = parameters[:, None, VEIL:GLOBAL, None]
+    share = 1.0 / ops.exp(parameters[:, None, :3, None])  # As in odds_curve, of (x − v) / (1 − v).
+    lit = ops.maximum(planes, veil) - veil
+    return lit / (share * (1.0 - veil) + (1.0 - share) * lit)
 
 
 def _planes(images):
@@ -207,7 +215,7 @@ def _matrices(parameters):
 
     Both are N×1×3×3; the second in proportion to how bright it is. Gray stays gray.
     """
-    matrices = ops.reshape(parameters[:, 3 : GLOBAL - 1], (-1, 2, 3, 3))
+    matrices = ops.reshape(parameters[:, 3:EXPOSURE], (-1, 2, 3, 3))
     matrices = ops.transpose(matrices - ops.mean(matrices, axis=2, keepdims=True), (0, 1, 3, 2))
     dark, bright = matrices[:, :1], matrices[:, 1:]
     return dark + ops.eye(3, dtype=parameters.dtype), bright - dark

@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from neid_tf.models import backbone
-from neid_tf.models.grid import BINS, GLOBAL, PARAMETERS, SIDE
+from neid_tf.models.grid import BINS, EXPOSURE, PARAMETERS, SIDE, VEIL
 from neid_tf.pixels.samples import LUMA
 
 
@@ -45,18 +45,90 @@ class Blackened(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("neid_tf")
+class Veil(layers.Layer):
+    """How much light lies over all of a picture, as haze, glare and a camera's flat profile lay it.
+
+    A picture without white whose darkest hundredth is gray has a veil: what that hundredth (of the
+    smallest channel, in the mean) is above 5 levels of 255, but no more than half of the
+    way to the brightest hundredth (of the largest channel), so that a wall stays as it is. Where
+    the brightest is at 0.75 or less it is all of that, and from 0.85 on nothing: most pictures
+    with white are in the key that they are meant to be in. Light over all is what dehazing
+    takes off as well (He et al., "Single Image Haze Removal Using Dark Channel Prior", 2009).
+
+    Args:
+        share: of the veil that is meant.
+
+    Takes pictures N×s×s×3 in [0, 1], gives N×1.
+    """
+
+    LEAST, WHITE, SLOPE, HUNDREDTH = 5.0 / 255.0, 0.85, 10.0, 0.01
+
+    def __init__(self, share=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.share = share
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        if not self.share:
+            return ops.zeros_like(images[:, 0, 0, :1])
+        count = images.shape[1] * images.shape[2]
+
+        def brightest(values):
+            few = max(round(self.HUNDREDTH * count), 1)
+            found, _ = ops.top_k(ops.reshape(values, (-1, count)), few)
+            return ops.mean(found, axis=-1, keepdims=True)
+
+        dark, bright = -brightest(-ops.min(images, axis=-1)), brightest(ops.max(images, axis=-1))
+        veil = ops.relu(ops.minimum(dark - self.LEAST, (bright - dark) / 2.0))
+        return self.share * veil * ops.clip((self.WHITE - bright) * self.SLOPE, 0.0, 1.0)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], 1)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"share": self.share}
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class Unveiled(layers.Layer):
+    """Take veils N×1 off pictures N×h×w×3 in [0, 1]."""
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        images, veil = inputs
+        veil = veil[:, None, None]
+        return ops.relu(images - veil) / (1.0 - veil)
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return input_shapes[0]
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class WithVeil(layers.Layer):
+    """Put veils N×1 in their place among what :class:`JoinedTone` gives.
+
+    Gives N×:data:`neid_tf.models.grid.PARAMETERS`.
+    """
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        parameters, veil = inputs
+        return ops.concatenate([parameters[:, :VEIL], veil, parameters[:, VEIL:]], axis=-1)
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return (input_shapes[0][0], PARAMETERS)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
 class MeanOfMirrored(layers.Layer):
     """Average the parameters of pictures with those of their mirror images, mirrored back.
 
-    The rows are ordered as :class:`neid_tf.models.layers.WithMirrored` puts them. Takes
-    2N×:data:`neid_tf.models.grid.PARAMETERS`, gives N×:data:`neid_tf.models.grid.PARAMETERS`.
+    The rows are ordered as :class:`neid_tf.models.layers.WithMirrored` puts them. Takes 2N rows of
+    what :class:`JoinedTone` gives, gives N of them.
     """
 
     def call(self, parameters: keras.KerasTensor) -> keras.KerasTensor:
         straight, mirrored = ops.split(parameters, 2, axis=0)
-        grid = ops.reshape(mirrored[:, GLOBAL:], (-1, SIDE, SIDE, BINS))[:, :, ::-1]
+        grid = ops.reshape(mirrored[:, VEIL:], (-1, SIDE, SIDE, BINS))[:, :, ::-1]
         grid = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
-        return 0.5 * (straight + ops.concatenate([mirrored[:, :GLOBAL], grid], axis=-1))
+        return 0.5 * (straight + ops.concatenate([mirrored[:, :VEIL], grid], axis=-1))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, size = input_shape
@@ -68,18 +140,17 @@ class JoinedTone(layers.Layer):
     """Join whole-picture numbers N×(21 + 8), a grid N×16×16×8 and a log exposure N×1.
 
     The last 8 of the numbers are a curve of the whole picture, added to that of every cell. Gives
-    N×:data:`neid_tf.models.grid.PARAMETERS`.
+    N×:data:`neid_tf.models.grid.PARAMETERS`, less the veil.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         numbers, grid, log_exposure = inputs
-        count = GLOBAL - 1
-        grid = grid + numbers[:, None, None, count:]
+        grid = grid + numbers[:, None, None, EXPOSURE:]
         flat = ops.reshape(grid, (-1, SIDE * SIDE * BINS))
-        return ops.concatenate([0.3 * numbers[:, :count], log_exposure, flat], axis=-1)
+        return ops.concatenate([0.3 * numbers[:, :EXPOSURE], log_exposure, flat], axis=-1)
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
-        return (input_shapes[0][0], PARAMETERS)
+        return (input_shapes[0][0], PARAMETERS - 1)
 
 
 def grid_parameters(
@@ -89,6 +160,7 @@ def grid_parameters(
     dropout: float = 0.3,
     mirrored: bool = False,
     black: float = 0.0,
+    veil: float = 0.0,
 ) -> keras.KerasTensor:
     """Read the parameters of the tone off a thumbnail.
 
@@ -102,10 +174,14 @@ def grid_parameters(
         dropout: share of the features that training drops.
         mirrored: whether the result is the mean for the thumbnail and its mirror image.
         black: what level of 255 is taken for black (:class:`Blackened`); 0 to read all.
+        veil: what share of the veil is taken off (:class:`Veil`); 0 to leave it.
 
     Returns:
         N×:data:`neid_tf.models.grid.PARAMETERS`.
     """
+    over = Veil(veil, name="tone_veil", dtype="float32")(thumbnail)
+    if veil:
+        thumbnail = Unveiled(name="tone_unveiled", dtype="float32")([thumbnail, over])
     if black:
         thumbnail = Blackened(black, name="tone_blackened", dtype="float32")(thumbnail)
     features, log_gain, maps, exposed = backbone.features_and_maps(thumbnail, mirrored)
@@ -113,11 +189,13 @@ def grid_parameters(
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)
     small = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
-    numbers = layers.Dense(GLOBAL - 1 + BINS, dtype="float32", name="tone_head", **small)(features)
+    numbers = layers.Dense(EXPOSURE + BINS, dtype="float32", name="tone_head", **small)(features)
     local = _local(exposed, maps, features, filters, dropout)
     grid = layers.Conv2D(BINS, 1, dtype="float32", name="tone_grid", **small)(local)
     parameters = JoinedTone(name="tone_parameters", dtype="float32")([numbers, grid, log_gain])
-    return MeanOfMirrored(name="tone_mean", dtype="float32")(parameters) if mirrored else parameters
+    if mirrored:
+        parameters = MeanOfMirrored(name="tone_mean", dtype="float32")(parameters)
+    return WithVeil(name="tone_with_veil", dtype="float32")([parameters, over])
 
 
 def _local(exposed, maps, features, filters, dropout):

@@ -118,7 +118,7 @@ def _start_from(init: str, network: models.NEID, tells: bool) -> None:
     if tells:
         counts = collections.Counter(re.match("[a-z]*", name)[0] for name in afresh)
         rest = ", ".join(f"{part} ({count})" for part, count in counts.items())
-        reads_otherwise = tone & taken and "tone_black" in changed
+        reads_otherwise = tone & taken and changed.keys() & {"tone_black", "tone_veil"}
         matters = counts.keys() - {"dr"} or reads_otherwise
         why = f"; it has {differing}" if differing and matters else ""
         print(f"{summary}; afresh: {rest or 'none'}{why}", flush=True)

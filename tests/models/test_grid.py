@@ -59,7 +59,7 @@ def test_gray_stays_gray_under_the_matrices():
 @pytest.mark.parametrize(("size", "least", "most"), [(0.01, 0.0, 0.05), (1.0, 0.98, 1.0)])
 def test_a_dead_zone_leaves_out_small_changes(size, least, most):
     images, values = pictures((2, 32, 32, 3)), size * parameters(2)
-    values[:, grid.GLOBAL - 1] = 1.0  # the guide's exposure, which the cells take back
+    values[:, grid.EXPOSURE] = 1.0  # the guide's exposure, which the cells take back
     values[:, grid.GLOBAL :] += size - 1.0
     boxes = WHOLE.repeat(2, axis=0)
     changed = [
@@ -80,6 +80,39 @@ def test_the_dead_zone_is_measured_by_the_pictures_level():
     change = np.exp(0.1) * level / (1 + (np.exp(0.1) - 1) * level) - level
     share = 1 - np.exp(-(change**2) / ((level**2 + 0.01) * 0.08**2))
     np.testing.assert_allclose(result[:, -1], 0.1 * share, rtol=1e-4)
+
+
+def test_a_veil_is_taken_off():
+    images = pictures()
+    values = np.zeros((1, grid.PARAMETERS), np.float32)
+    values[:, grid.VEIL] = 0.25
+    clear = np.asarray(grid_reader.Unveiled()([0.25 + 0.75 * images, values[:, [grid.VEIL]]]))
+    np.testing.assert_allclose(clear, images, atol=1e-6)
+    np.testing.assert_allclose(toned(0.25 + 0.75 * images, values), images, atol=1e-6)
+    np.testing.assert_array_equal(toned(0.25 * images, values), np.zeros_like(images))
+    values[:, :3] = 0.5  # A white balance is of what is under the veil.
+    alone = np.where(np.arange(grid.PARAMETERS) == grid.VEIL, 0.0, values).astype(np.float32)
+    np.testing.assert_allclose(toned(0.25 + 0.75 * images, values), toned(images, alone), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("darkest", "brightest", "veil"),
+    [
+        (0.15, 0.7, 0.15 - 5 / 255),  # gray for black and for white
+        (0.15, 0.8, (0.15 - 5 / 255) / 2),
+        (0.15, 0.95, 0.0),  # there is white
+        (0.015, 0.5, 0.0),  # there is black
+        (0.5, 0.52, 0.01),  # a wall
+    ],
+)
+def test_how_much_veil_there_is(darkest, brightest, veil):
+    images = np.random.default_rng(0).uniform(darkest, brightest, (1, 128, 128, 3))
+    images[:, :2] = darkest
+    images[:, 2:4] = brightest
+    images = images.astype(np.float32)
+    for share in (1.0, 0.5, 0.0):
+        found = np.asarray(grid_reader.Veil(share)(images))
+        np.testing.assert_allclose(found, [[share * veil]], atol=1e-6)
 
 
 def test_what_is_nearly_black_is_black_and_has_no_colour():
@@ -138,14 +171,14 @@ def test_a_level_of_the_grid_is_for_pixels_of_its_brightness():
 
 
 def test_the_mean_with_the_mirror_image_is_mirrored_back():
-    values = parameters(count=2)
+    values = np.delete(parameters(count=2), grid.VEIL, axis=1)
     mean = np.asarray(grid_reader.MeanOfMirrored()(np.concatenate([values, mirrored(values)])))
     np.testing.assert_allclose(mean, values, atol=1e-6)
 
 
 def mirrored(values):
-    cells = values[:, grid.GLOBAL :].reshape(-1, grid.SIDE, grid.SIDE, grid.BINS)[:, :, ::-1]
-    return np.concatenate([values[:, : grid.GLOBAL], cells.reshape(len(values), -1)], axis=1)
+    cells = values[:, grid.VEIL :].reshape(-1, grid.SIDE, grid.SIDE, grid.BINS)[:, :, ::-1]
+    return np.concatenate([values[:, : grid.VEIL], cells.reshape(len(values), -1)], axis=1)
 
 
 @pytest.fixture(scope="module")

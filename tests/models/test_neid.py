@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from neid_tf import models
-from neid_tf.models import pretrained
+from neid_tf.models import grid, pretrained
 from neid_tf.models.grid import DeadZone
 from neid_tf.support.errors import NeidError
 from tests.conftest import picture
@@ -175,6 +175,17 @@ def test_the_tone_reads_what_is_nearly_black_as_the_field_says():
     assert apart[1] < 0.5 * apart[0]
 
 
+def test_a_picture_under_a_veil_is_read_as_it_is_without():
+    x = np.random.default_rng(0).uniform(0.0, 0.6, (1, 128, 128, 3)).astype(np.float32)
+    apart = []
+    for share in (0.0, 1.0):
+        read = models.as_part(small("neid_grid", tone_veil=share, tone_dead_zone=0.0), "tone")
+        one, other = (np.asarray(read(given)["tone_parameters"]) for given in (x, 0.2 + 0.8 * x))
+        apart.append(np.abs(np.delete(one - other, grid.VEIL, axis=1)).max())
+        assert other[0, grid.VEIL] == pytest.approx(share * (0.2 - 5 / 255), abs=0.01)
+    assert apart[1] < 0.25 * apart[0]
+
+
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
     model = small("neid_tone")
     x, training = batch(), models.as_part(model, "training")
@@ -267,6 +278,7 @@ def test_bad_fields(fields, message):
         ("neid", {"mirrored": False}, "mirrored=False has no effect with tone=False"),
         ("neid_tone", {"tone_dead_zone": 0.1}, "tone_dead_zone=0.1 has no effect with tone_kind="),
         ("neid_tone", {"tone_black": 2.0}, "tone_black=2.0 has no effect with tone_kind="),
+        ("neid_tone", {"tone_veil": 0.5}, "tone_veil=0.5 has no effect with tone_kind="),
     ],
 )
 def test_fields_without_effect_are_refused(name, fields, message):

@@ -659,13 +659,32 @@ def test_a_picture_of_16_bits_that_is_dark_altogether_is_lifted(neid, tmp_path):
     assert made.mean() > 20 * dark.mean()
 
 
-def test_a_tone_that_reads_otherwise_than_it_learned_is_told(neid, tmp_path, pairs_folder):
+def test_a_veil_is_taken_off(neid, tmp_path):
+    """A picture with gray for black and for white comes out with black."""
+    bright = cv2.resize(cv2.imread(str(SAMPLES / "high" / "coffee.png")), (192, 128))
+    hazy = np.rint(55 + 0.5 * bright).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "hazy.png"), hazy)
+    code, _, err = neid("enhance", tmp_path / "hazy.png", f"--output={tmp_path / 'out.png'}")
+    assert (code, err) == (0, "")
+    made = cv2.imread(str(tmp_path / "out.png"))
+    darkest = [np.percentile(pixels.min(axis=-1), 1) for pixels in (hazy, made)]
+    assert darkest[0] > 50
+    assert darkest[1] < 20
+    assert np.ptp(made.astype(int), axis=-1).mean() > 1.3 * np.ptp(hazy.astype(int), axis=-1).mean()
+
+
+@pytest.mark.parametrize(
+    ("flag", "has"), [("--tone_black=0", "tone_black=1.5"), ("--tone_veil=0", "tone_veil=1.0")]
+)
+def test_a_tone_that_reads_otherwise_than_it_learned_is_told(
+    neid, tmp_path, pairs_folder, flag, has
+):
     train = ["train", f"--data={pairs_folder}", f"--workdir={tmp_path / 'run'}", "--crop=32"]
     train += ["--validation=0.2", "--epochs=1", "--batch_size=5", "--init=neid_s"]
     fields = ["--model=neid_grid", "--filters=16", "--refinement=16", "--convolutions=1"]
-    code, out, err = neid(*train, *fields, "--up_kernel=1", "--tone_black=0")
+    code, out, err = neid(*train, *fields, "--up_kernel=1", flag)
     assert (code, err) == (0, "")
-    assert "start from it; afresh: dr (5); it has tone_black=1.5\n" in out
+    assert f"start from it; afresh: dr (5); it has {has}\n" in out
 
 
 def test_weights_of_which_next_to_nothing_fits_are_refused(neid, tmp_path, pairs_folder):

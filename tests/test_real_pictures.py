@@ -507,7 +507,7 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     command += ["--refined_channels=4", "--noboth_sides", "--crop_side=32", "--synthetic=1"]
     command += ["--training_steps=2", "--pictures_a_batch=2", f"--output={tmp_path / 'made.npz'}"]
     command += ["--convolutions_a_level=1", "--up_kernel_side=1", "--nohalf_precision"]
-    command += ["--black_level=1.5"]
+    command += ["--black_level=1.5", "--veil_share=0.5"]
     home = Path(__file__).parent.parent
     done = subprocess.run(command, capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
@@ -516,6 +516,7 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     assert (made.config.filters, made.config.refinement, made.config.mirrored) == (4, 4, False)
     config = made.config
     assert (config.convolutions, config.up_kernel, config.tone_black) == (1, 1, 1.5)
+    assert config.tone_veil == 0.5
     words = made.card["command"].split()
     assert words[:3] == ["python", "-m", "experiments.real_pictures.train"]
     assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(words)
@@ -536,7 +537,8 @@ def test_a_tone_is_taught_by_what_it_is_told(data, tmp_path):
     for layer, same in (("tone_head", False), ("le_head", True)):
         kernels = [model.get_layer(layer).get_weights()[0] for model in (made, before)]
         assert np.array_equal(*kernels) == same
-    assert made.config.tone_black == before.config.tone_black  # As it was not told another.
+    assert made.config.reading == before.config.reading  # As it was not told another.
+    assert made.config.tone_black == before.config.tone_black == 1.5
 
 
 def test_tone_and_streams_may_come_from_different_weights(tmp_path):
@@ -677,20 +679,26 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
         for net, off in ((made, 1e-4), (first, 1e-6)):
             mixed = net.get_layer(layer).get_weights()[0]
             np.testing.assert_allclose(mixed, 0.75 * one + 0.25 * other, atol=off)
-    other = models.build("neid_grid", filters=8, tone_black=3.0, **fields)
+    other = models.build("neid_grid", filters=8, tone_black=3.0, tone_veil=0.5, **fields)
     pretrained.save(models.as_part(other, "refined"), str(paths[1]), {})
     told([f"--from_weights={paths[2]}", f"--tone_from={paths[1]}", f"--output={paths[0]}"], mix)
     given = pretrained.load_pretrained(str(paths[0])).config
     assert (given.filters, given.tone_black) == (4, 3.0)  # The tone reads as it has learned to.
+    assert given.tone_veil == 0.5
     options = [f"--from_weights={paths[2]}", f"--from_streams={paths[0]}", f"--output={paths[1]}"]
     with pytest.raises(NeidError, match="different networks"):
         told(options, mix)
-    told([*options, "--black_level=2.5"], mix)
-    assert pretrained.load_pretrained(str(paths[1])).config.tone_black == 2.5
+    told([*options, "--black_level=2.5", "--veil_share=0.25"], mix)
+    read = pretrained.load_pretrained(str(paths[1])).config.reading
+    assert read == {"black": 2.5, "veil": 0.25}
     mix.give_tone(first, other)
     for layer, same in (("tone_grid", True), ("tone_head", True), ("le_head", False)):
         kernels = [net.get_layer(layer).get_weights()[0] for net in (first, other)]
         assert (kernels[0].shape == kernels[1].shape and (kernels[0] == kernels[1]).all()) == same
-    for differing in ({"filters": 8, "tone_black": 1.5}, {"filters": 4, "tone_black": 0.0}):
+    for differing in (
+        {"filters": 8, "tone_black": 1.5},
+        {"filters": 4, "tone_black": 0.0},
+        {"filters": 4, "tone_black": 1.5, "tone_veil": 0.0},
+    ):
         with pytest.raises(NeidError, match="different networks"):
             mix.mix(first, models.build("neid_grid", **fields, **differing), 0.5)

@@ -22,6 +22,7 @@ from experiments.record import command_line
 from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.models import pretrained
+from neid_tf.models.config import READING
 from neid_tf.support.errors import NeidError
 
 flags.declare_key_flag("from_weights")
@@ -35,8 +36,6 @@ _ZONE = flags.DEFINE_float(
 )
 _SIDES, _BLACK, _VEIL = (flags.FLAGS[n] for n in ("both_sides", "black_level", "veil_share"))
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
-READ = ("tone_black", "tone_veil")
-"""What a tone has learned to read with."""
 
 
 def mix(first: keras.Model, second: keras.Model, share: float) -> None:
@@ -53,8 +52,7 @@ def mix(first: keras.Model, second: keras.Model, share: float) -> None:
     pairs = list(zip(first.weights, second.weights, strict=False))
     same = all(a.path == b.path and a.shape == b.shape for a, b in pairs)
     alike = len(first.weights) == len(second.weights) and same
-    read = ({k: getattr(model.config, k) for k in READ} for model in (first, second))
-    if not alike or next(read) != next(read):
+    if not alike or first.config.reading != second.config.reading:
         raise NeidError("weights of different networks can't be mixed")
     for own, other in pairs:
         if keras.backend.is_float_dtype(own.dtype):
@@ -114,7 +112,7 @@ def main(arguments: list) -> None:
         raise NeidError("--second_share needs --from_streams")
     tone = pretrained.load_pretrained(_TONE.value) if _TONE.value else None
     if tone:  # It reads what it learned to read, if no other level is told.
-        fields = {name: getattr(tone.config, name) for name in READ} | fields
+        fields = {name: getattr(tone.config, name) for name in READING} | fields
     first, *others = (
         with_fields(_whole(pretrained.load_pretrained(source)), **fields)
         for source in sources

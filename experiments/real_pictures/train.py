@@ -36,6 +36,7 @@ from neid_tf import models
 from neid_tf.commands import common
 from neid_tf.data.batches import ahead
 from neid_tf.models import grid_reader, pretrained
+from neid_tf.models.config import READING
 from neid_tf.support import files
 from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
@@ -260,8 +261,8 @@ def reading(
         mirrored, dropout: as for :func:`load`.
     """
     thumbnail = keras.Input((128, 128, 3))
-    fields = {"black": config.tone_black, "veil": config.tone_veil}
-    read = grid_reader.grid_parameters(thumbnail, dropout=dropout, mirrored=mirrored, **fields)
+    fields = {"dropout": dropout, "mirrored": mirrored} | config.reading
+    read = grid_reader.grid_parameters(thumbnail, **fields)
     reader = keras.Model(thumbnail, read)
     models.load_matching(source, reader)
     return reader
@@ -308,11 +309,11 @@ def main(arguments: list) -> None:
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
     fields |= {"convolutions": _CONVOLUTIONS.value, "up_kernel": _UP.value}
-    for field, flag in (("tone_black", _BLACK), ("tone_veil", _VEIL)):
-        if flag.value is not None:
-            fields[field] = flag.value
-        elif _INIT.value:
-            fields[field] = getattr(pretrained.load_pretrained(_INIT.value).config, field)
+    if _INIT.value:
+        config = pretrained.load_pretrained(_INIT.value).config
+        fields |= {name: getattr(config, name) for name in READING}
+    told = {"tone_black": _BLACK.value, "tone_veil": _VEIL.value}
+    fields |= {name: value for name, value in told.items() if value is not None}
     half = streams and _HALF.value
     with precision(half):
         network = models.build("neid_grid", **fields)

@@ -17,6 +17,8 @@ PHASES = {
 """The learned rivals of Table 1, and the phases of their training in order."""
 RIVALS = tuple(PHASES)
 """Their names."""
+READING = ("tone_black", "tone_veil")
+"""Fields that a tone is read otherwise with than it learned to, where they are others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +130,11 @@ class ModelConfig:
     def has_grid(self) -> bool:
         """Whether the tone differs from place to place."""
         return self.tone and self.tone_kind == "grid"
+
+    @property
+    def reading(self) -> dict:
+        """What a grid's tone is read with: the arguments of ``grid_parameters`` that are fields."""
+        return {name.removeprefix("tone_"): getattr(self, name) for name in READING}
 
     @property
     def least_parameters(self) -> int:

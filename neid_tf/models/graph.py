@@ -172,8 +172,7 @@ class Graph:
         is_grid = self.config.has_grid
         read = tone.tone_parameters
         if is_grid:
-            fields = {"black": self.config.tone_black, "veil": self.config.tone_veil}
-            read = functools.partial(grid_reader.grid_parameters, **fields)
+            read = functools.partial(grid_reader.grid_parameters, **self.config.reading)
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)

@@ -47,8 +47,8 @@ class Remembering(Network):
         """Return what the pieces of one picture are given, as the network reads it."""
         return self.network.whole_context(batch)
 
-    def _read(self, batch):
-        return self.network.read_context(batch)
+    def _read(self, batch, known):
+        return self.network.read_context(batch, known)
 
     def _run(self, batch, context, box, picture):
         last = self._last

@@ -21,6 +21,9 @@ from neid_tf.support.errors import NeidError
 Context = Mapping[str, np.ndarray]
 """What a network reads off whole pictures: arrays by name, N in front."""
 
+TONE = "tone_parameters"
+"""The name of the tone there; the rest of a context is read under it."""
+
 MOST_WHOLE = 8_000_000
 """The most pixels of a picture that a rival computes whole: about 16 GB."""
 
@@ -80,14 +83,21 @@ class Network(abc.ABC):
         """
         return self.run_with_context(batch, {}, None, picture)
 
-    def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+    def read_context(
+        self, batch: np.ndarray, known: Context | None = None
+    ) -> dict[str, np.ndarray]:
         """Return what is read off whole pictures, by name, N in front.
+
+        Args:
+            batch: N×h×w×3 float32 in [0, 1].
+            known: a share of it that is not read, and under which the rest is: the tone, by its
+                name :data:`TONE`. It is among what is returned. Only of a ``tileable`` network.
 
         Raises:
             NetworkError: as for a call.
         """
         with failures_named():
-            return self._read(batch) if self.context else {}
+            return self._read(batch, known or {}) if self.context else {}
 
     def whole_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the pieces of one picture are given; see :meth:`pieces`."""
@@ -168,7 +178,7 @@ class Network(abc.ABC):
     def _run(self, batch, context, box, picture):
         """Return the enhanced batch; see :meth:`run_with_context`."""
 
-    def _read(self, batch):
+    def _read(self, batch, known):
         """Return the context of a batch; see :meth:`read_context`."""
         raise NotImplementedError
 
@@ -252,9 +262,14 @@ class KerasNetwork(Network):
         tile = self._part("refined_tile" if full else "tile")
         return np.asarray(tile.predict_on_batch(given))
 
-    def _read(self, batch):
-        context = self._part("context").predict_on_batch(batch)
-        return {name: np.asarray(array) for name, array in context.items()}
+    def _read(self, batch, known):
+        if known:
+            given = {"image": batch} | dict(known)
+            given |= {"box": boxes(None, len(batch))} if self.model.graph.place else {}
+            read = self._part("fusing").predict_on_batch(given)
+        else:
+            read = self._part("context").predict_on_batch(batch)
+        return dict(known) | {name: np.asarray(array) for name, array in read.items()}
 
     @property
     def parts(self) -> dict[str, Any]:

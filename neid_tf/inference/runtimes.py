@@ -253,9 +253,11 @@ class Onnx(_Exported):
             given[PICTURE] = to_float(picture)
         return self._session.run([OUTPUT], {INPUT: batch} | given)[0]
 
-    def _read(self, batch):
-        values = self._session.run(list(self.context), {INPUT: batch} | self._context_only)
-        return dict(zip(self.context, values, strict=True))
+    def _read(self, batch, known):
+        given = {self._inputs[name]: array for name, array in known.items()}
+        wanted = [name for name in self.context if name not in known]
+        values = self._session.run(wanted, {INPUT: batch} | given | self._context_only)
+        return dict(known) | dict(zip(wanted, values, strict=True))
 
 
 def _context_name(name):
@@ -317,7 +319,7 @@ class LiteRT(_Exported):
         if picture is not None and self.refines:
             given[PICTURE] = self._continued(to_float(picture), self.scale)
         if self.context and (context or (height, width) != self.size):
-            given |= context or self._read(batch)
+            given |= context or self._read(batch, {})
             given |= {BOX: self._grown(batch, box)} if BOX in self._seen else {}
         enhanced = np.concatenate(
             [self._run_one({k: a[n : n + 1] for k, a in given.items()}) for n in range(len(batch))]
@@ -336,7 +338,7 @@ class LiteRT(_Exported):
         grown = np.divide(self.size, batch.shape[1:3])
         return np.float32(boxes(box, len(batch)) * [1.0, 1.0, *grown])
 
-    def _read(self, batch):
+    def _read(self, batch, known):
         cells = int(self._seen[SEEN]["shape"][1])
         return {SEEN: np.stack([area_reduce(picture, cells) for picture in batch])}
 
@@ -374,7 +376,7 @@ class SavedModel(_Exported):
             given[BOX] = boxes(box, len(batch))
         return self._computed(name, given)[OUTPUT]
 
-    def _read(self, batch):
+    def _read(self, batch, known):
         return self._computed(CONTEXT, {INPUT: batch})
 
     def _computed(self, name, given):

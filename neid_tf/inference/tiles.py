@@ -1,8 +1,9 @@
 """Large pictures, piece by piece, with bounded memory and no seams.
 
-What the network reads off the whole picture (its *context*: the tone, the vector that weighs the
-features) is computed once, from the picture made small, and given to every tile. A tile is
-enhanced together with a margin around it, which is then cut away.
+What the network reads off the whole picture (its *context*) is computed once and given to every
+tile: the tone off the picture made small, and under that tone what is averaged over its features,
+the vector that weighs them, off pieces of it at its own size, since a smaller picture has other
+features. A tile is enhanced together with a margin around it, which is then cut away.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from neid_tf.inference.network import Context, Network, as_network
+from neid_tf.inference.network import TONE, Context, Network, as_network
 from neid_tf.pixels.resample import area_reduce, pad_to_even
 from neid_tf.support.beside import in_order
 
@@ -23,8 +24,12 @@ TILE = 512
 """Up to this side, in pixels of the network's input, pictures are enhanced whole. The tiles of
 larger ones are a little smaller, with their margins: see :func:`side_of` and :func:`layout`."""
 _MANY = 16  # Tiles beside which it takes no time worth speaking of to read the context on a core.
-CONTEXT_SIDE = 384
-"""Side of the reduced picture that the fusing vector of a tiled picture is read off."""
+CELLS = 128
+"""The tone of a tiled picture is read off its means over so many by so many cells."""
+SAMPLE = 512
+"""Up to as many pixels as a square of this side has, the features of a tiled picture are averaged
+over all of it, and else over rows and columns of pieces that have as many together."""
+_PIECE = 32  # Pixels along a side: where pieces meet, there are edges that the picture has not.
 
 
 class Tiled(Network):
@@ -76,7 +81,7 @@ class Tiled(Network):
         network, beside = self.network.workers(count if fills_cores else 1)
         if context is None and count >= _MANY:
             # It is read in the memory that they take.
-            context = network.read_context(self._for_context(batch))
+            context = self._context(network, batch)
         elif context is None:
             context = self.whole_context(batch)
         made = in_order(functools.partial(_computed, network, context), cuts, beside)
@@ -93,22 +98,22 @@ class Tiled(Network):
             output[:, rows, columns] = piece
         return output
 
-    def _read(self, batch):
-        return self.network.read_context(batch)
+    def _read(self, batch, known):
+        return self.network.read_context(batch, known)
 
     def whole_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the tiles of one picture are given, read off it where it is one tile.
 
-        A larger one is reduced first.
+        Of a larger one, see :func:`context_of`.
         """
-        return self.network.read_context(self._for_context(batch))
+        return self._context(self.network, batch)
 
-    def _for_context(self, batch):
-        """Return the picture that the context is read off."""
-        if max(batch.shape[1:3]) <= self.tile:
-            return batch
-        side = max(min(CONTEXT_SIDE, size) for size in batch.shape[1:3])
-        return area_reduce(batch[0], side)[None]
+    def _context(self, network, batch):
+        height, width = batch.shape[1:3]
+        if max(height, width) <= self.tile or not self.context:
+            return network.read_context(batch)
+        sample = batch[0][np.ix_(*sampled(height, width))]
+        return context_of(network, area_reduce(batch[0], CELLS), sample)
 
     def count(self, height: int, width: int) -> int:
         """Return how many pieces :meth:`pieces` yields of a batch of this size."""
@@ -169,6 +174,46 @@ def in_tiles(model: object, tile: int = TILE, shown: Callable[[list], Iterable] 
     """
     network = as_network(model)
     return Tiled(network, tile, shown) if network.tileable else network
+
+
+def sampled(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and the columns of a picture that its features are averaged over.
+
+    Args:
+        height, width: of the picture, in pixels.
+
+    Returns:
+        Their numbers, in order: all of a side, or pieces that are spread evenly over it.
+    """
+    rows = _pieces(height, max(SAMPLE, SAMPLE**2 // width))
+    return rows, _pieces(width, max(SAMPLE, SAMPLE**2 // height))
+
+
+def _pieces(length, most):
+    """Return the numbers of so many pixels of a side at most, in pieces."""
+    if length <= most:
+        return np.arange(length)
+    count = most // _PIECE
+    starts = np.arange(count) * (length - _PIECE) // (count - 1)
+    return (starts[:, None] + np.arange(_PIECE)).ravel()
+
+
+def context_of(network: Network, cells: np.ndarray, sample: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the context of a picture that is not computed whole.
+
+    Args:
+        network: that reads it.
+        cells: the picture's means over :data:`CELLS`×:data:`CELLS` cells, float32 in [0, 1].
+        sample: its rows and columns that :func:`sampled` names, likewise.
+
+    Returns:
+        The tone that the cells have, and what is read off the sample under it.
+    """
+    read = network.read_context(cells[None]) if TONE in network.context else {}
+    tone = {name: array for name, array in read.items() if name == TONE}
+    if len(tone) == len(network.context):
+        return tone
+    return network.read_context(sample[None], tone)
 
 
 def layout(height: int, width: int, side: int, margin: int, step: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Pictures that are larger than the memory: read, enhanced and written by windows.
 
 The result is that of :class:`neid_tf.inference.enhance.Enhancement`: the same tiles, and the whole
-picture's context is read off the same reduced picture, which is made by parts.
+picture's context is read off the same cells and the same sample, which are made by parts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from neid_tf.inference.enhance import Enhancement, finished, halves
-from neid_tf.inference.tiles import CONTEXT_SIDE, Tiled
+from neid_tf.inference.tiles import CELLS, Tiled, context_of, sampled
 from neid_tf.pictures.picture import Picture
 from neid_tf.pixels.resample import AreaMean, double, halve, pad_to_even
 from neid_tf.pixels.samples import to_float, white
@@ -134,11 +134,13 @@ class _Work:
         if max(height, width) <= self.model.tile:
             bands = [half for half, _ in self._halved_bands()]
             return self.model.whole_context(np.concatenate(bands)[None])
-        side = max(min(CONTEXT_SIDE, size) for size in (height, width))
-        mean = AreaMean(height, width, side)
+        mean, (rows, columns) = AreaMean(height, width, CELLS), sampled(height, width)
+        sample = []
         for half, top in self._halved_bands():
             mean.add(half, top, 0)
-        return self.model.whole_context(mean.result()[None])
+            own = rows[(rows >= top) & (rows < top + len(half))]
+            sample.append(half[np.ix_(own - top, columns)])
+        return context_of(self.model.network, mean.result(), np.concatenate(sample))
 
     def _halved_bands(self) -> Iterator[tuple[np.ndarray, int]]:
         """Yield the halved picture, and where each part begins, by rows."""

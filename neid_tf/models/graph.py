@@ -30,7 +30,7 @@ from neid_tf.support.errors import NeidError
 THUMBNAIL = backbone.SIDE
 """Cells along each side of the thumbnail that the tone is read off."""
 PARTS = (
-    *("whole", "training", "inference", "context", "tile", "tone", "encoder", "decoder"),
+    *("whole", "training", "inference", "context", "fusing", "tile", "tone", "encoder", "decoder"),
     *("refined", "refined_tile", "refiner", "seen", "refined_seen"),
 )
 """What a model can hold of a network; :class:`neid_tf.models.NEID` describes each."""
@@ -104,6 +104,7 @@ class Graph:
             "training": (self.inputs, self.outputs),
             "inference": (image, light),
             "context": (image, self.context),
+            "fusing": (image | self.tone | self.place, self.fusing),
             "tile": (image | self.context | self.place, light),
             "tone": (image, self.tone),
             "seen": (image | self.seen | self.place, light),

@@ -35,6 +35,8 @@ class NEID(Part):
     inference    picture                                   the enhanced picture
     context      picture                                   dictionary of what is read off the
                                                            whole picture, by name
+    fusing       dictionary of ``image``, the tone's share dictionary of the rest of it
+                 of the context, and with a grid ``box``
     tile         dictionary of ``image``, the context,     the enhanced picture
                  and with a grid ``box``
     refined      dictionary of ``image`` and ``picture``   the refined picture

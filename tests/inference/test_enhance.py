@@ -1,12 +1,13 @@
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 
 import neid_tf
 from neid_tf import models
 from neid_tf.data import augment
-from neid_tf.inference import tiles
+from neid_tf.inference import methods, tiles
 from neid_tf.inference.enhance import Enhancement, adjust, enhance
 from neid_tf.inference.network import Network
 from tests.conftest import darkened, picture
@@ -161,12 +162,35 @@ def test_small_pictures_are_not_tiled(model):
     np.testing.assert_array_equal(tiled(batch), model.predict_on_batch(batch))
 
 
-def test_tiled_context_is_near_the_whole_pictures(model):
-    batch = darkened(picture(700, 500))[None] / np.float32(255)
+@pytest.mark.parametrize(
+    ("size", "atol"), [((500, 500), 1e-5), ((40, 3000), 1e-5), ((900, 1100), 0.02)]
+)
+def test_tiled_context_is_near_the_whole_pictures(model, size, atol):
+    batch = darkened(picture(*size))[None] / np.float32(255)
     tiled = tiles.Tiled(model, tile=64)
     whole = models.as_part(model, "context").predict_on_batch(batch)
     for name, vector in tiled.whole_context(batch).items():
-        np.testing.assert_allclose(vector, whole[name], atol=0.02)
+        np.testing.assert_allclose(vector, whole[name], atol=atol)
+
+
+@pytest.mark.parametrize("size", [(3, 9), (513, 512), (700, 5000), (20, 30_000), (4000, 3000)])
+def test_the_sample_is_of_the_whole_picture(size):
+    numbers = tiles.sampled(*size)
+    assert len(numbers[0]) * len(numbers[1]) <= tiles.SAMPLE**2
+    for found, length in zip(numbers, size, strict=True):
+        assert (found[0], found[-1]) == (0, length - 1)
+        assert (np.diff(found) >= 1).all()
+        assert len(found) == length or len(found) > tiles.SAMPLE - 32
+
+
+@pytest.mark.parametrize("weights", ["neid", "neid_s"])
+def test_a_strip_is_the_same_in_tiles(weights):
+    network = methods.load_network(weights, "onnx")
+    strip = cv2.resize(darkened(picture(300, 400)), (700, 60))
+    whole, tiled = (
+        Enhancement(made, 1)(strip).astype(int) for made in (network, tiles.Tiled(network, 64))
+    )
+    assert np.abs(whole - tiled).max() <= 2
 
 
 @pytest.mark.parametrize("strength", [0.4, 1.0, 1.7])
@@ -198,7 +222,7 @@ class Reading(Repeating):
     def on_one_core(self):
         return Reading("one", self.told)
 
-    def _read(self, batch):
+    def _read(self, batch, known):
         self.told.append((self.name, batch.shape[1:3]))
         return {"mean": batch.mean(axis=(1, 2))}
 
@@ -211,7 +235,7 @@ def test_the_context_of_many_tiles_is_read_in_their_memory(height, reader):
     np.testing.assert_array_equal(steps(image), image)
     [(name, (tall, wide))] = network.told
     assert name == reader
-    assert max(tall, wide) <= tiles.CONTEXT_SIDE
+    assert tall * wide <= tiles.SAMPLE**2
 
 
 def test_a_large_picture_is_never_in_floating_point_whole():

@@ -185,7 +185,7 @@ def test_networks_are_given_box_and_full_size_picture():
     class Noting(FunctionNetwork):
         context, refines, tileable = ("tone",), True, True
 
-        def _read(self, batch):
+        def _read(self, batch, known):
             return {"tone": np.zeros((len(batch), 2), np.float32)}
 
         def _run(self, batch, context, box, picture):

@@ -12,7 +12,7 @@ from PIL import ImageCms
 
 from neid_tf import pictures
 from neid_tf.commands import enhance as command
-from neid_tf.inference import methods, windows
+from neid_tf.inference import methods, tiles, windows
 from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.network import FunctionNetwork
 from neid_tf.inference.tiles import Tiled
@@ -405,8 +405,9 @@ def test_the_same_downsampler_in_pieces():
         np.testing.assert_allclose(mean.result(), area_reduce(pixels, size), atol=1e-6)
 
 
-def test_the_context_is_that_of_the_picture_in_memory():
+def test_the_context_is_that_of_the_picture_in_memory(monkeypatch):
     """Also of one that is not larger than a tile once it is halved."""
+    monkeypatch.setattr(tiles, "SAMPLE", 96)  # Smaller than the picture, also once it is halved.
     path = saved("a.tif", samples_of(3))
     whole = pictures.read(path).pixels
     for tile in (64, 1024):

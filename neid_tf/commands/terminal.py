@@ -160,7 +160,12 @@ def report_passed_over(root: str, files: Collection[Path]) -> None:
         from neid_tf.jobs.found import kind_of, listing
 
         looked_into = folders(root)
-        kinds = (kind_of(f) if f.parent in looked_into else "in further folders" for f in files)
+        elsewhere = {Path(root): "beside low and high"}
+        kinds = (
+            kind_of(file) if file.parent in looked_into
+            else elsewhere.get(file.parent, "in further folders")
+            for file in files
+        )  # fmt: skip
         counted = listing(collections.Counter(kinds))
         report(f"{root}: {len(files)} file{'s' * (len(files) > 1)} left out: {counted}")
 

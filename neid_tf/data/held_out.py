@@ -46,10 +46,8 @@ def names_in(choice: str, known: Collection[str]) -> frozenset[str]:
         listed |= {name for name in found.values() if name is not None}
         unmatched += [entry for entry, name in found.items() if name is None]
     if unmatched:
-        rest = len(unmatched) - _MOST_NAMED
-        more = [f"and {rest} more"] if rest > 0 else []
-        unknown = [f"no picture is called {entry!r}" for entry in unmatched[:_MOST_NAMED]]
-        raise DataError(choice, [*unknown, *more])
+        unknown = [f"no picture is called {entry!r}" for entry in unmatched]
+        raise DataError(choice, unknown, _MOST_NAMED)
     if not listed:
         raise NeidError(f"{choice}: names no picture, it is empty")
     return frozenset(listed)

@@ -26,10 +26,14 @@ class DataError(NeidError):
     Args:
         root: the folder, or what else names the data.
         problems: a sentence each.
+        most: so many of them are named, and the rest counted; None for all.
     """
 
-    def __init__(self, root: Path | str, problems: Sequence[str]) -> None:
-        lines = "\n".join(f"  {problem}" for problem in problems)
+    def __init__(self, root: Path | str, problems: Sequence[str], most: int | None = None) -> None:
+        named = list(problems[:most])
+        if more := len(problems) - len(named):
+            named.append(f"and {more} more")
+        lines = "\n".join(f"  {line}" for line in named)
         super().__init__(f"{root}: {len(problems)} problem(s) with the pairs\n{lines}")
         self.problems = tuple(problems)
 

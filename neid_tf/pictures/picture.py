@@ -15,6 +15,7 @@ from neid_tf.pixels.samples import over_white, to_gray, to_type, white
 from neid_tf.support.errors import FileError, NeidError
 
 _TYPES = ("uint8", "uint16", "float32")
+_TURNED_BY_THEIR_DECODERS = ("AVIF", "HEIC")
 
 
 class PictureError(FileError):
@@ -129,6 +130,8 @@ def from_raster(raster: Raster, name: str) -> Picture:
         turned(array) for array in (raster.samples, raster.bands, raster.valid)
     )
     packet = xmp.sound(raster.extras.xmp)
+    if orientation > 1 or name in _TURNED_BY_THEIR_DECODERS:
+        packet = xmp.upright(packet)  # One that XMP alone tells is left to who shows the picture.
     extras = dataclasses.replace(raster.extras, xmp=packet)
     extras, packed, further = _unpacked(extras, *samples.shape[:2])
     gray = samples.shape[-1] < 3

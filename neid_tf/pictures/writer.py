@@ -239,5 +239,5 @@ def check_target(path: str | os.PathLike[str], height: int, width: int, own: str
         with errors_named(path, PictureError):
             name = format_of_name(path, own)
             raise FormatError(
-                f"{width}x{height} pixels: the sides of a {name} are at most {limit} pixels"
+                f"{width}x{height} pixels: in {name}, sides are at most {limit} pixels"
             )

@@ -8,13 +8,21 @@ _GPANO_LENGTHS = (
     *("CroppedAreaImageWidthPixels", "CroppedAreaImageHeightPixels", "FullPanoWidthPixels"),
     *("FullPanoHeightPixels", "CroppedAreaLeftPixels", "CroppedAreaTopPixels"),
 )
-_VIDEO = rb"GCamera:(?:MotionPhoto|MicroVideo)\w*"
-_TAGS = re.compile(rb"<(/?)(xmp:Thumbnails|Container:Directory|" + _VIDEO + rb")>")
-# Here and elsewhere a match begins where the spaces do: or each of a million is a beginning.
-_ATTRIBUTES = re.compile(
-    rb"(?<!\s)\s+(?:xmpNote:HasExtendedXMP|hdrgm:Version|" + _VIDEO + rb")"
-    rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+_NAMESPACES = {
+    b"xmp": b"http://ns.adobe.com/xap/1.0/",
+    b"xmpNote": b"http://ns.adobe.com/xmp/note/",
+    b"hdrgm": b"http://ns.adobe.com/hdr-gain-map/1.0/",
+    b"GCamera": b"http://ns.google.com/photos/1.0/camera/",
+    b"Container": b"http://ns.google.com/photos/1.0/container/",
+}
+"""The namespaces of what is taken out, by the prefixes that they usually have."""
+_DECLARED = re.compile(rb"xmlns:([\w.-]+)\s*=\s*[\"']([^\"'<>]*)[\"']")
+_MOST_PREFIXES = 8  # Of a namespace; a packet with more of them is no one's.
+_OTHER_PARTS = (
+    *((b"xmpNote", rb"HasExtendedXMP"), (b"hdrgm", rb"Version")),
+    (b"GCamera", rb"(?:MotionPhoto|MicroVideo)\w*"),
 )
+_ELEMENTS = (*_OTHER_PARTS, (b"xmp", rb"Thumbnails"), (b"Container", rb"Directory"))
 MAX_BYTES = 2**24
 """The longest packet that is kept."""
 
@@ -44,13 +52,34 @@ def sound(packet: bytes | None) -> bytes | None:
         packet.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return _ATTRIBUTES.sub(b"", _without_elements(packet))
+    # A match begins where the spaces do: or each of a million is a beginning.
+    attributes = rb"(?<!\s)\s+" + _any_of(_OTHER_PARTS, packet)
+    attributes += rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+    return re.sub(attributes, b"", _without_elements(packet))
+
+
+def _any_of(names: tuple[tuple[bytes, bytes], ...], packet: bytes) -> bytes:
+    """Return the pattern of names with their prefixes: the usual ones, and those of a packet.
+
+    Args:
+        names: the usual prefixes, and patterns of what follows them.
+        packet: declares which prefixes stand for which namespaces.
+    """
+    own = {}
+    for prefix, namespace in _DECLARED.findall(packet):
+        own.setdefault(namespace, {})[prefix] = None
+    pattern = []
+    for usual, name in names:
+        prefixes = [usual, *list(own.get(_NAMESPACES[usual], ()))[:_MOST_PREFIXES]]
+        pattern.append(rb"(?:" + b"|".join(map(re.escape, prefixes)) + rb"):" + name)
+    return rb"(?:" + b"|".join(pattern) + rb")"
 
 
 def _without_elements(packet: bytes) -> bytes:
-    """Take out the elements of :data:`_TAGS`, with all that is in them."""
+    """Take out elements that tell of other parts, with all that is in them."""
     kept, at, opening = [], 0, None
-    for tag in _TAGS.finditer(packet):
+    tags = re.compile(rb"<(/?)(" + _any_of(_ELEMENTS, packet) + rb")>")
+    for tag in tags.finditer(packet):
         if opening is None:
             opening = None if tag[1] else tag
         elif tag[1] and tag[2] == opening[2]:
@@ -60,7 +89,7 @@ def _without_elements(packet: bytes) -> bytes:
 
 
 def refreshed(packet: bytes | None, height: int, width: int) -> bytes | None:
-    """Set the picture's size, and that it is upright, where a packet says so.
+    """Set the picture's size, where a packet tells it.
 
     Args:
         packet: what :func:`sound` gave.
@@ -69,9 +98,18 @@ def refreshed(packet: bytes | None, height: int, width: int) -> bytes | None:
     """
     if packet is None:
         return None
-    for pattern, value in ((_WIDTH, width), (_HEIGHT, height), (_ORIENTATION, 1)):
+    for pattern, value in ((_WIDTH, width), (_HEIGHT, height)):
         packet = pattern.sub(rb"\g<1>" + str(value).encode(), packet)
     return packet
+
+
+def upright(packet: bytes | None) -> bytes | None:
+    """Let a packet that tells how a picture is turned say that it is upright.
+
+    Args:
+        packet: what :func:`sound` gave.
+    """
+    return packet and _ORIENTATION.sub(rb"\g<1>1", packet)
 
 
 def scaled(packet: bytes | None, down: float, across: float) -> bytes | None:

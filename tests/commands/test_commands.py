@@ -206,6 +206,12 @@ def test_evaluate_counts_what_is_no_picture(neid, tmp_path, pairs_folder):
     assert f"{pairs_folder}: 5 files left out: 2 .txt, 1 .db, 1 hidden, 1 in further folders" in err
 
 
+def test_evaluate_counts_pictures_beside_the_two_folders(neid, tmp_path, pairs_folder):
+    (pairs_folder / "before.png").write_bytes((pairs_folder / "low" / "1.png").read_bytes())
+    options = [f"--data={pairs_folder}", f"--output={tmp_path / 'r.json'}", "--method=bimef"]
+    assert "1 file left out: 1 beside low and high" in neid("evaluate", *options)[2]
+
+
 def test_pages_that_are_left_out_are_named_once(neid, tmp_path, pairs_folder):
     paged = pairs_folder / "low" / "1.tif"
     with Image.open(pairs_folder / "low" / "1.png") as image:

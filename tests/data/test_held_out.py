@@ -104,8 +104,11 @@ def test_the_projects_list_is_for_lols_own_pairs_alone():
     assert set(held_out.hold_out(lol, "auto")[1].names) == names
     stranger = named(*names, *others[:100])
     assert len(held_out.hold_out(stranger, "auto")[1]) == 0
-    with pytest.raises(pairs.DataError, match="no picture is called '12'"):
+    with pytest.raises(pairs.DataError, match="no picture is called '12'") as caught:
         held_out.hold_out(named(*NAMES), "lol")
+    told = str(caught.value)
+    assert "lol: 50 problem(s)" in told
+    assert "and 40 more" in told
 
 
 @pytest.mark.parametrize(("count", "share", "held"), [(40, 0.1, 4), (6, 0.1, 1), (100, 0.25, 25)])

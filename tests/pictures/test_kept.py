@@ -55,13 +55,27 @@ def test_xmp_is_kept_and_follows_the_size(source, target, scale, tmp_path):
     write(tmp_path / f"b{target}", enlarged(picture, scale))
     with Image.open(tmp_path / f"b{target}") as image:
         packet = image.info["xmp"]
-    assert b'tiff:Orientation="1"' in packet
+    assert b'tiff:Orientation="6"' in packet  # It was not turned.
     assert b'exif:PixelXDimension="%d"' % (64 * scale) in packet
     assert b'GPano:FullPanoWidthPixels="%d"' % (64 * scale) in packet
     assert b">%d</GPano:FullPanoHeightPixels>" % (48 * scale) in packet
     assert b'ProjectionType="equirectangular"' in packet
     assert b"me &#228;" in packet
     assert b"DARK" not in packet
+
+
+@pytest.mark.parametrize(("asked", "told"), [(None, 6), (1, 6), (6, 1), (3, 1)])
+def test_xmp_says_that_a_picture_is_upright_where_it_was_turned(asked, told, tmp_path):
+    exif = Image.Exif()
+    if asked:
+        exif[ExifTags.Base.Orientation] = asked
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=exif, xmp=XMP)
+    picture = read(tmp_path / "a.jpg")
+    upright = smooth().shape[:2]
+    assert picture.pixels.shape[:2] == (upright[::-1] if asked == 6 else upright)
+    write(tmp_path / "b.jpg", picture)
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert b'tiff:Orientation="%d"' % told in image.info["xmp"]
 
 
 @pytest.mark.parametrize("target", HOLDS_IPTC)
@@ -465,6 +479,20 @@ def test_xmp_does_not_tell_of_what_is_left_out(tmp_path):
     assert b"<a>b</a>" in kept
     # What is not closed ends nothing.
     assert kept.endswith(b"<Container:Directory></rdf:Description></x:xmpmeta>")
+
+
+def test_xmp_of_other_parts_is_known_by_its_namespace(tmp_path):
+    packet = b"""<x:xmpmeta><rdf:Description xmlns:Camera="http://ns.google.com/photos/1.0/camera/"
+ xmlns:GContainer='http://ns.google.com/photos/1.0/container/' xmlns:Mine="http://mine/"
+ Camera:MotionPhoto="1" Camera:Other="2" Mine:MotionPhoto="3">
+<GContainer:Directory><GContainer:Item Item:Mime="video/mp4"/></GContainer:Directory>
+<hdrgm:Version>1.0</hdrgm:Version><Mine:Directory>own</Mine:Directory></rdf:Description>"""
+    write(tmp_path / "a.jpg", Picture(smooth(), extras=Extras(xmp=packet)))
+    kept = read(tmp_path / "a.jpg").extras.xmp
+    for gone in (b"Camera:MotionPhoto", b"video/mp4", b"GContainer:Directory", b"hdrgm"):
+        assert gone not in kept
+    for other in (b'Camera:Other="2"', b'Mine:MotionPhoto="3"', b"<Mine:Directory>own<"):
+        assert other in kept
 
 
 @pytest.mark.parametrize("suffix", HOLDS_XMP)

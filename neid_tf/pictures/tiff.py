@@ -300,7 +300,7 @@ def _check_layout(page: tifffile.TiffPage, max_pixels: int) -> None:
         raise FormatError(f"a volume of {page.imagedepth} layers is not supported")
     if page.compression not in _COMPRESSIONS:
         kind = getattr(page.compression, "name", repr(page.compression))
-        raise FormatError(f"damaged or unsupported TIFF: compression {kind}")
+        raise FormatError(f"damaged or unsupported TIFF: compression {kind} is not read")
     width = page.dtype.itemsize if page.dtype else 1
     pixels = page.imagewidth * page.imagelength
     budget.check_bytes(pixels * channels * width, max_pixels)

@@ -157,9 +157,25 @@ def whole_file(path: str | os.PathLike, label: str = "", overwrite: bool = True)
         with contextlib.suppress(OSError):
             os.chmod(temporary, 0o600)  # Windows removes nothing that is read-only.
             temporary.unlink()
-        is_of_system = isinstance(error, OSError) and error.errno is not None
-        if is_of_system and error.filename in (None, temporary, str(temporary)):
-            # A write, such as to a full disk, names no file; all else the temporary one.
+        with named(path, temporary, str(temporary)):
+            raise
+
+
+@contextlib.contextmanager
+def named(path: str | os.PathLike, *others: object) -> Iterator[None]:
+    """Let errors of the system name a file: a write, such as to a full disk, names none.
+
+    Args:
+        path: of the file.
+        others: names that errors may have in its place.
+
+    Raises:
+        OSError: that names the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, *others):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 

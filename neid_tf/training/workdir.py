@@ -217,7 +217,8 @@ class Run:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to ``history.jsonl``."""
-        with open(self.workdir / "history.jsonl", "ab") as file:
+        path = self.workdir / "history.jsonl"
+        with files.named(path), open(path, "ab") as file:
             file.write(_line(row))
 
     def keep(self, model: NEID, row: Mapping[str, Any]) -> None:

@@ -151,6 +151,14 @@ def test_json_has_no_infinity_for_equal_pictures(tmp_path):
     assert made.card(row)["validation"] == {"psnr": None, "ssim": 1.0}
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="stands for a full disk")
+def test_a_full_disk_is_named(tmp_path):
+    made = Run(tmp_path, TrainConfig(), "le", SMALL, [])
+    (tmp_path / "history.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="history.jsonl"):
+        made.log({"epoch": 3})
+
+
 @pytest.mark.parametrize("text", ["", '{"epochs": 2, ', "[]", "\x00"])
 def test_damaged_settings_are_named(workdir, text):
     (workdir / "settings.json").write_text(text)

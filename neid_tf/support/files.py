@@ -151,14 +151,14 @@ def whole_file(path: str | os.PathLike, label: str = "", overwrite: bool = True)
     _sweep_once(str(place.parent))
     temporary = place.with_name(temporary_name(label))
     try:
-        yield temporary
-        place_file(temporary, place, overwrite)
-    except BaseException as error:
+        with named(path, temporary, str(temporary)):
+            yield temporary
+            place_file(temporary, place, overwrite)
+    except BaseException:
         with contextlib.suppress(OSError):
             os.chmod(temporary, 0o600)  # Windows removes nothing that is read-only.
             temporary.unlink()
-        with named(path, temporary, str(temporary)):
-            raise
+        raise
 
 
 @contextlib.contextmanager

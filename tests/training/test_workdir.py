@@ -155,7 +155,7 @@ def test_json_has_no_infinity_for_equal_pictures(tmp_path):
 def test_a_full_disk_is_named(tmp_path):
     made = Run(tmp_path, TrainConfig(), "le", SMALL, [])
     (tmp_path / "history.jsonl").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="history.jsonl"):
+    with pytest.raises(OSError, match=r"history\.jsonl"):
         made.log({"epoch": 3})
 
 

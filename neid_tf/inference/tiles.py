@@ -29,7 +29,7 @@ CELLS = 128
 SAMPLE = 512
 """Up to as many pixels as a square of this side has, the features of a tiled picture are averaged
 over all of it, and else over rows and columns of pieces that have as many together."""
-_PIECE = 32  # Pixels along a side: where pieces meet, there are edges that the picture has not.
+_PIECE = 128  # Pixels along a side: where pieces meet, there are edges that the picture has not.
 
 
 class Tiled(Network):

@@ -408,6 +408,7 @@ def test_the_same_downsampler_in_pieces():
 def test_the_context_is_that_of_the_picture_in_memory(monkeypatch):
     """Also of one that is not larger than a tile once it is halved."""
     monkeypatch.setattr(tiles, "SAMPLE", 96)  # Smaller than the picture, also once it is halved.
+    monkeypatch.setattr(tiles, "_PIECE", 24)
     path = saved("a.tif", samples_of(3))
     whole = pictures.read(path).pixels
     for tile in (64, 1024):

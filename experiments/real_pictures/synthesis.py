@@ -193,7 +193,7 @@ def dull(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, 
     """Return a picture as a camera gives it, and as somebody who edits it would leave it.
 
     What is left is bright or dark on purpose; the camera's picture has less chroma, mostly less
-    light and contrast, and in six of ten a veil, so that it has neither white nor black.
+    light and contrast, and at times a veil.
 
     Args:
         picture: as it is to look.
@@ -203,17 +203,16 @@ def dull(picture: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, 
         picture = keyed(picture, np.exp(random.uniform(-0.35, 0.9)))
     gray = picture.mean(axis=-1, keepdims=True)
     pale = gray + (picture - gray) * random.uniform(0.4, 1.0)
+    if random.random() < 0.3:
+        veil = random.uniform(0.0, 0.08)
+        pale = veil + (1.0 - veil) * pale
     if random.random() < 0.6:  # The inverse of a smooth step, which editing puts on.
         pale = np.clip(pale, 0, 1)
         flat_one = 0.5 - np.sin(np.arcsin(1.0 - 2.0 * pale) / 3.0)
         pale = pale + (flat_one - pale) * random.uniform(0.2, 1.0)
-    light = np.clip(pale, 0, 1) ** 2.2 * 2.0 ** -random.uniform(-0.2, 2.2)
+    light = np.clip(pale, 0, 1) ** 2.2 * 2.0 ** -random.uniform(-0.2, 1.3)
     light = light * np.exp(random.normal(0.0, 0.05, 3))
-    low = np.clip(light, 0, 1) ** (1 / 2.2)
-    if random.random() < 0.6:
-        veil = random.uniform(0.0, 0.14)
-        low = veil + (1.0 - veil) * low
-    return low.astype(np.float32), picture
+    return (np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.float32), picture
 
 
 def flat(size: tuple[int, int], random: np.random.Generator) -> np.ndarray:

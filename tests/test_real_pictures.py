@@ -75,7 +75,10 @@ def samples(data):
 
 @pytest.fixture(scope="module")
 def held(samples):
-    return store.Store(samples, whole=True)
+    given = dict(samples)
+    made = store.Store(given, whole=True)
+    assert not given  # What it holds is not held twice.
+    return made
 
 
 def test_held_out_pictures_are_not_trained_on(samples):
@@ -285,9 +288,9 @@ def test_the_tone_sees_what_is_sent(samples, held, monkeypatch):
         np.testing.assert_allclose(seen, expected / 65535, atol=1e-6)
     photographs = {low for low, _ in held.table["photo"]}
     assert not photographs & held.compressed.keys()
-    assert photographs <= store.Store(samples, whole=False).compressed.keys()
+    assert photographs <= store.Store(dict(samples), whole=False).compressed.keys()
     monkeypatch.setattr(store, "STORED_KINDS", ())
-    alone = store.Store(samples, whole=False)
+    alone = store.Store(dict(samples), whole=False)
     np.testing.assert_array_equal(np.asarray(alone.minis), np.asarray(held.minis))
     assert (drawn(alone, 0)["low"] >= alone.first_halved).any()
 

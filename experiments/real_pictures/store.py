@@ -30,7 +30,8 @@ class Store(keras.layers.Layer):
     """The pictures of some samples, each once, in arrays on the device.
 
     Args:
-        samples: what :func:`experiments.real_pictures.pool.collect` returned.
+        samples: what :func:`experiments.real_pictures.pool.collect` returned. It is emptied: they
+            are gigabytes, and each goes when it has its place here.
         whole: whether the pictures themselves are held, or their miniatures alone.
         seed: of the compressed versions.
 
@@ -56,16 +57,19 @@ class Store(keras.layers.Layer):
             kind: [(number(s.low), tuple(map(number, s.high))) for s in rows]
             for kind, rows in samples.items()
         }
+        samples.clear()
+        self.sizes = np.array([picture.shape[:2] for picture in found])
         self.compressed, minis = {}, _in_pool(miniature, found)
         large, halves, seen = self._compress(found, seed, whole)
         self.first_halved = len(found) + len(seen[0])
         rows = [*minis, *seen[0], *seen[1]]
-        del minis, seen  # They are many: each goes when it has its place.
+        del minis, seen  # As above.
         self.minis = self._held("minis", _stacked(rows))
         if whole:
-            self.pictures = self._held("pictures", _joined([*found, *large]))
             self.halves = self._held("halves", _joined(halves or found[:1]))
-        self.sizes = np.array([picture.shape[:2] for picture in found])
+            found += large
+            del large
+            self.pictures = self._held("pictures", _joined(found))
 
     def _held(self, name, array):
         dtype = keras.backend.standardize_dtype(array.dtype)
@@ -138,11 +142,12 @@ def _in_pool(function, items):
 
 
 def _joined(found):
-    """Return pictures in one array, uint8, filled up with zeros."""
+    """Return pictures in one array, uint8, filled up with zeros, and leave the list empty."""
     height, width = np.max([picture.shape[:2] for picture in found], axis=0)
     joined = np.zeros((len(found), height, width, 3), np.uint8)
-    for place, picture in zip(joined, found, strict=True):
-        place[: picture.shape[0], : picture.shape[1]] = picture
+    while found:
+        picture = found.pop()
+        joined[len(found), : picture.shape[0], : picture.shape[1]] = picture
     return joined
 
 

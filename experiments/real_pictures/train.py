@@ -329,7 +329,6 @@ def main(arguments: list) -> None:
         samples = collect(data, HELD_OUT.value, _SYNTHETIC.value, unlit=taught)
         samples = {kind: found for kind, found in samples.items() if shares.get(kind)}
         store = Store(samples, streams, _SEED.value)
-        del samples  # The store holds what is drawn, some gigabytes less.
         side = _CROP.value if streams else 0
         batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side, sent)
         save = saving(network, reader, str(output), command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _GPANO_LENGTHS = (
     *("CroppedAreaImageWidthPixels", "CroppedAreaImageHeightPixels", "FullPanoWidthPixels"),
@@ -52,22 +53,22 @@ def sound(packet: bytes | None) -> bytes | None:
         packet.decode("utf-8")
     except UnicodeDecodeError:
         return None
+    own = {}
+    for prefix, namespace in _DECLARED.findall(packet):
+        own.setdefault(namespace, {})[prefix] = None
     # A match begins where the spaces do: or each of a million is a beginning.
-    attributes = rb"(?<!\s)\s+" + _any_of(_OTHER_PARTS, packet)
+    attributes = rb"(?<!\s)\s+" + _any_of(_OTHER_PARTS, own)
     attributes += rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    return re.sub(attributes, b"", _without_elements(packet))
+    return re.sub(attributes, b"", _without_elements(packet, _any_of(_ELEMENTS, own)))
 
 
-def _any_of(names: tuple[tuple[bytes, bytes], ...], packet: bytes) -> bytes:
+def _any_of(names: tuple[tuple[bytes, bytes], ...], own: dict[bytes, Iterable[bytes]]) -> bytes:
     """Return the pattern of names with their prefixes: the usual ones, and those of a packet.
 
     Args:
         names: the usual prefixes, and patterns of what follows them.
-        packet: declares which prefixes stand for which namespaces.
+        own: the prefixes that a packet declares for each namespace.
     """
-    own = {}
-    for prefix, namespace in _DECLARED.findall(packet):
-        own.setdefault(namespace, {})[prefix] = None
     pattern = []
     for usual, name in names:
         prefixes = [usual, *list(own.get(_NAMESPACES[usual], ()))[:_MOST_PREFIXES]]
@@ -75,11 +76,10 @@ def _any_of(names: tuple[tuple[bytes, bytes], ...], packet: bytes) -> bytes:
     return rb"(?:" + b"|".join(pattern) + rb")"
 
 
-def _without_elements(packet: bytes) -> bytes:
-    """Take out elements that tell of other parts, with all that is in them."""
+def _without_elements(packet: bytes, names: bytes) -> bytes:
+    """Take out the elements whose names are of a pattern, with all that is in them."""
     kept, at, opening = [], 0, None
-    tags = re.compile(rb"<(/?)(" + _any_of(_ELEMENTS, packet) + rb")>")
-    for tag in tags.finditer(packet):
+    for tag in re.finditer(rb"<(/?)(" + names + rb")>", packet):
         if opening is None:
             opening = None if tag[1] else tag
         elif tag[1] and tag[2] == opening[2]:

@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from neid_tf import pictures, video
 from neid_tf.commands import enhance as command
@@ -556,6 +556,31 @@ def test_as_many_tiles_as_cores_are_computed_beside_each_other(
     options = ["--weights=neid_s", "--tile=64", "--output=out.png"]
     assert neid("enhance", "large.png", *options)[0] == 0
     assert work == [("read", False)] * 2 + [("run", cores == 2)] * count
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_strip_comes_out_in_tiles_as_it_does_whole(neid, folder, scale):
+    write(Path("strip.png"), darkened(picture(48, 700)))
+    for name, tile in (("tiled", 64), ("whole", 2048)):
+        options = [f"--output={name}.png", f"--tile={tile}", f"--scale={scale}"]
+        assert neid("enhance", "strip.png", "--weights=neid_s", *options)[0] == 0
+    tiled, whole = (pictures.read(f"{n}.png").pixels.astype(int) for n in ("tiled", "whole"))
+    assert np.abs(tiled - whole).max() <= 2
+
+
+def test_a_motion_photos_copy_does_not_say_that_it_is_one(neid, folder):
+    packet = b"""<x:xmpmeta xmlns:Camera="http://ns.google.com/photos/1.0/camera/">
+<rdf:Description Camera:MotionPhoto="1" tiff:Orientation="6"/></x:xmpmeta>"""
+    image = Image.fromarray(darkened(picture(16, 20)))
+    image.save("in/c.jpg", xmp=packet)
+    with open("in/c.jpg", "ab") as file:
+        file.write(b"\0\0\0\x18ftypmp42" + bytes(16))
+    code, _, err = neid("enhance", "in/c.jpg", "--output=c.jpg", QUICK)
+    assert code == 0
+    assert "the video behind the picture is left out" in err
+    with Image.open("c.jpg") as image:
+        assert b"MotionPhoto" not in image.info["xmp"]
+        assert b'tiff:Orientation="6"' in image.info["xmp"]  # Nothing told to turn it.
 
 
 def test_one_tile_is_computed_on_all_cores(neid, folder, work, cores, monkeypatch):

@@ -132,6 +132,7 @@ def main(inputs: list[str]) -> int:
         return _on_ray(inputs, output)
     plan = planning.plan(inputs, output, SUFFIX.value, extensions=extensions())
     tally = Tally(output, plan)
+    _check_quality(plan)
     if plan.jobs:
         _enhance_all(plan, tally)
     return tally.close()
@@ -142,6 +143,7 @@ def _on_ray(inputs, output):
     options["coding"] = _coding()
     make = functools.partial(_maker(), threads=on_ray.CPUS.value)
     plan = on_ray.plan(inputs, output, SUFFIX.value, extensions())
+    _check_quality(plan)
     return on_ray.enhance(plan, output, make, common.WEIGHTS.value, **options)
 
 
@@ -198,6 +200,17 @@ def _coding():
     if None not in (old, quality) and old != quality:
         raise flags.ValidationError(f"--quality={quality} and --jpeg_quality={old} differ")
     return Coding(_METADATA.value, quality or old, unpack=_SCALE.value is None)
+
+
+def _check_quality(plan):
+    """Say that a quality changes nothing, where nothing that is written has one."""
+    quality = _coding().quality
+    if quality and plan.jobs and not any(map(_has_quality, plan.jobs)):
+        terminal.report(f"--quality={quality} changes nothing: all is written without loss")
+
+
+def _has_quality(job):
+    return job.is_video or pictures.has_quality(job.target)
 
 
 def extensions() -> tuple[str, ...]:

@@ -65,8 +65,13 @@ class Tally:
             contextlib.closing(outcomes),
             terminal.progress(outcomes, total, shown=total > 1) as bar,
         ):
-            for outcome in bar:
-                self.note(outcome)
+            try:
+                for outcome in bar:
+                    self.note(outcome)
+            except KeyboardInterrupt:
+                if total > 1:
+                    terminal.report("what is written is whole; --existing=skip does the rest")
+                raise
 
     def close(self) -> int:
         """Tell the sums; return the exit code."""

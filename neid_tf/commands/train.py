@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     root, workdir = common.required(common.DATA), common.required(_WORKDIR)
+    common.required(_VALIDATION)
     _check_apart(root, workdir)
     config = config_from_flags()
     name, fields = model_from_flags(config)

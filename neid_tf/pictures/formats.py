@@ -43,6 +43,7 @@ class Format:
         library: a module that codes it and may be missing, or "".
         instead: the format that such pictures are written as, where this one is only read.
         bits: of integer samples, how many it may have at most.
+        lossy: whether there is a quality to choose; of a TIFF where its source has one.
     """
 
     suffixes: tuple[str, ...]
@@ -60,6 +61,7 @@ class Format:
     library: str = ""
     instead: str = "PNG"
     bits: int = 16
+    lossy: bool = False
 
     def type_for(self, dtype: np.dtype) -> np.dtype:
         """Return the type that samples are written in: their own, or the largest there is."""
@@ -92,6 +94,7 @@ FORMATS = {
         channels=(1, 3),
         keeps=("EXIF", "ICC", "XMP", "IPTC", *_DOTS, "comments"),
         longest_side=jpeg.LONGEST_SIDE,
+        lossy=True,
     ),
     "PNG": Format(
         suffixes=(".png", ".apng"),
@@ -131,6 +134,7 @@ FORMATS = {
         several="pages",
         bands=True,
         keeps=("EXIF", "ICC", "XMP", "IPTC", *_DOTS, "GeoTIFF"),
+        lossy=True,
     ),
     "WEBP": Format(
         suffixes=(".webp",),
@@ -143,6 +147,7 @@ FORMATS = {
         several="frames",
         keeps=("EXIF", "ICC", "XMP"),
         longest_side=marks.LONGEST_WEBP,
+        lossy=True,
     ),
     "GIF": Format(
         suffixes=(".gif",),
@@ -160,6 +165,7 @@ FORMATS = {
         bits=marks.HEIF_BITS,
         keeps=("EXIF", "ICC", "XMP"),
         longest_side=marks.LONGEST_HEIF,
+        lossy=True,
     ),
     "HEIC": Format(
         suffixes=(".heic", ".heif", ".hif", ".heics"),
@@ -172,6 +178,7 @@ FORMATS = {
         longest_side=marks.LONGEST_HEIF,
         library="pillow_heif",
         bits=marks.HEIF_BITS,
+        lossy=True,
     ),
     "JPEG XL": Format(
         suffixes=(".jxl",),
@@ -180,6 +187,7 @@ FORMATS = {
         encode=_in("jpegxl", "encode_jpegxl"),
         keeps=("EXIF", "XMP"),
         library="pillow_jxl",
+        lossy=True,
     ),
     "JPEG 2000": Format(
         suffixes=(".jp2",),
@@ -188,6 +196,7 @@ FORMATS = {
         encode=_in("jpeg2000", "encode_jpeg2000"),
         types=("uint8", "uint16"),
         keeps=("EXIF", "ICC", "XMP", "IPTC", "density"),
+        lossy=True,
     ),
     "JPEG 2000 codestream": Format(
         suffixes=(".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),

@@ -92,6 +92,8 @@ def left_out(
         lines.append(f"its {picture.pixels.dtype} samples become {deepest} in {name}")
     elif picture.pixels.dtype == np.uint16 and FORMATS[picture.format].bits > format.bits:
         lines.append(f"of its samples {format.bits} bits are kept: {name} holds no more")
+    if os.fspath(path).lower().endswith(".pgm") and not picture.gray:
+        lines.append("it is written in colour, as a PPM: .pgm is for gray")
     if picture.has_mask and name != "TIFF":
         lines.append(f"its mask is left out: {name} holds none")
     if not format.bands:

@@ -205,6 +205,16 @@ def written_suffix(source: str | os.PathLike[str]) -> str:
     return suffix if own is None or own.encode else FORMATS[own.instead].suffixes[0]
 
 
+def has_quality(path: str | os.PathLike[str]) -> bool:
+    """Return whether there can be a quality of what is written under a name.
+
+    Args:
+        path: the file; of one without a suffix it is not known before it is read, and true.
+    """
+    suffix = pathlib.Path(path).suffix.lower()
+    return not suffix or any(f.lossy for f in FORMATS.values() if suffix in f.suffixes)
+
+
 def longest_side(path: str | os.PathLike[str], own: str = "PNG") -> int:
     """Return the longest side in pixels that a file of this name can have.
 

@@ -121,6 +121,7 @@ def test_enhance_by_a_classical_method(neid, tmp_path, method):
         (["live", "x", "--output=x.mkv", "--metadata=none"], 2, "live: --metadata: no flag"),
         (["evaluate", "--flagfile=run.flags", "--output=r.json"], 2, "evaluate: --epochs: no flag"),
         (["train", "--data=nowhere"], 2, "--workdir is missing"),
+        (["train", "--data=d", "--workdir=w", "--validation="], 2, "--validation is missing"),
         (["train", "--data=nowhere", "--workdir=w"], 1, "no such folder"),
         (["train", "--data=x", "--workdir=w", "--crop=33"], 2, "crop"),
         (["train", "--data=x", "--workdir=w", "--model=unet", "--tone"], 2, "unet"),

@@ -463,6 +463,27 @@ def test_quality_and_metadata(neid, folder, tmp_path):
         assert neid("enhance", "p.jpg", "--output=out", flag)[0] == 2
 
 
+def test_a_quality_that_changes_nothing_is_named(neid, folder):
+    told = "neid: --quality=50 changes nothing: all is written without loss\n"
+    assert neid("enhance", "in", "--output=png", "--quality=50")[::2] == (0, told)
+    pictures.write("in/b.jpg", pictures.Picture(picture(16, 20)))
+    assert neid("enhance", "in", "--output=both", "--quality=50")[::2] == (0, "")
+    assert neid("enhance", "in/b.jpg", "--output=b", "--quality=50")[::2] == (0, "")
+    assert neid("enhance", "in/b.jpg", "--output=b.bmp", "--quality=50")[::2] == (0, told)
+
+
+def test_colour_in_a_pgm_is_named(neid, folder):
+    code, _, err = neid("enhance", "in/a.png", "--output=a.pgm")
+    assert (code, err) == (
+        0,
+        "neid: in/a.png: it is written in colour, as a PPM: .pgm is for gray\n",
+    )
+    assert Path("a.pgm").read_bytes()[:2] == b"P6"
+    gray = pictures.Picture(picture(16, 20), gray=True)
+    pictures.write("gray.pgm", gray)
+    assert neid("enhance", "gray.pgm", "--output=out")[::2] == (0, "")
+
+
 def test_the_format_that_is_asked_for(neid, folder):
     pictures.write("in/b.jpeg", pictures.Picture(picture(16, 20)))
     pictures.write("in/c.ppm", pictures.Picture(picture(16, 20)))

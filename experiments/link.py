@@ -36,7 +36,7 @@ from neid_tf.inference import methods
 from neid_tf.inference.unpack import Unpacking
 from neid_tf.jobs import packing
 from neid_tf.pictures.codecs import CODECS, largest_within
-from neid_tf.pixels.resample import double, halve, pad_to_even
+from neid_tf.pixels.resample import double, halve
 from neid_tf.pixels.samples import from_float, to_8_bit, to_float
 from neid_tf.support import files
 from neid_tf.support.environment import environment
@@ -112,7 +112,7 @@ class Ways:
             pixels: uint8 H×W×3.
             codec: one of :data:`neid_tf.pictures.codecs.CODECS`.
         """
-        half = from_float(halve(pad_to_even(pixels), 255), np.uint8)
+        half = from_float(halve(pixels, 255), np.uint8)
         encoders = [functools.cache(encoder(image, codec)) for image in (pixels, half)]
         height, width = pixels.shape[:2]
 
@@ -187,7 +187,7 @@ def _scored(rows: list[Row], ways: Ways) -> dict:
 def _without_loss(rows, ways):
     table = {"full": [], "half": []}
     for _, pixels, reference in rows:
-        half = from_float(halve(pad_to_even(pixels), 255), np.uint8)
+        half = from_float(halve(pixels, 255), np.uint8)
         table["full"].append(_row(reference, ways.same(pixels), pixels.size))
         twice = ways.twice(half)[: pixels.shape[0], : pixels.shape[1]]
         table["half"].append(_row(reference, twice, half.size))

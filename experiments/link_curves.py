@@ -28,7 +28,7 @@ from neid_tf.evaluation import report, scores
 from neid_tf.inference import methods
 from neid_tf.pictures.codecs import CODECS, largest_within
 from neid_tf.pixels.curve import Curve
-from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.resample import halve
 from neid_tf.pixels.samples import from_float, to_8_bit
 from neid_tf.support import files
 from neid_tf.support.environment import environment
@@ -106,7 +106,7 @@ def record(data: Path, count: int) -> dict:
         for most in BUDGETS:
             scored = {}
             for low, reference in rows:
-                half = halve(pad_to_even(low), 255)
+                half = halve(low, 255)
                 for label, curve in curves(half).items():
                     bytes_left = most - (_METADATA if label != "none" else 0)
                     output = enlarge(_received(half, curve, bytes_left))

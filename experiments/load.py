@@ -42,6 +42,7 @@ from neid_tf.support.machine import usable_cores
 _SIZE = flags.DEFINE_list(
     "load_size", ["600", "400"], "Width and height of the picture, in pixels."
 )
+_WORKERS = min(usable_cores(), 8)  # The command's own default.
 _PORT = flags.DEFINE_integer("load_port", 8099, "Port that the service listens on.")
 _SECONDS = flags.DEFINE_float("load_seconds", 20.0, "Seconds of each measurement.", lower_bound=0.1)
 _TURNS = flags.DEFINE_integer("load_turns", 3, "Turns of service and network alone.", lower_bound=1)
@@ -101,7 +102,7 @@ class Service:
         )
         if not self.process.stdout.readline():
             raise SystemExit("the service did not start")
-        while len(self.workers()) < usable_cores():  # The command's own default.
+        while len(self.workers()) < _WORKERS:
             time.sleep(0.1)
         time.sleep(1.0)
 
@@ -311,7 +312,7 @@ def main(_: list[str]) -> None:
     width, height = map(int, _SIZE.value)
     pixels, started = scene(height, width), time.time()
     body = pictures.encode("a.jpg", pictures.Picture(pixels))
-    service, workers, report = Service(body), usable_cores(), {"bytes": len(body)}
+    service, workers, report = Service(body), _WORKERS, {"bytes": len(body)}
     try:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             report["throughput"] = throughput(service, pixels, pool)

@@ -11,6 +11,7 @@ same     references of both sets                                     themselves
 dimmed   references made dark by :func:`synthesis.darken`            themselves
 night    references lit in part by :func:`synthesis.night`           the lit part
 city     their lights alone by :func:`synthesis.city`, twice as many the lights
+backlit  references and photographs by :func:`synthesis.backlit`     themselves
 photo    photographs under free licences, in the key that somebody   themselves
          chose for them
 dull     references and photographs by :func:`synthesis.dull`        themselves, in another key

@@ -11,7 +11,7 @@ from neid_tf.benchmarks import cards
 from neid_tf.benchmarks.costs import count_operations, count_operations_of_onnx
 from neid_tf.benchmarks.timing import batch, compiled, interleaved, ratios, spread
 from neid_tf.inference import runtimes
-from neid_tf.models import pretrained
+from neid_tf.models import presets, pretrained
 from neid_tf.support.libraries import MissingLibraryError
 
 REFERENCE = "tensorflow"
@@ -29,6 +29,7 @@ def exports(weights: str, folder: str | os.PathLike, size: tuple[int, int]) -> d
     Raises:
         MissingLibraryError: where no runtime for these weights is installed.
     """
+    weights = presets.current(weights)
     found = {REFERENCE: weights} if _has("tensorflow", "keras") else {}
     if _has("onnxruntime"):
         if weights in pretrained.names():
@@ -40,7 +41,8 @@ def exports(weights: str, folder: str | os.PathLike, size: tuple[int, int]) -> d
         found["litert"] = str(Path(folder) / "model.tflite")
         _export().to_litert(pretrained.load_pretrained(weights), found["litert"], size)
     if not found:
-        raise MissingLibraryError("the benchmark of these weights", "onnxruntime")
+        missing = "tensorflow" if _has("onnxruntime") else "onnxruntime"
+        raise MissingLibraryError("the benchmark of these weights", missing)
     return found
 
 

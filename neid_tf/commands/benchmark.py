@@ -44,7 +44,7 @@ from neid_tf.support.machine import usable_cores
 SECTIONS = ("unet", "training", "runtimes", "cold_start", "growth", "whole", "tiles")
 
 _NEED_KERAS = {"unet", "training"}
-_NEED_WEIGHTS = {"runtimes", "cold_start", "growth", "whole", "tiles"}
+_NEED_WEIGHTS = ("runtimes", "cold_start", "growth", "whole", "tiles")
 
 _SECTIONS = flags.DEFINE_list(
     "sections", list(SECTIONS), "What to measure, of the list above, with commas."
@@ -96,10 +96,15 @@ _PICTURE = common.define_path(
     "tiled_picture", None, "tiles: a picture file (default: a generated one of 6 megapixels)."
 )
 _PLOT = common.define_path("plot", None, "growth: a PNG file to draw it to.")
-_OF_ONE_SECTION = (
-    *((_PLOT, "growth"), (_LARGEST, "growth"), (_PICTURE, "tiles"), (_VARIANTS, "training")),
-    *((_CROP, "training"), (_MEGAPIXELS, "whole"), (_FRAMES, "whole")),
+_SIZED = ("unet", "runtimes", "cold_start", "whole")
+_NEEDED_BY = (
+    *((_PLOT, ("growth",)), (_LARGEST, ("growth",)), (_PICTURE, ("tiles",))),
+    *((_VARIANTS, ("training",)), (_CROP, ("training",)), (_MEGAPIXELS, ("whole",))),
+    *((_FRAMES, ("whole",)), (_HEIGHT, _SIZED), (_WIDTH, _SIZED)),
+    *((_THREADS, ("unet", "training", "runtimes")), (common.WEIGHTS, _NEED_WEIGHTS)),
+    *((_FILTERS, ("unet", "training")), (_DEPTH, ("unet", "training"))),
 )
+"""Flags, and the sections that heed them."""
 common.declare(__name__, common.OUTPUT, common.OVERWRITE, common.WEIGHTS)
 
 
@@ -109,16 +114,17 @@ def main(arguments: list[str]) -> None:
         raise flags.ValidationError(f"unexpected argument {arguments[0]!r}")
     _check(_SECTIONS, SECTIONS)
     _check(_VARIANTS, VARIANTS)
-    for holder, section in _OF_ONE_SECTION:
-        if holder.present and section not in _SECTIONS.value:
-            raise flags.ValidationError(f"--{holder.name} needs the section {section}")
+    for holder, heeding in _NEEDED_BY:
+        if holder.present and not set(heeding) & set(_SECTIONS.value):
+            named = " or ".join(heeding)
+            raise flags.ValidationError(f"--{holder.name} needs the section {named}")
     if _PLOT.value and PurePath(_PLOT.value).suffix.lower() != ".png":
         raise flags.ValidationError(f"--plot={_PLOT.value}: it writes PNG files, named .png")
     written = [holder.value for holder in (common.OUTPUT, _PLOT) if holder.value]
     common.check_outputs(written, filter(None, [_PICTURE.value]))
     if _PICTURE.value:
         _check_picture(_PICTURE.value)
-    if _NEED_WEIGHTS & set(_SECTIONS.value):
+    if set(_NEED_WEIGHTS) & set(_SECTIONS.value):
         methods.check("neid", common.WEIGHTS.value)
     if _PLOT.value:
         with optional_import("--plot"):
@@ -201,7 +207,7 @@ def measured(wanted: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
     with tempfile.TemporaryDirectory() as folder:
         size, found = (_HEIGHT.value // 2, _WIDTH.value // 2), {}
-        if _NEED_WEIGHTS & set(wanted):
+        if set(_NEED_WEIGHTS) & set(wanted):
             found = runtimes.exports(common.WEIGHTS.value, folder, size)
         for name in wanted:
             yield name, _MEASURES[name](found)

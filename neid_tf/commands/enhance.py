@@ -289,6 +289,8 @@ class _TileBar:
             name = terminal.printable(os.path.basename(job.source))
             from tqdm import tqdm
 
+            if self._bar is not None:  # Of one that failed.
+                self._bar.close()
             hidden = not sys.stderr.isatty()
             self._job, self._bar = job, tqdm(total=total, unit="tile", desc=name, disable=hidden)
         self._bar.update(done - self._bar.n)

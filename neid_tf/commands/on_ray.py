@@ -107,7 +107,7 @@ def enhance(
     rows = [failures.row(name, None, reason) for name, reason in made.failures]
     work = cluster.Work(make, weights, tuple(made.storages), output, **options)
     try:
-        results = cluster.enhance(made.jobs, work, cluster_of_flags())
+        results = cluster.enhance(made.jobs, work, cluster_of_flags(), terminal.report_once)
         with (
             # Where Ray tells at length of a machine that it lost.
             open(os.devnull, "w") as nowhere,

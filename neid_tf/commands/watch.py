@@ -39,6 +39,8 @@ from neid_tf.support.signals import on_signal
 _SETTLE = flags.DEFINE_float(
     "settle", 2.0, "Seconds for which a file must not have changed, to be complete.", lower_bound=0
 )
+FORGETS_FROM = 10_000
+"""Of so many files that it has seen, it looks which are gone."""
 common.declare(__name__, common.EXISTING, common.MAX_PIXELS, common.OUTPUT, common.OVERWRITE)
 common.declare(__name__, common.WEIGHTS, common.METHOD, *enhance.FILES)
 
@@ -47,7 +49,9 @@ def main(arguments: list[str]) -> int:
     """Enhance what arrives until a signal says to end; return the exit code."""
     folder, output = _folders([common.expanded(item) for item in arguments])
     enhance.check()
-    job = _Watch(folder, output, common.existing("skip"))
+    if (existing := common.existing("skip")) == "fail":
+        raise flags.ValidationError("--existing is skip or overwrite here, not fail")
+    job = _Watch(folder, output, existing)
     with on_signal(job.stop.set), contextlib.suppress(KeyboardInterrupt):
         arriving = watch.complete_files(folder, output, _SETTLE.value, job.stop, job.cannot)
         terminal.show(f"watching {folder} (Ctrl-C ends)")
@@ -91,7 +95,7 @@ class _Watch:
         self._targets: dict[str, str] = {}
         self._left_out: set[str] = set()
         self._begun: set[str] = set()
-        self._unlisted = ""
+        self._unlisted, self._most = "", FORGETS_FROM
         self._first, self._how = True, enhance.how()
         self._names = enhance.SUFFIX.value, enhance.extensions()
 
@@ -118,6 +122,16 @@ class _Watch:
         finally:
             self.record()
         self._first = False
+        self._forget()
+
+    def _forget(self):
+        """Let go of what is kept of files that are gone, whenever there is twice as much of it."""
+        if len(self._begun) + len(self._left_out) < self._most:
+            return
+        there = os.path.lexists
+        self._begun, self._left_out = (set(filter(there, p)) for p in (self._begun, self._left_out))
+        self._targets = {t: source for t, source in self._targets.items() if there(source)}
+        self._most = 2 * (len(self._begun) + len(self._left_out)) + FORGETS_FROM
 
     def _planned(self, paths):
         """Return what becomes of files; one that was left out before is not counted again."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from neid_tf.data.pairs import Pairs
 from neid_tf.data.sampling import Sampling
-from neid_tf.pixels.resample import halve_any
+from neid_tf.pixels.resample import halve
 from neid_tf.pixels.samples import from_float, to_float, to_one_type, white
 from neid_tf.support.beside import in_order
 
@@ -44,7 +44,7 @@ def miniature(picture: np.ndarray, halved: bool = False) -> np.ndarray:
     Returns:
         256×256×3 (:data:`MINIATURE`), uint16.
     """
-    small = to_float(picture) if halved else halve_any(picture, white(picture.dtype))
+    small = to_float(picture) if halved else halve(picture, white(picture.dtype))
     for axis in (0, 1):  # OpenCV blends neighbours where a side has fewer pixels than cells.
         small = np.repeat(small, -(-MINIATURE // small.shape[axis]), axis)
     cells = cv2.resize(small, (MINIATURE, MINIATURE), interpolation=cv2.INTER_AREA)

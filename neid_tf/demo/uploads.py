@@ -53,11 +53,11 @@ class Remembering(Network):
     def _run(self, batch, context, box, picture):
         last = self._last
         # What is read off a picture is a function of it and of the scale: empty or not.
-        if last is None or not np.array_equal(last[0], batch) or last[1] != bool(context):
+        given = bool(context), batch, picture
+        if last is None or not all(map(np.array_equal, given, last[0])):
             self._last = None
-            made = self.network.run_with_context(batch, context, box, picture)
-            last = self._last = batch, bool(context), made
-        return last[2]
+            last = self._last = given, self.network.run_with_context(batch, context, box, picture)
+        return last[1]
 
 
 @dataclasses.dataclass(frozen=True)

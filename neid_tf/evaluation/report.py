@@ -11,7 +11,7 @@ import numpy as np
 
 from neid_tf import pictures
 from neid_tf.evaluation import niqe, scores
-from neid_tf.pixels.resample import double, halve, pad_to_even
+from neid_tf.pixels.resample import double, halve
 from neid_tf.pixels.samples import from_float, luminance, to_8_bit, to_float
 from neid_tf.support.errors import NeidError
 
@@ -161,7 +161,7 @@ def controls(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
 
 def half_and_back(reference: np.ndarray) -> np.ndarray:
     """Return the control ``bicubic ÷2×2``: the ceiling of what a half-size input can hold."""
-    full = double(halve(pad_to_even(to_float(reference))))
+    full = double(halve(to_float(reference)))
     return from_float(full[: reference.shape[0], : reference.shape[1]], np.uint8)
 
 

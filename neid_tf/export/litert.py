@@ -23,6 +23,7 @@ from neid_tf.pixels.samples import to_float
 from neid_tf.support.errors import NeidError
 from neid_tf.support.files import write_whole
 from neid_tf.support.libraries import optional_import
+from neid_tf.support.machine import usable_cores
 
 if typing.TYPE_CHECKING:
     from neid_tf.models import NEID
@@ -84,7 +85,7 @@ def to_litert(
 
 def _at_size(picture, size):
     """Return a picture of twice a size, 1×2h×2w×3 float32: halved, it is what the network sees."""
-    pixels = pad_to_even(to_float(picture[None]))[0]
+    pixels = pad_to_even(to_float(picture))
     height, width = (2 * side for side in size)
     if pixels.shape[:2] != (height, width):
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
@@ -125,7 +126,7 @@ def _quantized(content, pictures):
     with warnings.catch_warnings(), silenced, _nothing_logged():
         warnings.simplefilter("ignore")
         calls = [_calls(picture, signatures) for picture in pictures]
-        ranges = [tool.calibrate(call, num_threads=os.cpu_count()) for call in calls]
+        ranges = [tool.calibrate(call, num_threads=usable_cores()) for call in calls]
         return bytes(tool.quantize(_widest(ranges), enable_progress_report=False).quantized_model)
 
 

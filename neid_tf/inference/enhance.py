@@ -13,12 +13,14 @@ import numpy as np
 from neid_tf.inference.inputs import enhanced_alike
 from neid_tf.inference.network import Context, Network, NetworkError, as_network
 from neid_tf.pixels.curve import odds_curve
-from neid_tf.pixels.resample import bands, double, halve, halve_any, pad_to_even
+from neid_tf.pixels.resample import bands, double, halve
 from neid_tf.pixels.samples import WHITE, from_float, to_float, white
 from neid_tf.support.errors import NeidError
 
 MAX_STRENGTH = 8.0
 """The largest strength: 7 stops more light than the model gives."""
+REACH = 4
+"""Pixels beside a part that what is made of it depends on, halved or doubled; even."""
 
 
 def enhance(image: Any, model: object, scale: int | None = None, strength: float = 1.0) -> Any:
@@ -88,14 +90,12 @@ class Enhancement:
         """
         if context is None and self.scale == 2:
             context = self.read_context(batch)
-        if self.scale == 2 and self.strength < 1.0:
-            return self.finish(image, self.model.run_with_context(batch, context))
         height, width = (size * self.scale for size in image.shape[:2])
         enhanced = np.empty((height, width, 3), image.dtype)
         for rows, columns, output in self.model.pieces(batch, self._full_size(image), context):
             target = enhanced[rows, columns]
             output = output[0, : target.shape[0], : target.shape[1]]
-            finished(output, self.strength, image[rows, columns], target)
+            finished(output, self.strength, self._beneath(image, rows, columns), target)
         return enhanced
 
     def on_one_core(self) -> Enhancement:
@@ -114,7 +114,7 @@ class Enhancement:
         halved = halves(self.model, self.scale)
         if image.dtype.kind == "f" or not halved:
             image = to_float(image)
-        return (halve_any(image, white(image.dtype)) if halved else image)[None]
+        return (halve(image, white(image.dtype)) if halved else image)[None]
 
     def read_context(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the network reads off the whole picture.
@@ -125,19 +125,15 @@ class Enhancement:
         Args:
             batch: what :meth:`prepare` made of the picture.
         """
-        view = halve(pad_to_even(batch[0]))[None] if self.scale == 2 else batch
+        view = halve(batch[0])[None] if self.scale == 2 else batch
         return self.model.whole_context(view)
 
-    def finish(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """Return the enhanced picture: the model's output cut, clipped, weakened, rounded.
-
-        Args:
-            image: the picture, as for :func:`enhance`.
-            output: 1×h×w×3, what the network made of it, at least as large as the result.
-        """
-        height, width = (size * self.scale for size in image.shape[:2])
-        enhanced = np.empty((height, width, 3), image.dtype)
-        return finished(output[0, :height, :width], self.strength, image, enhanced)
+    def _beneath(self, image, rows, columns):
+        """Return the part of the input, of the result's size, that a part of it is a blend with."""
+        if self.scale == 1 or self.strength >= 1.0:
+            return image[rows, columns]
+        wide, inside = zip(*map(reach, (rows, columns), image.shape[:2]), strict=True)
+        return doubled(image[wide], inside)
 
     def _full_size(self, image):
         """Return the picture that a network which refines is given, 1×H×W×3."""
@@ -247,6 +243,31 @@ class _Whole:
 def in_steps(function: Callable) -> Steps:
     """Return a function of pixels as an object with the steps of :class:`Enhancement`."""
     return function if isinstance(function, Steps) else _Whole(function)
+
+
+def reach(part: slice, length: int) -> tuple[slice, slice]:
+    """Return what a part of a doubled side is made of, of the side, and where it lies in that.
+
+    Args:
+        part: of the doubled side; begins and ends at even numbers.
+        length: of the side, in pixels.
+
+    Returns:
+        The part of the side, with what is beside; and the part of that, doubled, which is ``part``.
+    """
+    start, stop = (end // 2 for end in part.indices(2 * length)[:2])
+    first = max(start - REACH, 0)
+    return slice(first, min(stop + REACH, length)), slice(2 * (start - first), 2 * (stop - first))
+
+
+def doubled(image: np.ndarray, inside: tuple[slice, slice]) -> np.ndarray:
+    """Return a part of a picture, doubled, which is blended with what is made of it at scale 2.
+
+    Args:
+        image: h×w×3, of any type.
+        inside: rows and columns of the doubled picture.
+    """
+    return np.clip(double(to_float(image)), 0.0, 1.0)[inside]
 
 
 def adjust(pixels: np.ndarray | None, output: np.ndarray, strength: float) -> np.ndarray:

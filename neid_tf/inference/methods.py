@@ -176,9 +176,10 @@ _TITLES = {"dong": "Dong", "retinexnet": "Retinex-Net", "kind": "KinD"}
 
 def _neid(model, scale, strength, tile, shown=iter):
     from neid_tf.inference import tiles
-    from neid_tf.inference.enhance import Enhancement
+    from neid_tf.inference.enhance import Enhancement, halves
 
-    pixels = tiles.TILE if tile is None else max(tile // (2 if scale == 1 else 1), 32)
+    side = 2 if halves(as_network(model), scale) else 1
+    pixels = tiles.TILE if tile is None else max(tile // side, 32)
     return Enhancement(tiles.in_tiles(model, pixels, shown), scale, strength)
 
 

@@ -293,7 +293,7 @@ class LiteRT(_Exported):
     def __init__(self, content: bytes, threads: int | None = None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        threads = threads or os.cpu_count()
+        threads = threads or usable_cores()
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._lock = threading.Lock()
         signatures = self._interpreter.get_signature_list()

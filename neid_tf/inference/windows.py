@@ -11,14 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from neid_tf.inference.enhance import Enhancement, finished, halves
+from neid_tf.inference.enhance import REACH, Enhancement, doubled, finished, halves, reach
 from neid_tf.inference.tiles import CELLS, Tiled, context_of, sampled
 from neid_tf.pictures.picture import Picture
-from neid_tf.pixels.resample import AreaMean, double, halve, pad_to_even
+from neid_tf.pixels.resample import AreaMean, halve
 from neid_tf.pixels.samples import to_float, white
 
 _ALL = (slice(None), slice(None), slice(None))
-_REACH = 4  # Pixels beside a part that what is made of it depends on, halved or doubled; even.
 
 
 class Source(Protocol):
@@ -59,8 +58,8 @@ class _Part:
 
 def _wider(part: slice, length: int, factor: int = 1) -> tuple[slice, int]:
     """Return a part, and what it depends on, of a side; and where it begins in that."""
-    start = max(factor * part.start - _REACH, 0)
-    return slice(start, min(factor * part.stop + _REACH, length)), factor * part.start - start
+    start = max(factor * part.start - REACH, 0)
+    return slice(start, min(factor * part.stop + REACH, length)), factor * part.start - start
 
 
 def enhanced_pieces(
@@ -122,7 +121,7 @@ class _Work:
             _wider(columns, self.source.width, 2),
         )
         block = self.source.read(outer, across).pixels
-        half = halve(pad_to_even(block), white(block.dtype))
+        half = halve(block, white(block.dtype))
         height, width = rows.stop - rows.start, columns.stop - columns.start
         return half[top // 2 :, left // 2 :][:height, :width]
 
@@ -148,13 +147,15 @@ class _Work:
             top = rows.start // 2
             outer, inside = _wider(slice(top, -(-rows.stop // 2)), self.source.height, 2)
             block = self.source.read_across(outer)
-            half = halve(pad_to_even(block), white(block.dtype))
+            half = halve(block, white(block.dtype))
             yield half[inside // 2 :][: -(-rows.stop // 2) - top], top
 
     def finished(self, rows: slice, columns: slice, output: np.ndarray) -> Picture:
         """Return a part of the result: the network's output weakened and rounded, with the rest."""
         part, inside = self._input_of(rows, columns)
-        image = self._as_output(part, inside) if self.strength < 1.0 else None
+        image = None
+        if self.strength < 1.0:
+            image = part.pixels if self.scale == 1 else doubled(part.pixels, inside)
         pixels = np.empty(output.shape, self.source.dtype)
         finished(output, self.strength, image, pixels)
         if self.scale == 1:
@@ -167,17 +168,6 @@ class _Work:
         """Return the input that a part of the result is made of, and where the part lies in it."""
         if self.scale == 1:
             return self.source.read(rows, columns), (slice(None), slice(None))
-        sides = [slice(part.start // 2, part.stop // 2) for part in (rows, columns)]
-        wider = [
-            _wider(part, length)
-            for part, length in zip(sides, (self.source.height, self.source.width), strict=True)
-        ]
-        inside = [
-            slice(2 * start, 2 * (start + part.stop - part.start))
-            for part, (_, start) in zip(sides, wider, strict=True)
-        ]
-        return self.source.read(*(outer for outer, _ in wider)), tuple(inside)
-
-    def _as_output(self, part: Picture, inside: tuple[slice, slice]) -> np.ndarray:
-        pixels = to_float(part.pixels)
-        return pixels if self.scale == 1 else np.clip(double(pixels), 0.0, 1.0)[inside]
+        sides = self.source.height, self.source.width
+        wide, inside = zip(*map(reach, (rows, columns), sides), strict=True)
+        return self.source.read(*wide), inside

@@ -91,6 +91,7 @@ class Worker:
         done = pipeline.enhance_files(jobs, *how)
         done = list(done) or [Outcome(None)] * len(batch["number"])
         errors = [outcome.error for outcome in done]
+        network = getattr(getattr(self.function, "model", None), "notes", ())
         return {
             "number": batch["number"],
             "kind": np.array([_kind_of(e) for e in errors]),
@@ -98,6 +99,7 @@ class Worker:
             "path": np.array([os.fsencode(e.path) if e else b"" for e in errors], object),
             "reason": np.array([os.fsencode(e.reason) if e else b"" for e in errors], object),
             "notes": np.array([os.fsencode("\n".join(o.notes)) for o in done], object),
+            "of_network": np.array([os.fsencode("\n".join(network))] * len(errors), object),
             "load_error": np.array([os.fsencode(self.load_error)] * len(errors), object),
         }
 
@@ -115,7 +117,12 @@ def _file(name, content):
         yield path
 
 
-def enhance(jobs: Sequence[Job], work: Work, cluster: Cluster | None = None) -> Iterator[Outcome]:
+def enhance(
+    jobs: Sequence[Job],
+    work: Work,
+    cluster: Cluster | None = None,
+    report: Callable[[str], object] = lambda _: None,
+) -> Iterator[Outcome]:
     """Enhance pictures, each written whole or not at all.
 
     The loss of a worker or of its machine costs the pictures that it had: they are done again by
@@ -125,6 +132,7 @@ def enhance(jobs: Sequence[Job], work: Work, cluster: Cluster | None = None) -> 
         jobs: what to read and write.
         work: what every worker is given.
         cluster: where the workers run; None for this machine.
+        report: is told, with each picture, the notes on how its worker runs the network.
 
     Yields:
         What became of each job, in the order in which they are done.
@@ -136,7 +144,7 @@ def enhance(jobs: Sequence[Job], work: Work, cluster: Cluster | None = None) -> 
         return
     label, finished = secrets.token_hex(4) + "-", False
     try:
-        yield from _enhance(jobs, work, cluster or Cluster(), label)
+        yield from _enhance(jobs, work, cluster or Cluster(), label, report)
         finished = True
     finally:
         if not finished:
@@ -148,7 +156,7 @@ def _remove_leftovers(work, label):
         storage_of(work.output).remove_leftovers(work.output, label)
 
 
-def _enhance(jobs, work, cluster, label):
+def _enhance(jobs, work, cluster, label, report):
     ray = ray_module()
     rest, barren_rounds, lost = dict(enumerate(jobs)), 0, False
     there = _there_before(rest, work)
@@ -160,8 +168,9 @@ def _enhance(jobs, work, cluster, label):
                     number, error = int(row["number"]), _error_of(row)
                     if lost and isinstance(error, AlreadyThere) and number not in there:
                         error = None  # A lost worker has written it.
-                    notes = filter(None, os.fsdecode(row["notes"]).split("\n"))
-                    yield Outcome(rest.pop(number), error, tuple(notes))
+                    for note in _lines(row["of_network"]):
+                        report(note)
+                    yield Outcome(rest.pop(number), error, _lines(row["notes"]))
             except ray.exceptions.RayTaskError as error:
                 raise ClusterError(f"a worker failed: {_cause(error)}") from error
             except ray.exceptions.RayError:
@@ -175,6 +184,10 @@ def _enhance(jobs, work, cluster, label):
         _remove_leftovers(work, label)
     for job in rest.values():
         yield Outcome(job, PictureError(job.source, "its worker died, several times"))
+
+
+def _lines(told):
+    return tuple(filter(None, os.fsdecode(told).split("\n")))
 
 
 def _kind_of(error):

@@ -19,7 +19,7 @@ from neid_tf.pictures.packing import MAX_HALVINGS, Packing, packet
 from neid_tf.pictures.picture import held_icc
 from neid_tf.pictures.writer import format_of_name
 from neid_tf.pixels.curve import Curve
-from neid_tf.pixels.resample import bands, halve_any
+from neid_tf.pixels.resample import bands, halve
 from neid_tf.pixels.samples import from_float, over_white, white
 from neid_tf.support.errors import NeidError
 
@@ -103,7 +103,7 @@ def pack(
     picture = dataclasses.replace(picture, bands=None, valid=None)
     for halvings in range(1, MAX_HALVINGS + 1):
         pixels = picture.pixels
-        picture = picture.with_pixels(halve_any(pixels, white(pixels.dtype)))
+        picture = picture.with_pixels(halve(pixels, white(pixels.dtype)))
         del pixels
         if halvings == 1 and picture.alpha is not None:
             laid = over_white(picture.pixels, picture.alpha)

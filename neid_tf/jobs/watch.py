@@ -69,7 +69,10 @@ class Arrivals:
         now, ready = time.monotonic(), []
         for path, (before, since) in list(self._waiting.items()):
             state = state_of(path)
-            if state is None or state == self._given.get(path):
+            if state is None:
+                del self._waiting[path]
+                self._given.pop(path, None)  # So that it holds only what is there.
+            elif state == self._given.get(path):
                 del self._waiting[path]
             elif self._is_old(state) or (state == before and now - since >= self.settle):
                 del self._waiting[path]

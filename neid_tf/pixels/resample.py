@@ -48,34 +48,16 @@ def pad_to_even(pixels: np.ndarray) -> np.ndarray:
 def halve(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
     """Downsample a picture by 2, bicubically and antialiased (section 3.2).
 
-    Args:
-        pixels: H×W×3, H and W even: float, or integers.
-        white: what stands for 1; pixels are divided by it.
-
-    Returns:
-        H/2×W/2×3 float, clipped to [0, 1], of the type of ``pixels`` or float32 for integers.
-        What lies beyond the border is left out.
-
-    Raises:
-        ValueError: for another shape, or an odd height or width.
-    """
-    if pixels.ndim != 3 or pixels.shape[0] % 2 or pixels.shape[1] % 2:
-        raise ValueError(f"only H×W×3 pictures of even size can be halved, not {pixels.shape}")
-    return halve_any(pixels, white)
-
-
-def halve_any(pixels: np.ndarray, white: float = 1.0) -> np.ndarray:
-    """Downsample a picture of any size: ``halve(pad_to_even(pixels), white)``, to the bit.
-
-    The sums are matrix products of small pieces. Of 8 bits they are sums of integers below 2²⁴, so
-    that their bits do not hang on the order that a processor adds in.
+    The last row or column of an odd height or width counts twice. What lies beyond the border is
+    left out. The sums are matrix products of small pieces. Of 8 bits they are sums of integers
+    below 2²⁴, so that their bits do not hang on the order that a processor adds in.
 
     Args:
         pixels: H×W×3, float or integers.
         white: what stands for 1; pixels are divided by it.
 
     Returns:
-        ⌈H/2⌉×⌈W/2⌉×3, as :func:`halve`.
+        ⌈H/2⌉×⌈W/2⌉×3 float, clipped to [0, 1], of the type of ``pixels`` or float32 for integers.
 
     Raises:
         ValueError: for another shape.

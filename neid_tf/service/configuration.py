@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
-from neid_tf.models import pretrained
+from neid_tf.models import presets, pretrained
 from neid_tf.pictures import SERVED_MAX_PIXELS
 from neid_tf.support.errors import UsageError
 
@@ -63,8 +63,8 @@ def offered(weights: str) -> dict[str, str]:
     Args:
         weights: name or path; of a path, clients see the file's name without its suffix.
     """
-    own = {name: name for name in pretrained.names()}
-    name = weights if weights in own else PurePath(weights).stem
+    own, name = {name: name for name in pretrained.names()}, presets.current(weights)
+    name = name if name in own else PurePath(name).stem
     return {name: weights} | {other: where for other, where in own.items() if other != name}
 
 

@@ -206,7 +206,9 @@ class Pool:
         try:
             answer, made = await asyncio.wait_for(task.answer, timeout)
         except asyncio.TimeoutError:
-            raise self._over(task) from None
+            if not task.answer.done() or task.answer.cancelled():
+                raise self._over(task) from None
+            answer, made = task.answer.result()  # It came in the same turn of the loop.
         except asyncio.CancelledError:
             # Whoever asked has gone; the worker's time is not without end for that.
             left = task.entered + timeout - time.monotonic()
@@ -226,8 +228,9 @@ class Pool:
         """Return the refusal of a task whose time is over; a worker that has it is replaced."""
         if task.worker is None:
             return Refused(503, "no worker was free in time", headers=self.full().headers)
-        log("timeout", worker=task.worker.number, pid=task.worker.process.pid)
-        task.worker.kill()
+        if task.worker.task is task:  # It may have the next one by now.
+            log("timeout", worker=task.worker.number, pid=task.worker.process.pid)
+            task.worker.kill()
         return Refused(504, "the picture took too long")
 
     def _give_up(self, task):

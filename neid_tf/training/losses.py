@@ -1,4 +1,4 @@
-"""The losses of section 2.3, equations 1 to 6, and three terms beyond the paper.
+"""The losses of section 2.3, equations 1 to 6, and four terms beyond the paper.
 
 Each loss takes pictures N×H×W×3 (the reference in [0, 1], the prediction unbounded) and gives
 one value a picture, shape N, so that it can be averaged over any number of devices; it raises a

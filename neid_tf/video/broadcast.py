@@ -125,6 +125,10 @@ class Encoder:
             self._output.close()
 
 
+class _Nothing(Exception):
+    """A recording that holds nothing."""
+
+
 class FileOutput:
     """A file, which is there once the stream has ended.
 
@@ -159,26 +163,29 @@ class FileOutput:
         self._encoder.write(pixels, seconds)
 
     def close(self) -> None:
-        """Give the file its name, if there were any frames.
+        """Give the file its name, if there is anything in it.
 
         Raises:
             VideoError: where something else has come to be there, and is not replaced; the
                 recording is kept beside it, and the message says where. And where its end can't
                 be written, as on a full disk: what was recorded until then is kept.
         """
-        failed = None
-        with self._stack:
+        failed, kept = None, "; what was recorded until then is kept"
+        with contextlib.suppress(_Nothing), self._stack:
             if self._encoder:
                 try:
                     self._encoder.finish()
                 except VideoError as error:
                     self._encoder.close()
                     failed = error
+            if self._temporary:
+                if not _size(self._temporary):
+                    kept = ""
+                    raise _Nothing
                 if not self.overwrite and os.path.lexists(self.path):
                     self._keep_beside()
         if failed:
-            kept = "what was recorded until then is kept"
-            raise VideoError(self.path, f"{reason_of(failed)}; {kept}") from failed
+            raise VideoError(self.path, f"{reason_of(failed)}{kept}") from failed
 
     def _keep_beside(self):
         place = Path(self.path)
@@ -187,6 +194,14 @@ class FileOutput:
             with contextlib.suppress(files.NameTaken):
                 files.place_file(self._temporary, other, overwrite=False)
                 raise VideoError(place, f"has come to be there; the recording is {other.name}")
+
+
+def _size(path):
+    """Return a file's size in bytes; 0 where there is none."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 @dataclasses.dataclass

@@ -14,8 +14,8 @@ import numpy as np
 
 from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
 from neid_tf.inference.network import Context, as_network
-from neid_tf.inference.tiles import Tiled
-from neid_tf.pixels.resample import area_reduce, halve, halve_any, pad_to_even
+from neid_tf.inference.tiles import Tiled, in_tiles
+from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
 from neid_tf.pixels.samples import to_float, to_type, white
 from neid_tf.support.beside import in_order
 from neid_tf.support.errors import NeidError
@@ -72,7 +72,8 @@ class Enhancer:
         smoothing: float = SMOOTHING,
         upright: Turn = STORED_AS_SHOWN,
     ) -> None:
-        self.network = as_network(model)
+        network = as_network(model)
+        self.network = network.network if isinstance(network, Tiled) else network
         check_settings(self.network, scale, strength)
         is_number = isinstance(smoothing, numbers.Real) and np.isfinite(smoothing)
         if not (is_number and smoothing >= 0.0):
@@ -84,7 +85,8 @@ class Enhancer:
         self._upright = upright
         # A picture is as bright at scale 2 as at scale 1: see Enhancement.
         self._reads = bool(self.network.context and (self.average or scale == 2))
-        self._large = Enhancement(Tiled(model), scale, strength) if self.network.tileable else None
+        tiled = in_tiles(network)
+        self._large = Enhancement(tiled, scale, strength) if isinstance(tiled, Tiled) else None
 
     @property
     def cuts(self) -> int:
@@ -174,7 +176,7 @@ class Enhancer:
     def _prepared(self, network, shown, frames):
         """Return what :meth:`_computed` is given: the frames, halved, full size, their context."""
         if self.halves:
-            images = np.stack([halve_any(pixels, white(shown.dtype)) for pixels in shown])
+            images = np.stack([halve(pixels, white(shown.dtype)) for pixels in shown])
         else:
             images = to_float(shown)
         full = pad_to_even(shown) if network.refines and self.halves else None
@@ -182,7 +184,7 @@ class Enhancer:
             return shown, images, full, {}
 
         def read(batch):
-            small = [halve(image) for image in pad_to_even(batch)] if self.scale == 2 else batch
+            small = [halve(image) for image in batch] if self.scale == 2 else batch
             return network.read_context(np.asarray(small))
 
         return shown, images, full, self._context(read, images, frames)

@@ -52,8 +52,8 @@ def errors_of(path: str | os.PathLike, doing: str) -> Iterator[None]:
         try:
             yield
         except (
-            *(av.ArgumentError, av.BugError, av.EOFError, av.InvalidDataError),
-            av.PatchWelcomeError,
+            *(av.ArgumentError, av.BugError, av.EOFError, av.ExternalError),
+            *(av.InvalidDataError, av.PatchWelcomeError),
         ) as error:
             raise VideoError(path, f"{doing}: {reason_of(error)}") from error
         except av.FFmpegError as error:

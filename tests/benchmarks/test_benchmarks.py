@@ -25,7 +25,9 @@ from neid_tf.benchmarks import (
     whole,
 )
 from neid_tf.data.sampling import Sampling
+from neid_tf.models import pretrained
 from neid_tf.support.errors import NeidError
+from neid_tf.support.libraries import MissingLibraryError
 from neid_tf.training.config import TrainConfig
 from tests import processes
 from tests.conftest import darkened, picture, write
@@ -102,6 +104,18 @@ def found(weights):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     return runtimes.exports(str(weights), weights.parent, (32, 48))
+
+
+def test_a_name_of_before_is_the_packaged_file_and_what_is_missing_is_named(monkeypatch, tmp_path):
+    has = {"onnxruntime"}
+    monkeypatch.setattr(runtimes, "_has", lambda *libraries: set(libraries) <= has)
+    packaged = {"onnx": str(pretrained.onnx_file("neid"))}
+    assert runtimes.exports("neid_m", tmp_path, (32, 48)) == packaged
+    with pytest.raises(MissingLibraryError, match="tensorflow"):
+        runtimes.exports("x.npz", tmp_path, (32, 48))
+    has.clear()
+    with pytest.raises(MissingLibraryError, match="onnxruntime"):
+        runtimes.exports("x.npz", tmp_path, (32, 48))
 
 
 def test_runtimes_side_by_side(found):
@@ -356,6 +370,10 @@ def test_command_writes_its_report(neid, tmp_path, weights):
         ["--sections=unet", "--largest=1"],
         ["--sections=unet", "--whole_frames=3"],
         ["--sections=tiles", "--step_variants=xla"],
+        ["--sections=tiles", "--compared_filters=8"],
+        ["--sections=growth", "--threads=1"],
+        ["--sections=training", "--output_height=64"],
+        ["--sections=unet", "--weights=neid_s"],
     ],
 )
 def test_command_used_wrongly(neid, arguments):

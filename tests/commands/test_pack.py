@@ -18,7 +18,7 @@ from neid_tf import demo, pictures
 from neid_tf.pictures.codecs import CODECS
 from neid_tf.pictures.packing import Packing, packet
 from neid_tf.pixels.curve import Curve
-from neid_tf.pixels.resample import halve, pad_to_even
+from neid_tf.pixels.resample import halve
 from tests.conftest import darkened, picture, write
 from tests.pictures.test_metadata import GRAY
 
@@ -34,7 +34,7 @@ def textured(height, width, seed=0):
 
 
 def halved(pixels):
-    return halve(pad_to_even(pixels), np.iinfo(pixels.dtype).max)
+    return halve(pixels, np.iinfo(pixels.dtype).max)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from neid_tf.data.batches import ArrayBatches, ahead, miniature, training_datase
 from neid_tf.data.sampling import Sampling
 from neid_tf.models.graph import THUMBNAIL
 from neid_tf.models.layers import area_resize
-from neid_tf.pixels.resample import halve_any
+from neid_tf.pixels.resample import halve
 from tests.conftest import picture
 
 
@@ -109,7 +109,7 @@ def test_thumbnails_come_with_the_crops(coded):
 @pytest.mark.parametrize("size", [(200, 320), (640, 513), (31, 600)])
 def test_training_sees_the_thumbnail_that_the_network_makes(size):
     bright = picture(*size)
-    small = halve_any(bright, 255)
+    small = halve(bright, 255)
     expected = np.asarray(area_resize(small[None], THUMBNAIL))
     for pixels in (bright, bright.astype(np.uint16) * 257):
         made = miniature(pixels) / np.float32(65535)

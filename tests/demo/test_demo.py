@@ -119,6 +119,19 @@ def test_another_strength_asks_the_model_once(enhancer, source):
     assert len(calls) == 2
 
 
+def test_pictures_of_one_half_are_two():
+    class Refining(FunctionNetwork):
+        refines = True
+
+        def _run(self, batch, context, box, picture):
+            return picture / np.float32(255)
+
+    network, batch = uploads.Remembering(Refining(None)), np.zeros((1, 2, 2, 3), np.float32)
+    for level in (10, 10, 200):
+        picture = np.full((1, 4, 4, 3), level, np.uint8)
+        assert network(batch, picture).max() * 255 == pytest.approx(level)
+
+
 def test_only_the_latest_results_are_kept(enhancer, source):
     results = []
     for _ in range(uploads.KEPT + 1):

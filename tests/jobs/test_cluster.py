@@ -125,6 +125,12 @@ def test_same_bytes_failures_and_a_second_run(nodes, mixed, tmp_path, weights_fi
     assert {name: (together / name).stat().st_mtime_ns for name in kept} == kept
 
 
+def test_what_is_to_be_told_of_the_network_is_told_once(nodes, mixed, tmp_path):
+    pytest.importorskip("onnxruntime")
+    code, _, err = on_ray(nodes, mixed, f"--output={tmp_path / 'out'}", "--weights=neid_m")
+    assert (code, err) == (0, "neid: --weights=neid_m: neid has taken its place")
+
+
 def expected(mixed, tmp_path):
     assert here(mixed, f"--output={tmp_path / 'alone'}", "--method=msr") == 0
     return files(tmp_path / "alone")

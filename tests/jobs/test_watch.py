@@ -57,6 +57,9 @@ def test_a_file_is_complete_when_it_rests_and_is_given_once(tmp_path, monkeypatc
     path.write_bytes(b"changed")
     arrivals.note([str(path)])
     assert arrivals.complete() == [str(path)]
+    path.unlink()
+    arrivals.note([str(path)])
+    assert (arrivals.complete(), arrivals._given) == ([], {})
 
 
 def test_what_was_moved_in_is_complete_at_once_unless_it_is_empty(tmp_path):
@@ -171,6 +174,20 @@ def test_a_restart_does_what_is_missing(watched, tmp_path, capfd):
     )
 
 
+def test_what_is_gone_is_let_go_of(watched, monkeypatch):
+    monkeypatch.setattr("neid_tf.commands.watch.FORGETS_FROM", 2)
+    with watched() as run:
+        run.wait_for("there.png")
+        (run.folder / "there.png").unlink()
+        (run.folder / "notes.txt").unlink()
+        for name in "abcde":
+            write(run.folder / f"{name}.png", darkened(picture(20, 24)))
+            run.wait_for(f"{name}.png")
+    left = [str(run.folder / f"{name}.png") for name in "abcde"]
+    assert (sorted(run.job._begun), run.job._left_out) == (left, set())
+    assert sorted(run.job._targets.values()) == left
+
+
 def test_overwriting_does_what_has_changed(watched, tmp_path):
     with watched("--existing=overwrite") as run:
         run.wait_for("there.png")
@@ -246,6 +263,7 @@ def test_what_is_left_out_counts_once_and_what_is_gone_is_not_listed(watched, ca
         (["in", "--output=out", "--format=jxl"], 1, "JPEG XL needs"),
         (["in", "--output=out", "--quality=5", "--jpeg_quality=6"], 2, "differ"),
         (["in", "--output=out", "--overwrite", "--existing=skip"], 2, "differ"),
+        (["in", "--output=out", "--existing=fail"], 2, "skip or overwrite here, not fail"),
     ],
 )
 def test_what_cannot_be_watched(neid, tmp_path, monkeypatch, arguments, code, reason):

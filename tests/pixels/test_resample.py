@@ -46,7 +46,7 @@ def test_pad_to_even():
 def test_halving_any_size_equals_halving_what_is_padded(size, dtype):
     white = 1 if dtype == np.float32 else np.iinfo(dtype).max
     pixels = (np.random.default_rng(1).random((*size, 3)) * white).astype(dtype)
-    half, expected = resample.halve_any(pixels, white), resample.pad_to_even(pixels)
+    half, expected = resample.halve(pixels, white), resample.pad_to_even(pixels)
     np.testing.assert_array_equal(half, resample.halve(expected, white))
     assert half.dtype == np.float32
 
@@ -56,7 +56,7 @@ def test_halving_on_several_cores_is_the_same_to_the_bit(dtype, monkeypatch):
     white = 1 if dtype == np.float32 else 255
     pixels = (np.random.default_rng(4).random((401, 555, 3)) * white).astype(dtype)
     monkeypatch.setattr(resample, "usable_cores", lambda: 3)
-    alone, threads = resample.halve_any(pixels, white), set()
+    alone, threads = resample.halve(pixels, white), set()
     filtered = resample._filtered
 
     def noted(*arguments):
@@ -65,7 +65,7 @@ def test_halving_on_several_cores_is_the_same_to_the_bit(dtype, monkeypatch):
 
     monkeypatch.setattr(resample, "_filtered", noted)
     monkeypatch.setattr(resample, "_FOR_ONE", 1000)
-    np.testing.assert_array_equal(resample.halve_any(pixels, white), alone)
+    np.testing.assert_array_equal(resample.halve(pixels, white), alone)
     assert threads
     assert threading.current_thread().name not in threads
 
@@ -81,8 +81,6 @@ def test_halving_takes_any_numbers(dtype):
 
 def test_nothing_is_halved_to_nothing():
     assert resample.halve(np.zeros((0, 4, 3), np.uint8), 255).shape == (0, 2, 3)
-    with pytest.raises(ValueError, match="can be halved, not"):
-        resample.halve_any(np.zeros((4, 4), np.uint8))
 
 
 @pytest.mark.parametrize("size", [(2000, 30000), (100, 100_000), (300, 600), (1, 1), (0, 5)])
@@ -93,9 +91,9 @@ def test_bands_are_small(size):
     assert all((band.stop - band.start) * width <= max(32768, width) for band in bands)
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 3), (4, 5, 3), (4, 4), (1, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4, 3)])
 def test_halving_refuses_other_shapes(shape):
-    with pytest.raises(ValueError, match="even size can be halved"):
+    with pytest.raises(ValueError, match="can be halved"):
         resample.halve(np.zeros(shape, np.float32))
 
 
@@ -155,7 +153,7 @@ def test_one_colour_is_halved_to_itself(size, dtype):
     white = 1 if dtype == np.float32 else np.iinfo(dtype).max
     for level in (0.0, 0.2, 1.0):
         pixels = np.full((*size, 3), level * white, dtype)
-        half = resample.halve_any(pixels, white)
+        half = resample.halve(pixels, white)
         np.testing.assert_allclose(half, pixels[0, 0, 0] / np.float32(white), atol=2e-7)
 
 

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ pytest.importorskip("onnxruntime")
 from neid_tf.service import app
 from neid_tf.service.errors import Refused
 from neid_tf.service.gate import Gate, refuse
-from neid_tf.service.pool import Pool
+from neid_tf.service.pool import Pool, Task, Worker
 
 TIMEOUT = 8.0
 LIMITS = ("--workers=1", "--max_queue=2", f"--timeout={TIMEOUT}", "--max_upload=1")
@@ -330,6 +331,47 @@ def test_a_line_that_is_full_sends_away_and_a_dead_worker_is_replaced(server):
     assert waiting[0].answer()[0] == 200
     assert server.measure("neid_workers_lost") == lost + 1
     assert server.ask(body=PNG)[0] == 200
+
+
+class Answering:
+    """Stands for a worker, and says whether it was killed."""
+
+    number, task, done, killed = 1, None, 0, False
+    process = SimpleNamespace(pid=1)
+    begin = Worker.begin
+
+    def _send(self, *_):
+        pass
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+def test_an_answer_that_comes_as_the_time_is_over_costs_the_next_one_nothing(monkeypatch, cancels):
+    """As in Python 3.12, whose ``wait_for`` can end so with an answer that is there."""
+
+    async def run():
+        pool, one = Pool(Configuration(weights={"neid": "neid"})), Answering()
+        pool.idle.append(one)
+
+        async def over(answer, _):
+            pool.waiting.append(Task({}, b"", asyncio.get_running_loop().create_future()))
+            if cancels:
+                answer.cancel()
+            pool._finish(one, {"status": 200}, b"made")
+            pool._take_next(one)
+            raise asyncio.TimeoutError
+
+        monkeypatch.setattr(asyncio, "wait_for", over)
+        try:
+            return one, (await pool.enhance({}, b"", 1.0))[1]
+        except Refused as error:
+            return one, error.status
+
+    one, got = asyncio.run(run())
+    assert got == (504 if cancels else b"made")
+    assert (one.killed, one.task is None) == (False, False)
 
 
 def test_what_takes_too_long_is_given_up(server):

@@ -179,6 +179,9 @@ def test_large_frames_are_done_in_tiles_under_one_context(sensitive, monkeypatch
     assert len(sizes) == 3 * 4
     assert max(height * width for _, height, width, _ in sizes) < 100 * 100
     np.testing.assert_allclose(tiled, whole, atol=3)
+    # As the frames of an animation are done, whose network is in tiles already.
+    given = Enhancer(Tiled(sensitive, 64))
+    np.testing.assert_array_equal(enhanced(given, as_frames(pictures), batch=1), tiled)
 
 
 def test_whole_frames_are_read_five_times_a_second_and_at_cuts(sensitive, monkeypatch):

@@ -395,6 +395,16 @@ def test_a_full_disk_leaves_what_was_recorded(tmp_path, suffix):
         assert shown > 5
 
 
+@pytest.mark.parametrize(("suffix", "wide"), [(".mp4", 40_000), (".webm", 70_000)])
+def test_frames_that_no_encoder_takes_leave_nothing_and_are_named(tmp_path, suffix, wide):
+    output = broadcast.FileOutput(tmp_path / f"a{suffix}")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(pytest.raises(VideoError, match=r"(opening it|frame|ending it) fails"))
+        stack.callback(output.close)
+        output.write(np.zeros((2, wide, 3), np.uint8), 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_shape_of_pixels_is_kept(tmp_path):
     told = []
     for suffix, kept in ((".mkv", Fraction(64, 45)), (".mp4", Fraction(64, 45)), (".webm", 1)):

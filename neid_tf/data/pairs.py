@@ -177,15 +177,12 @@ def load_pairs(root: Path | str, smallest: int = 1, report: Report | None = None
     return Pairs(tuple(name for name, *_ in found), low, high)
 
 
-def check_pairs(
-    root: Path | str, smallest: int = 1, report: Report | None = None
-) -> list[PairPaths]:
+def check_pairs(root: Path | str, smallest: int = 1) -> list[PairPaths]:
     """Decode each pair of a data set once, and keep none.
 
     Args:
         root: the folder with ``low`` and ``high``.
         smallest: the least height and width a picture may have.
-        report: as for :func:`load_pairs`.
 
     Returns:
         The pairs, numbers in the order of their values; :func:`load_pair` decodes one.
@@ -194,7 +191,7 @@ def check_pairs(
         DataError: as :func:`load_pairs`.
     """
     found, problems = _matched(Path(root))
-    _check(root, found, problems, smallest, report)
+    _check(root, found, problems, smallest, None)
     return found
 
 

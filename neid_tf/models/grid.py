@@ -226,19 +226,17 @@ def hat_weights(
     start: keras.KerasTensor,
     extent: keras.KerasTensor,
     dtype: str,
-    cells: int = SIDE,
 ) -> keras.KerasTensor:
-    """Return N×length×cells: how much of every cell each pixel of a row or column takes.
+    """Return N×length×:data:`SIDE`: how much of every cell each pixel of a row or column takes.
 
     Args:
         length: pixels of the row or column.
         start: N×1, where it begins in the whole picture, as a share of it.
         extent: N×1, which share of the whole picture it covers.
         dtype: of the weights.
-        cells: of the grid along that side.
     """
     centre = (ops.arange(length, dtype="float32") + 0.5) / ops.cast(length, "float32")
     place = ops.cast(start, "float32") + ops.cast(extent, "float32") * centre[None]
-    place = ops.clip(place * cells - 0.5, 0.0, cells - 1.0)
-    knots = ops.arange(cells, dtype="float32")
+    place = ops.clip(place * SIDE - 0.5, 0.0, SIDE - 1.0)
+    knots = ops.arange(SIDE, dtype="float32")
     return ops.cast(ops.relu(1.0 - ops.abs(place[..., None] - knots)), dtype)

@@ -275,7 +275,7 @@ class Thumbnail(layers.Layer):
     Takes N×h×w×C, gives N×size×size×C.
     """
 
-    def __init__(self, size=112, **kwargs):
+    def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
         self.size = size
 

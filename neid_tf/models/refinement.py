@@ -41,7 +41,6 @@ def refine(
     toned: keras.KerasTensor,
     filters: int,
     count: int = 2,
-    name: str = "refine",
 ) -> keras.KerasTensor:
     """Build the block.
 
@@ -55,17 +54,17 @@ def refine(
     Returns:
         The refined picture, N×2h×2w×3, float32 and not clipped.
     """
-    difference = layers.Subtract(name=f"{name}_difference", dtype="float32")([toned, enhanced])
-    inner = layers.Concatenate(name=f"{name}_join")([features, difference])
+    difference = layers.Subtract(name="refine_difference", dtype="float32")([toned, enhanced])
+    inner = layers.Concatenate(name="refine_join")([features, difference])
     for index in range(1, count + 1):
         inner = layers.Conv2D(
-            filters, 3, padding="same", activation="relu", name=f"{name}_conv{index}"
+            filters, 3, padding="same", activation="relu", name=f"refine_conv{index}"
         )(inner)
     numbers = layers.Conv2D(
         2 * SHARES,
         1,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
-        name=f"{name}_head",
+        name="refine_head",
         dtype="float32",
     )(inner)
-    return Blend(name=name, dtype="float32")([enhanced, difference, numbers])
+    return Blend(name="refine", dtype="float32")([enhanced, difference, numbers])

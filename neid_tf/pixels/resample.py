@@ -218,18 +218,17 @@ class AreaMean:
     Args:
         height, width: of the picture, in pixels.
         size: cells along each side.
-        channels: of the picture.
     """
 
-    def __init__(self, height: int, width: int, size: int, channels: int = 3) -> None:
+    def __init__(self, height: int, width: int, size: int) -> None:
         self.height, self.width, self.size = height, width, size
-        self._means = np.zeros((size, size, channels))
+        self._means = np.zeros((size, size, 3))
 
     def add(self, piece: np.ndarray, top: int, left: int) -> None:
         """Add a piece; each pixel of the picture is to be in one.
 
         Args:
-            piece: float32 h×w×C.
+            piece: float32 h×w×3.
             top, left: where it begins.
         """
         rows = _rows_averaged(piece, self.size, self.height, top).swapaxes(0, 1)
@@ -241,7 +240,7 @@ class AreaMean:
         self._means[first : first + len(cells), before : before + cells.shape[1]] += cells
 
     def result(self) -> np.ndarray:
-        """Return the averages, float32 size×size×C."""
+        """Return the averages, float32 size×size×3."""
         return self._means.astype(np.float32)
 
 

@@ -22,6 +22,7 @@ from neid_tf.support.machine import usable_cores
 
 MOST_PIXELS = 48_000_000
 """Pixels of the pictures between reading and writing; a larger picture is there alone."""
+_SHOWN = 0.1  # Seconds for which a frame is shown that says none, as browsers have it.
 _LEAST_PIXELS = 2**20  # What a small picture counts, so that their number is bounded too.
 
 
@@ -292,12 +293,12 @@ class _FilePipeline:
                 yield page.with_pixels(self._enhanced(page, pixels, enhance, time))
             except Exception as error:
                 raise named(job, error) from error
-            time += page.extras.duration
+            time += page.extras.duration or _SHOWN
 
     def _frame_enhancer(self, frame: pictures.Picture):
         """Return what enhances the frames of an animation as those of a video; None for others."""
         is_8_bit = frame.pixels.dtype == np.uint8  # As the frames of a video are.
-        if frame.extras.duration and is_8_bit and isinstance(self.steps, Enhancement):
+        if pictures.is_animation(frame) and is_8_bit and isinstance(self.steps, Enhancement):
             return video.Enhancer(self.steps.model, self.steps.scale, self.steps.strength)
         return None
 

@@ -1,6 +1,6 @@
 """Picture files: reading and writing them whole, with what belongs to them."""
 
-from neid_tf.pictures.loss import held_metadata, holds_all, left_out, pages_left_out
+from neid_tf.pictures.loss import held_metadata, holds_all, is_animation, left_out, pages_left_out
 from neid_tf.pictures.picture import Picture, PictureError
 from neid_tf.pictures.reader import (
     DEFAULT_MAX_PIXELS,
@@ -48,6 +48,7 @@ __all__ = [
     "has_quality",
     "held_metadata",
     "holds_all",
+    "is_animation",
     "left_out",
     "longest_side",
     "pages_left_out",

@@ -22,6 +22,7 @@ _WIDTH_TAGS, _HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 _FOCAL_PLANE = (0xA20E, 0xA20F)
 SUB_DIRECTORIES = EXIF_DIRECTORY, PLACE_DIRECTORY = 0x8769, 0x8825
 MAKER_NOTES, _INTEROPERABILITY, _INTEROPERABILITY_INDEX = 0x927C, 0xA005, 1
+_COLOUR_SPACE, _UNCALIBRATED, _ADOBE_RGB = 0xA001, 0xFFFF, "R03"
 _THUMBNAIL, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
 _THUMBNAIL_SIDE = 160
@@ -280,6 +281,26 @@ def directories(exif: Image.Exif) -> tuple[dict[int, dict], bool]:
         if isinstance(below.get(_INTEROPERABILITY_INDEX), str):
             camera[_INTEROPERABILITY] = below
     return {tag: entries for tag, entries in found.items() if entries}, had_notes
+
+
+def adobe_rgb_alone(exif: bytes | None) -> bytes | None:
+    """Return a block that says that the picture is in Adobe RGB, where this one does; else None.
+
+    Cameras say so by the index of interoperability, and embed no profile.
+
+    Args:
+        exif: with or without its header, or None.
+    """
+    # As in compact.
+    with contextlib.suppress(Exception):
+        camera = directories(entries_of(exif))[0].get(EXIF_DIRECTORY, {})
+        told = camera.get(_INTEROPERABILITY, {}).get(_INTEROPERABILITY_INDEX, "")
+        if told.startswith(_ADOBE_RGB):
+            below = {_INTEROPERABILITY_INDEX: _ADOBE_RGB}
+            made = Image.Exif()
+            made[EXIF_DIRECTORY] = {_COLOUR_SPACE: _UNCALIBRATED, _INTEROPERABILITY: below}
+            return made.tobytes()
+    return None
 
 
 def rewritten(block: bytes) -> tuple[Image.Exif, bool]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import AvifImagePlugin, ImageFile
@@ -58,9 +60,10 @@ def _notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
     if image.info.get("depth_images") or image.info.get("aux") or _has_auxiliary(data):
         notes.append("what lies beside it (depth, gain map) is left out")
     notes += metadata.left_out("boxes", {name for name, _ in boxes(data)} - _KNOWN)
-    at = data.find(b"colrnclx")
-    if 0 <= at <= len(data) - 12:
-        primaries, transfer = struct.unpack_from(">HH", data, at + 8)
+    main, every = _properties(data)
+    colours = [body for name, body in (*main, *every) if name == b"colr" and body[:4] == b"nclx"]
+    if colours and len(colours[0]) >= 8:
+        primaries, transfer = struct.unpack_from(">HH", colours[0], 4)
         has_profile = bool(image.info.get("icc_profile"))
         notes += metadata.taken_for_srgb(primaries, transfer, has_profile)
     return tuple(notes)
@@ -78,18 +81,63 @@ def _check_boxes(data: bytes, max_pixels: int) -> None:
 
     Pictures are coded a little larger than they are shown.
     """
-    at, limit = data.find(b"ispe"), max(2 * max_pixels, _FREE_PIXELS)
-    while 0 <= at < len(data) - 16:
-        width, height = (int.from_bytes(data[p : p + 4], "big") for p in (at + 8, at + 12))
-        if width and height:
-            budget.check_size(width, height, limit)
-        at = data.find(b"ispe", at + 4)
+    limit = max(2 * max_pixels, _FREE_PIXELS)
+    for name, body in _properties(data)[1]:
+        if name == b"ispe" and len(body) >= 12:
+            width, height = struct.unpack_from(">II", body, 4)
+            if width and height:
+                budget.check_size(width, height, limit)
 
 
 def _bits(data: bytes) -> int:
-    """Return the bits of a sample, from the first box that says it; 8 if none does."""
-    at = data.find(b"pixi")
-    return data[at + 9] if 0 <= at < len(data) - 10 and data[at + 8] else 8
+    """Return the bits of a sample of the main picture, or of any that says it; 8 if none does."""
+    main, every = _properties(data)
+    told = [_bits_told(*one) for one in (*main, *every)]
+    return next(filter(None, told), 8)
+
+
+def _bits_told(name: bytes, body: bytes) -> int:
+    """Return the bits of a sample that a property tells; 0 if none."""
+    if name == b"pixi" and len(body) >= 6 and body[4]:
+        return body[5]
+    if name == b"hvcC" and len(body) >= 18:
+        return 8 + (body[17] & 7)
+    if name == b"av1C" and len(body) >= 3 and body[2] & 0x40:
+        return 12 if body[2] & 0x20 else 10
+    return 8 if name == b"av1C" else 0
+
+
+def _properties(data: bytes) -> tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]:
+    """Return the properties (name, body) of the main picture, and those of all pictures."""
+    main, every = [], []
+    for meta in (list(boxes(body, 4)) for name, body in boxes(data) if name == b"meta"):
+        number = next((_number(body) for name, body in meta if name == b"pitm"), 0)
+        for held in (list(boxes(body)) for name, body in meta if name == b"iprp"):
+            listed = [one for name, body in held if name == b"ipco" for one in boxes(body)]
+            every += listed
+            for place in (n for name, body in held if name == b"ipma" for n in _of(number, body)):
+                main += listed[place - 1 : place] if place else []
+    return main, every
+
+
+def _number(body: bytes) -> int:
+    """Return the number of the main picture."""
+    return int.from_bytes(body[4:6] if body[:1] == b"\0" else body[4:8], "big")
+
+
+def _of(number: int, body: bytes) -> Iterator[int]:
+    """Yield which of the properties, counted from 1, a picture has; a table that is cut ends it."""
+    at, wide, kind = 8, body[3:4] == b"\1", ">H" if body[:1] == b"\0" else ">I"
+    with contextlib.suppress(struct.error, IndexError):
+        while True:
+            (found,) = struct.unpack_from(kind, body, at)
+            at += struct.calcsize(kind)
+            count, at = body[at], at + 1
+            for _ in range(count):
+                (place,) = struct.unpack_from(">H" if wide else ">B", body, at)
+                at += 2 if wide else 1
+                if found == number:
+                    yield place & (0x7FFF if wide else 0x7F)
 
 
 def encode_avif(raster: Raster) -> bytes:

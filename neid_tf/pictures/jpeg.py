@@ -37,7 +37,7 @@ def decode_jpeg(data: bytes, max_pixels: int) -> Raster:
     """
     found = list(segments(data))
     with opened(JpegImagePlugin.JpegImageFile, data, max_pixels) as image:
-        scans = data.count(b"\xff\xda")
+        scans = sum(marker == _SCAN for marker, *_ in _marked(data))
         budget.check_effort(scans * image.width * image.height, max_pixels, f"{scans} scans")
         samples, notes = samples_of(image), _notes(found, _behind(data))
         icc, exif = image.info.get("icc_profile"), image.info.get("exif")

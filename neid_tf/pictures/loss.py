@@ -30,6 +30,11 @@ def holds_all(path: str | os.PathLike[str], picture: Picture) -> bool:
     return picture.pages == 1 or target.several == FORMATS[picture.format].several != ""
 
 
+def is_animation(picture: Picture) -> bool:
+    """Tell whether a picture is one of several frames that are shown one after the other."""
+    return picture.pages > 1 and FORMATS[picture.format].several == "frames"
+
+
 def pages_left_out(picture: Picture) -> list[str]:
     """Say which pages or frames of a file are lost with all of it but this picture.
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """What a TIFF begins with, and what some cameras' raw files do."""
+SHAPE = '{"shape": '
+"""What a description begins with that tifffile writes where there is none."""
 JPEG_2000, JPEG_2000_CODESTREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 JPEG_XL, JPEG_XL_CODESTREAM = b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"
 DNG_VERSION = 50706

@@ -19,6 +19,9 @@ INKS_CONVERTED = "its inks (CMYK) become sRGB"
 """What is said of a picture that is converted so."""
 PROFILE_LEFT_OUT = "its colour profile, which is broken or of other colours, is left out"
 """What is said of a picture that has such a profile."""
+LINEAR_TAKEN_FOR_SRGB = "its levels are those of linear light and taken for sRGB's"
+"""What is said of a picture whose profile or chunk says so."""
+_LINEAR = 40  # levels of 255 by which middle gray is brighter than sRGB's; of light it is 60.
 _MOST_NAMED = 20
 _FILL = b"\0\xff\r\n\t "
 _VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)
@@ -143,6 +146,23 @@ def means_srgb(icc: bytes | None) -> bool:
     except ImageCms.PyCMSError:
         return False
     return bool(np.abs(shown - np.asarray(image.convert("RGB"), np.int64)).max() <= _UNSEEN)
+
+
+@functools.lru_cache(maxsize=16)
+def is_linear(icc: bytes | None) -> bool:
+    """Tell whether numbers mean light under a profile, or nearly so, and no curve.
+
+    Args:
+        icc: as for :func:`means_srgb`.
+    """
+    if not icc:
+        return False
+    image = Image.new("L" if _icc_space(icc) == "GRAY" else "RGB", (1, 1), "#808080")
+    try:
+        shown = np.asarray(_through_profile(image, icc), np.int64)
+    except ImageCms.PyCMSError:
+        return False
+    return bool(shown.mean() > 128 + _LINEAR)
 
 
 def cmyk_to_rgb(inks: np.ndarray, icc: bytes | None) -> np.ndarray:

@@ -145,6 +145,8 @@ def from_raster(raster: Raster, name: str) -> Picture:
         notes.append("its XMP, which is no UTF-8 or too long, is left out")
     if raster.icc and not icc:
         notes.append(metadata.PROFILE_LEFT_OUT)
+    if metadata.is_linear(icc):
+        notes.append(metadata.LINEAR_TAKEN_FOR_SRGB)
     seen = hidden.visible(alpha, valid)
     if seen is not None:
         colours = hidden.fill(colours, seen)
@@ -249,7 +251,8 @@ def _bare(picture: Picture) -> Picture:
         duration=extras.duration,
         loops=extras.loops,
     )
-    return dataclasses.replace(picture, exif=None, extras=bare)
+    exif = None if picture.icc else exif_blocks.adobe_rgb_alone(picture.exif)
+    return dataclasses.replace(picture, exif=exif, extras=bare)
 
 
 def _with_nodata(

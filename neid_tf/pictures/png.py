@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import contextlib
 import dataclasses
 import struct
 import zlib
@@ -25,13 +26,14 @@ from neid_tf.pictures.raster import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LONGEST_SIDE = 1_000_000
 """The longest side that libpng takes, in pixels."""
-_END = b"IEND\xae\x42\x60\x82"
 _HEADER_END = len(SIGNATURE) + 25
 _IMAGE_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _FRAME_CHUNKS = (b"acTL", b"fcTL", b"fdAT")
 _COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"tIME")
+_LINEAR = 70_000  # Of gAMA, which is 45,455 for a curve near sRGB's and 100,000 for light.
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
+_COMMENT = b"Comment" + bytes(5)  # Not packed, of no language.
 _RAW_PROFILE = b"Raw profile type "
 _MAX_TEXT_BYTES = 2**24
 # Runs only, each pixel told by its neighbours (Paeth): for pictures a third of the time of the
@@ -51,14 +53,13 @@ def decode_png(data: bytes, max_pixels: int) -> Raster:
     """
     size = size_of(data)
     budget.check_size(*size, max_pixels)
-    image, others, still, damaged = [], [], False, []
-    for name, body in chunks_of(data, damaged):
+    image, others, still, damaged, end = [], [], False, [], 0
+    for name, body, end in _chunks(data, damaged):  # noqa: B007
         still |= name == b"IDAT" and not any(other == b"fcTL" for other, _ in others)
         (image if name in _IMAGE_CHUNKS else others).append((name, body))
     budget.check_bytes(_unfolded(image[0][1]), max_pixels)
     frames = sum(name == b"fcTL" for name, _ in others)
     raster = Raster(samples_of(image), **_described(others))
-    end = data.find(_END) + len(_END)
     if raster.icc is None and any(name == b"iCCP" for name, _ in others):
         damaged.append(b"iCCP")
     notes = (
@@ -95,6 +96,11 @@ def chunks_of(data: bytes, damaged: list[bytes] | None = None) -> Iterator[tuple
         data: the file.
         damaged: gets the names of those that are skipped.
     """
+    return ((name, body) for name, body, _ in _chunks(data, damaged))
+
+
+def _chunks(data, damaged=None):
+    """Yield what :func:`chunks_of` does, and where each chunk ends."""
     at, name, seen, view = len(SIGNATURE), b"", set(), memoryview(data)
     while name != b"IEND":
         if len(data) < at + 12:
@@ -111,7 +117,7 @@ def chunks_of(data: bytes, damaged: list[bytes] | None = None) -> Iterator[tuple
         at += 12 + length
         if sound:
             seen.add(name)
-            yield name, body if name == b"IDAT" else bytes(body)
+            yield name, body if name == b"IDAT" else bytes(body), at
         elif name in (*_IMAGE_CHUNKS, *_FRAME_CHUNKS):
             raise FormatError(
                 f"damaged PNG: chunk {name.decode('latin-1')!r} does not match its checksum"
@@ -155,6 +161,9 @@ def _notes(others: list[tuple[bytes, bytes]], frames: int) -> tuple[str, ...]:
         if name == b"cICP" and len(body) == 4
         for note in metadata.taken_for_srgb(body[0], body[1], told=True)
     ]
+    gamma = [int.from_bytes(body, "big") for name, body in others if name == b"gAMA"]
+    if gamma and gamma[0] > _LINEAR and not {b"iCCP", b"sRGB", b"cICP"} & {n for n, _ in others}:
+        notes.append(metadata.LINEAR_TAKEN_FOR_SRGB)
     announced = [struct.unpack_from(">I", body)[0] for name, body in others if name == b"acTL"]
     if frames and announced and announced[0] != frames:
         notes.append(f"it announces {announced[0]} frames and holds {frames}")
@@ -181,6 +190,8 @@ def _described(others: list[tuple[bytes, bytes]]) -> dict:
                 extras[kind] = value
             elif name == b"tEXt" and body.startswith(b"Comment\0"):
                 extras["comments"] = (*extras.get("comments", ()), body[8:])
+            elif name == b"iTXt" and body.startswith(_COMMENT):
+                extras["comments"] = (*extras.get("comments", ()), body.removeprefix(_COMMENT))
             else:
                 chunks.append((name, body))
         elif name in _COLOUR_CHUNKS:
@@ -250,9 +261,17 @@ def _extra_chunks(raster: Raster) -> bytes:
         chunks.append((b"iTXt", _XMP_KEYWORD + bytes(5) + extras.xmp))
     if extras.iptc:
         chunks.append((b"zTXt", _raw_profile(b"iptc", metadata.photoshop_of_iptc(extras.iptc))))
-    chunks += [(b"tEXt", b"Comment\0" + text.replace(b"\0", b" ")) for text in extras.comments]
+    chunks += [_comment(text.replace(b"\0", b" ")) for text in extras.comments]
     chunks += [(name, body) for name, body in extras.chunks if name in TEXT_CHUNKS]
     return b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def _comment(text: bytes) -> tuple[bytes, bytes]:
+    """Return the chunk of a comment: of UTF-8, or of Latin-1 where it is none."""
+    with contextlib.suppress(UnicodeDecodeError):
+        if not text.decode().isascii():
+            return b"iTXt", _COMMENT + text
+    return b"tEXt", b"Comment\0" + text
 
 
 def _physical(across: float, down: float, per_inch: bool) -> bytes:

@@ -25,7 +25,7 @@ from neid_tf.pictures.exif import (
     entries_of,
     text_of,
 )
-from neid_tf.pictures.marks import LAYOUT_TAGS, SAMPLE_TAGS
+from neid_tf.pictures.marks import LAYOUT_TAGS, SAMPLE_TAGS, SHAPE
 from neid_tf.pictures.raster import Extras, FormatError, Layout, Raster
 from neid_tf.pictures.tiff_samples import (
     JPEG_COMPRESSIONS,
@@ -420,7 +420,7 @@ def exif_of_directory(
         for tag in TEXT_TAGS:
             text = text_of(found.get(tag, ""))
             # What tifffile writes as a description is about the layout of the file.
-            if text and not text.startswith('{"shape": '):
+            if text and not text.startswith(SHAPE):
                 described[tag] = text
         described.update((tag, found[tag]) for tag in WHOLE_TAGS if tag in found)
         below, had_notes = directories(found)

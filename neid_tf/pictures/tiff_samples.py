@@ -80,7 +80,8 @@ def colours_and_bands(
     kind = tifffile.PHOTOMETRIC(page.photometric).name
     samples = _full_range(stored, page.bitspersample)
     if kind == "PALETTE":
-        palette = page.colormap[:, stored[..., 0]] >> 8
+        levels = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
+        palette = levels[:, stored[..., 0]]  # Some write the map in 8 bits.
         return _joined(page, np.moveaxis(palette, 0, -1).astype(np.uint8), samples)
     if kind == "SEPARATED" and samples.shape[-1] >= 4 and samples.dtype.kind == "u":
         inks = to_type(samples[..., :4], np.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 
 from neid_tf.pictures import ome
 from neid_tf.pictures.formats import FORMATS
+from neid_tf.pictures.marks import SHAPE
 from neid_tf.pictures.picture import Picture, to_raster
 from neid_tf.pictures.raster import QUALITY
 from neid_tf.pictures.windows import Windows
@@ -100,6 +101,7 @@ class Target:
         return {
             **kept,
             **place,
+            **self._colours(),
             **self._compression(),
             "driver": "GTiff",
             "height": self.source.height * scale,
@@ -109,6 +111,11 @@ class Target:
             "blockxsize": sides[1],
             "BIGTIFF": "IF_SAFER",
         }
+
+    def _colours(self) -> dict:
+        """Return what the first bands are: told only afterwards, they count as further ones."""
+        names = [kind.name for kind in self.source.file.colorinterp[:3]]
+        return {"photometric": "rgb"} if names == ["red", "green", "blue"] else {}
 
     def _compression(self) -> dict:
         """Return the options of the source's compression; of a COG's first draft, quick ones."""
@@ -144,7 +151,9 @@ class Target:
         if old.rpcs:
             new.rpcs = _scaled_model(old.rpcs, self.scale)
         tags = old.tags()
-        if _DESCRIPTION in tags:
+        if tags.get(_DESCRIPTION, "").startswith(SHAPE):
+            del tags[_DESCRIPTION]
+        elif _DESCRIPTION in tags:
             tags[_DESCRIPTION] = ome.refreshed(tags[_DESCRIPTION], new.height, new.width)
         new.update_tags(**tags)
         for space in set(old.tag_namespaces()) - {*_FORESEEN}:

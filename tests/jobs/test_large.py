@@ -120,6 +120,8 @@ def by_windows(name="out.tif"):
         (1, np.uint16, {"interleave": "band"}, ("--scale=2",)),
         (3, np.float32, {"predictor": 3}, ("--strength=2",)),
         (3, np.uint16, {"photometric": "rgb"}, ("--tile=1024",)),
+        (3, np.uint16, {"photometric": "rgb", "interleave": "band"}, ()),
+        (4, np.uint16, {"photometric": "rgb", "alpha": "yes"}, ()),
     ],
 )
 def test_the_result_is_that_of_a_picture_in_memory(count, dtype, options, flags, neid, monkeypatch):
@@ -133,6 +135,9 @@ def test_the_result_is_that_of_a_picture_in_memory(count, dtype, options, flags,
         assert one.transform == other.transform
         assert one.crs == other.crs
         assert one.dtypes == other.dtypes
+    with tifffile.TiffFile(path) as one, tifffile.TiffFile("out.tif") as other:
+        old, new = one.pages[0], other.pages[0]
+        assert (new.photometric, new.extrasamples) == (old.photometric, old.extrasamples)
 
 
 def hidden_corner(height=301, width=277):
@@ -295,6 +300,15 @@ def test_profile_density_and_text_are_kept_and_the_rest_told(is_cog, neid, quick
     assert (kept.icc, kept.extras.density) == (icc, (300, 300, True))
     assert b"me" in kept.exif
     assert enhanced(neid, "a.tif", "--metadata=none", "--overwrite") == ""
+
+
+def test_a_description_of_the_layout_is_not_carried_on(neid, quick):
+    options = {"photometric": "rgb", "tile": (64, 64)}
+    tifffile.imwrite("a.tif", samples_of(3), **options)
+    enhanced(neid, "a.tif", "--scale=2")
+    with tifffile.TiffFile("a.tif") as old, tifffile.TiffFile("out.tif") as new:
+        assert old.pages[0].description.startswith('{"shape": ')
+        assert new.pages[0].description == ""
 
 
 def test_metadata_may_be_left_out(neid, quick):

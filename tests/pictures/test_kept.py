@@ -440,6 +440,8 @@ def test_what_lies_behind_a_jpeg_is_told(progressive, tmp_path):
         bytes(99) + b"\xff\xff\r\n": (),
         b"SEFH of a phone": ("15 bytes behind the picture are left out",),
         VIDEO: ("the video behind the picture is left out",),
+        # What looks like scans there is none.
+        VIDEO + b"\xff\xda" * 9999: ("the video behind the picture is left out",),
     }.items():
         assert read_bytes(tmp_path, plain + behind).notes == told
     frames = [Image.fromarray(noise(9, 12, 3, seed=seed)) for seed in range(2)]
@@ -458,6 +460,36 @@ def test_what_lies_behind_a_png_is_told(tmp_path):
         VIDEO: ("the video behind the picture is left out",),
     }.items():
         assert read_bytes(tmp_path, plain + behind).notes == told
+
+
+def test_a_png_inside_of_a_png_does_not_end_it(tmp_path):
+    inner = saved(Image.fromarray(noise(4, 5, 3)), "PNG")
+    picture = read_bytes(tmp_path, png_with((b"caBX", inner)))
+    assert picture.notes == ("chunks left out: 'caBX'",)
+
+
+def test_a_comment_keeps_its_letters(tmp_path):
+    for text, stored in (
+        ("plain", b"plain"),
+        ("Größe", "Größe".encode()),
+        ("Größe", b"Gr\xf6\xdfe"),
+    ):
+        write(tmp_path / "a.png", Picture(smooth(), extras=Extras(comments=(stored,))))
+        with Image.open(tmp_path / "a.png") as image:
+            assert image.info["Comment"] == text
+        assert read(tmp_path / "a.png").extras.comments == (stored,)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_that_it_is_adobe_rgb_stays_told_without_metadata(suffix, tmp_path):
+    for index, kept in (("R03", True), ("R98", False)):
+        block = Image.Exif()
+        block[0x010F], block[0x8769] = "Maker", {0xA001: 65535, 0xA005: {1: index}}
+        write(tmp_path / f"a{suffix}", Picture(smooth(), exif=block.tobytes()), metadata="none")
+        with Image.open(tmp_path / f"a{suffix}") as image:
+            told = image.getexif()
+            assert (0xA001 in told.get_ifd(0x8769), 0x010F in told) == (kept, False)
+            assert not kept or told.get_ifd(0xA005)[1] == index
 
 
 def test_boxes_beside_an_avif_are_told(tmp_path):

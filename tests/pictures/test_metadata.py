@@ -385,3 +385,24 @@ def test_numbers_that_do_not_mean_srgb_are_told(tmp_path):
     read_pixels(tmp_path / "gray.png", told.append)
     reason = "its profile has other colours than sRGB, and its numbers are taken for those"
     assert told == [f"{tmp_path / '2.png'}: {reason}"]
+
+
+def of_light(icc):
+    """A profile whose numbers mean light, of one of sRGB."""
+    table = bytearray(icc)
+    for name in (b"rTRC", b"gTRC", b"bTRC"):
+        place = int.from_bytes(icc[(at := icc.index(name)) + 4 : at + 8], "big")
+        table[place : place + 12] = b"curv" + bytes(8)
+    return bytes(table)
+
+
+def test_levels_of_linear_light_are_told(tmp_path):
+    reason = "its levels are those of linear light and taken for sRGB's"
+    for icc, told in ((SRGB, ()), (of_light(SRGB), (reason,))):
+        for suffix in (".png", ".tif"):
+            write(tmp_path / f"a{suffix}", Picture(steps(), icc=icc))
+            assert read(tmp_path / f"a{suffix}").notes == told
+    for gamma, also, told in ((45455, (), ()), (100000, (), (reason,)), (100000, (b"sRGB",), ())):
+        chunks = [(b"gAMA", struct.pack(">I", gamma)), *((name, b"\0") for name in also)]
+        write(tmp_path / "b.png", Picture(steps(), extras=Extras(chunks=tuple(chunks))))
+        assert read(tmp_path / "b.png").notes == told

@@ -54,6 +54,31 @@ def test_photographs_of_phones(name, tmp_path):
         decode("a", data[: len(data) // 2])
 
 
+@pytest.mark.parametrize("name", ["AVIF", "HEIC"])
+def test_names_of_boxes_in_a_text_are_no_boxes(name):
+    make, block = {"AVIF": lambda i, **o: saved(i, "AVIF", **o), "HEIC": heic}[name], Image.Exif()
+    block[0x010E] = "whispering crispest pixies"
+    data = make(Image.fromarray(smooth()), exif=block.tobytes(), xmp=b"<a>ispexxxxxxxxxxxxxx</a>")
+    picture = decode("a", data)
+    assert (picture.pixels.shape, picture.pixels.dtype) == (smooth().shape, np.uint8)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_bits_are_those_of_the_main_picture_of_a_heic(deep):
+    pillow_heif, levels = pytest.importorskip("pillow_heif"), smooth().astype(np.uint16)
+    made = pillow_heif.HeifFile()
+    for is_deep in (not deep, deep):
+        stored = levels * 257 if is_deep else levels.astype(np.uint8)
+        mode = "RGB;16" if is_deep else "RGB"
+        made.add_frombytes(mode, stored.shape[1::-1], stored.tobytes())
+    file = io.BytesIO()
+    made.save(file, quality=95, primary_index=1, bit_depth=10)
+    picture = decode("a", file.getvalue())
+    assert picture.pixels.dtype == (np.uint16 if deep else np.uint8)
+    top = np.iinfo(picture.pixels.dtype).max
+    np.testing.assert_allclose(picture.pixels / top, smooth() / 255, atol=0.05)
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12])
 def test_avif_of_more_bits_becomes_16_bits(bits):
     levels = np.linspace(0, 2**bits - 1, 64 * 48 * 3).reshape(48, 64, 3)

@@ -170,6 +170,14 @@ def test_what_lies_beside_inks_is_kept(dtype, tmp_path):
     np.testing.assert_array_equal(back.bands, stored[..., 5:])
 
 
+def test_a_palette_of_8_bits_is_none_of_16(tmp_path):
+    stored, levels = noise(30, 20, 1)[..., 0], noise(3, 256, 1)[..., 0].astype(np.uint16)
+    for palette in (levels, levels * 257):
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, stored, photometric="palette", colormap=palette)
+        np.testing.assert_array_equal(read(path).pixels, np.moveaxis(levels[:, stored], 0, -1))
+
+
 def test_what_lies_beside_a_palette_is_kept(tmp_path):
     table = noise(3, 256, 1)[..., 0].astype(np.uint16) * 257
     stored = noise(30, 20, 2)

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from neid_tf.support import files
-from neid_tf.support.errors import errors_named, reason_of
+from neid_tf.support.errors import NeidError, errors_named, reason_of
 from neid_tf.video.coding import Color, reformatter, to_yuv
 from neid_tf.video.reader import VideoError, errors_of
 from neid_tf.video.stream import scheme_of
@@ -125,7 +125,7 @@ class Encoder:
             self._output.close()
 
 
-class _Nothing(Exception):
+class _Nothing(NeidError):
     """A recording that holds nothing."""
 
 

@@ -21,6 +21,8 @@ from neid_tf.support.libraries import optional_import
 
 # A third and a seventh of the usual time, for files of the same quality that are 5 and 15% larger.
 _SPEED, _EFFORT = 8, {"preset": "ultrafast"}
+# The encoder's own takes three times the bytes of a JPEG, and from 94 on there is nothing to gain.
+_HEIC_QUALITY = (0, 95, 100), (0, 72, 94)
 _KNOWN = {b"ftyp", b"meta", b"mdat", b"moov", b"free", b"skip", b"idat", b"mini"}
 _ALPHA = {b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"}
 _FREE_PIXELS = 2**20
@@ -190,7 +192,7 @@ def encode_heic(raster: Raster) -> bytes:
     file = io.BytesIO()
     made.save(
         file,
-        quality=raster.quality or QUALITY,
+        quality=round(float(np.interp(raster.quality or QUALITY, *_HEIC_QUALITY))),
         chroma=444,
         enc_params=_EFFORT,
         exif=raster.exif,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from neid_tf.video.completeness import is_broadcast
@@ -13,12 +14,16 @@ if typing.TYPE_CHECKING:
 _BACK = Fraction(1, 2)  # Seconds by which a stream falls back where the clock starts anew.
 _REORDERED = 8  # Frames by which those that depend on each other may be out of order.
 _APART = 1  # Seconds that packets of one time may be apart in the file.
+_AHEAD = 10  # Seconds by which no broadcast jumps ahead but where its clock starts anew.
 
 
 class Clock:
     """Lets the times of a broadcast begin at zero, and those of any file go on behind a restart.
 
     The clock of recordings that were joined starts anew, or that of a camera that was restarted.
+
+    Attributes:
+        strays: of how many packets the times were off and were set anew.
 
     Args:
         container: the file.
@@ -31,11 +36,60 @@ class Clock:
         self._stretch: dict[int, int] = {}
         self._ends: dict[int, Fraction] = {}
         self._begins: dict[int, Fraction] = {}
+        self._is_broadcast = is_broadcast(container)
+        self.strays = 0
 
     @property
     def restarts(self) -> int:
         """How often it has started anew."""
         return len(self._added) - 1
+
+    def settled(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+        """Yield packets of sound and picture when the next one of their stream is known.
+
+        One whose time is off, though those before and behind it follow each other, is damaged: it
+        gets the time between them. All but those of text come one later than they are.
+
+        Args:
+            packets: of all streams, in the file's order.
+        """
+        ends: dict[int, tuple[Fraction, Fraction]] = {}
+        held: dict[int, av.Packet] = {}
+        for packet in packets:
+            if packet.stream.type not in ("video", "audio"):
+                yield packet
+                continue
+            index = packet.stream.index
+            if index in held:
+                yield self._placed(held.pop(index), packet, ends)
+            if packet.size:
+                held[index] = packet
+            else:
+                yield packet
+        yield from held.values()
+
+    def _placed(self, packet, following, ends):
+        """Return a packet, its times set anew if they are off; note where it ends."""
+        index, unit = packet.stream.index, packet.time_base
+        if packet.dts is None or following.dts is None:
+            return packet
+        length, later = (packet.duration or 0) * unit, _later(packet)
+        if index in ends:
+            end, usual = ends[index]
+            slack = max(_BACK, _REORDERED * length)
+            time, behind = packet.dts * unit - end, following.dts * unit - end
+            off = time < -slack or time > max(slack, behind + slack)
+            if off and -slack <= behind <= _APART + 2 * length:
+                shift = round(end / unit) - packet.dts
+                packet.dts += shift
+                packet.pts = None if packet.pts is None else packet.pts + shift
+                self.strays += 1
+            elif min(abs(later - usual), abs(later - _later(following))) > slack + _APART:
+                packet.pts = packet.dts if packet.stream.type == "audio" else None
+                self.strays += 1
+                later = usual
+        ends[index] = packet.dts * unit + length, later
+        return packet
 
     def set(self, packet: av.Packet) -> bool:
         """Set the times of a packet.
@@ -55,7 +109,7 @@ class Clock:
             self._shift(packet, stretch)
             return True
         time, length = stamp * unit + self._added[stretch], (packet.duration or 0) * unit
-        if end is not None and time < end - max(_BACK, _REORDERED * length):
+        if end is not None and not self._goes_on(time, end, length):
             now, latest = max(self._ends.values()), self.restarts
             # The last stretch, if another stream has begun it, and is not long past its time.
             if stretch == latest or stamp * unit + self._added[latest] < now - _APART:
@@ -67,7 +121,18 @@ class Clock:
         self._shift(packet, stretch)
         return index not in self._begins or time >= self._begins[index] - unit
 
+    def _goes_on(self, time, end, length):
+        """Tell whether a packet is of the stretch of those before it in its stream."""
+        if self._is_broadcast and time > max(self._ends.values()) + _AHEAD:
+            return False
+        return time >= end - max(_BACK, _REORDERED * length)
+
     def _shift(self, packet, stretch):
         added = round(self._added[stretch] / packet.time_base)
         packet.pts = None if packet.pts is None else packet.pts + added
         packet.dts = None if packet.dts is None else packet.dts + added
+
+
+def _later(packet):
+    """Return how much later a packet is shown than it is decoded, in seconds."""
+    return 0 if packet.pts is None else (packet.pts - packet.dts) * packet.time_base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
 
@@ -19,6 +20,13 @@ TRANSPARENT = "transparency is not kept"
 """What is said of a video that has an alpha."""
 SPHERICAL = "it is a 360° video: that mark is left out, so players show it flat"
 """What is said of one."""
+STEREO = "it is a stereoscopic video: that mark is left out, so players show both pictures"
+"""What is said of one."""
+_MARKS = {
+    "SPHERICAL": SPHERICAL,
+    "STEREO3D": STEREO,
+    "A53_CC": "the captions in its frames (CEA-608, CEA-708) are left out",
+}
 
 _BT709, _BT601, _UNSPECIFIED = 1, 6, 2
 _LIMITED_RANGE, _FULL_RANGE, _HDR_CURVES = 1, 2, (16, 18)
@@ -64,11 +72,18 @@ def lost_properties(frame: av.VideoFrame) -> list[str]:
         notes.append(f"{bits} bits a sample, written in 8")
     if any(part.is_alpha for part in parts):
         notes.append(TRANSPARENT)
-    if any(data.type.name == "SPHERICAL" for data in frame.side_data):
-        notes.append(SPHERICAL)
+    notes += [_MARKS[name] for name in marks(frame)]
     if _has_fine_colour(frame.format):
         notes.append("colour is written at half the resolution (4:2:0)")
     return notes
+
+
+def marks(frame: av.VideoFrame) -> tuple[str, ...]:
+    """Return which marks that get lost a PyAV frame has, by the names of FFmpeg."""
+    with contextlib.suppress(ValueError):  # PyAV does not know all kinds of side data.
+        found = {data.type.name for data in frame.side_data}
+        return tuple(name for name in _MARKS if name in found)
+    return ()
 
 
 def _has_fine_colour(layout):

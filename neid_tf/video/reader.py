@@ -18,7 +18,16 @@ from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
 from neid_tf.video import foreign
 from neid_tf.video.clock import Clock
-from neid_tf.video.coding import SPHERICAL, TRANSPARENT, Color, lost_properties, reformatter, to_rgb
+from neid_tf.video.coding import (
+    SPHERICAL,
+    STEREO,
+    TRANSPARENT,
+    Color,
+    lost_properties,
+    marks,
+    reformatter,
+    to_rgb,
+)
 from neid_tf.video.completeness import Ending, is_broadcast
 from neid_tf.video.frames import Frame
 
@@ -63,19 +72,27 @@ def errors_of(path: str | os.PathLike, doing: str) -> Iterator[None]:
 
 
 def undamaged(decode: Callable[[], list[T]]) -> list[T] | None:
-    """Return what a decoder gives; None where FFmpeg finds the data damaged.
+    """Return what a decoder gives; None where it fails: what one makes of damage has any name.
 
     Args:
         decode: calls it.
+
+    Raises:
+        MemoryError: where there is not enough.
     """
+    return _attempted(decode)[0]
+
+
+def _attempted(decode):
+    """Return what a decoder gives, or None and the reason."""
     import av
 
     try:
-        return decode()
+        return decode(), ""
     except av.FFmpegError as error:
-        if not _is_damage(error):
+        if isinstance(error, MemoryError):
             raise
-        return None
+        return None, f": {reason_of(error)}"
 
 
 def _is_damage(error):
@@ -109,7 +126,7 @@ class Reader:
     """
 
     def __init__(self, path: str | os.PathLike, max_pixels: int | None = None) -> None:
-        self.path, self.notes, self._last = path, [], None
+        self.path, self.notes, self._last, self._shapes = path, [], None, []
         self._damaged = self._corrupt = self._owed = 0
         self._lock, self._closed = threading.Lock(), False
         self._limit = Limit(path, max_pixels)
@@ -122,11 +139,13 @@ class Reader:
         self.stream = picture_stream(self.container, path, self._limit)
         self.others = [s for s in self.container.streams if _is_copied(s)]
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
-        self.notes += lost_properties(self.first)
+        tags = {name.lower(): value for name, value in self.stream.metadata.items()}
+        # That of a Matroska file is kept, or named, as its other tags are.
+        self._told = [STEREO] if "stereo_mode" in tags else []
+        self.notes += [note for note in lost_properties(self.first) if note not in self._told]
         if foreign.is_foreign(self.container):
             self.notes.append(foreign.NOTE)
-        modes = (v for k, v in self.stream.metadata.items() if k.lower() == "alpha_mode")
-        if "1" in modes and TRANSPARENT not in self.notes:
+        if tags.get("alpha_mode") == "1" and TRANSPARENT not in self.notes:
             self.notes.append(TRANSPARENT)  # FFmpeg's decoders of VP8 and VP9 pass over it.
         if SPHERICAL not in self.notes and _is_spherical_mp4(path):
             self.notes.append(SPHERICAL)
@@ -161,7 +180,7 @@ class Reader:
         held, ending = None, Ending(self.container, self.stream, self.rate)
         clock = Clock(self.container)
         with errors_of(self.path, "decoding fails"):
-            for packet in _packets(self.container):
+            for packet in clock.settled(_packets(self.container, late=self._late)):
                 ending.see(packet)
                 follows = clock.set(packet)
                 if packet.stream.index != self.stream.index:
@@ -180,10 +199,15 @@ class Reader:
                 self.notes.append(f"damaged: {damaged} packets could not be decoded")
             if self._corrupt:
                 self.notes.append(f"damaged: {self._corrupt} frames could not be decoded whole")
+            if clock.strays:
+                self.notes.append(f"damaged: {clock.strays} packets had wrong times, set anew")
             if clock.restarts:
                 times = f"{clock.restarts} time{'s' * (clock.restarts > 1)}"
                 self.notes.append(f"its clock starts anew {times}: what follows is put behind")
             self.notes += ending.notes()
+
+    def _late(self):
+        self.notes.append("streams that begin later than the others are left out")
 
     def _decoded(self, packet):
         """Return the frames of a packet; like a player, go on behind a damaged one."""
@@ -201,12 +225,13 @@ class Reader:
         In other files some packets are there for the decoder alone, and half of a frame may be one
         where it has two fields.
         """
-        has_fields = any(interlaced for *_, interlaced, _ in self._seen)
+        has_fields = any(interlaced for *_, interlaced, _, _ in self._seen)
         return max(self._owed, 0) if is_broadcast(self.container) and not has_fields else 0
 
     def _frame(self, frame):
         size = self.width, self.height
-        pixels = to_rgb(self._reformatter, frame, self.color, size, self._layout)
+        # The first one's colour is that of what is written.
+        pixels = to_rgb(self._reformatter, frame, Color.of(frame), size, self._layout)
         unit = self.stream.time_base
         step = max(round(1 / (self.rate * unit)), 1)
         pts, last = frame.pts, self._last
@@ -220,6 +245,12 @@ class Reader:
 
     def _note_changes(self, frame, seconds):
         """Take note of what frames from here on are, and the first is not."""
+        shape = self.stream.codec_context.sample_aspect_ratio
+        if shape and shape not in self._shapes:
+            if self._shapes:
+                change = f"the shape of its pixels changes from {self._shapes[0]} to {shape}"
+                self.notes.append(f"from {seconds:.1f} s: {change}: the first is kept")
+            self._shapes.append(shape)
         if (kind := _kind_of(frame)) in self._seen:
             return
         self._seen.add(kind)
@@ -227,7 +258,8 @@ class Reader:
             sizes = f"{self.width}×{self.height} to {frame.width}×{frame.height}"
             change = f"frames change from {sizes}: they are fitted to the first size"
             self.notes.append(f"from {seconds:.1f} s: {change}")
-        new = [note for note in lost_properties(frame) if note not in self.notes]
+        known = self.notes + self._told
+        new = [note for note in lost_properties(frame) if note not in known]
         self.notes += [f"from {seconds:.1f} s: {note}" for note in new]
 
     def close(self) -> None:
@@ -276,8 +308,9 @@ class Limit:
         try:
             frames = packet.decode()
         except av.ArgumentError as error:
-            if self._pixels is None:
-                raise
+            context = packet.stream.codec_context
+            if self._pixels is None or 0 < context.width * context.height <= self._pixels:
+                raise  # It is damaged: the decoder forgets the size that it is not to have.
             reason = f"a frame is damaged, or has {self._allowed()}"
             raise VideoError(self._path, reason) from error
         for frame in frames:
@@ -288,7 +321,7 @@ class Limit:
 def _kind_of(frame):
     """Return what of a frame may change in the midst of a video."""
     shape = frame.width, frame.height, frame.format.name
-    return (*shape, frame.interlaced_frame, frame.color_trc)
+    return (*shape, frame.interlaced_frame, frame.color_trc, marks(frame))
 
 
 def _is_spherical_mp4(path):
@@ -306,11 +339,15 @@ def _is_spherical_mp4(path):
     return False
 
 
-def _packets(container, *streams):
-    """Yield the packets of some streams, or of all, and an empty one of each at the end."""
-    # PyAV fails at the end of a stream that has come to light midway, and these come last.
-    with contextlib.suppress(IndexError):
+def _packets(container, *streams, late=lambda: None):
+    """Yield the packets of some streams, or of all, and an empty one of each at the end.
+
+    ``late`` is called where some streams come to light midway, which are left out.
+    """
+    try:
         yield from container.demux(*streams)
+    except IndexError:  # PyAV fails at their end, which comes last.
+        late()
 
 
 def _is_copied(stream):
@@ -321,11 +358,13 @@ def _is_copied(stream):
 
 def _first_frame(path, limit):
     with contextlib.closing(_open(path, limit)) as container, errors_of(path, "decoding fails"):
-        stream = picture_stream(container, path, limit)
+        stream, reason = picture_stream(container, path, limit), ""
         for packet in _packets(container, stream):
-            for frame in undamaged(functools.partial(limit.decoded, packet)) or ():
+            frames, failed = _attempted(functools.partial(limit.decoded, packet))
+            reason = failed or reason
+            for frame in frames or ():
                 return frame
-    raise VideoError(path, "no frame of it can be decoded")
+    raise VideoError(path, f"no frame of it can be decoded{reason}")
 
 
 def _open(path, limit):

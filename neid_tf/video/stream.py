@@ -208,14 +208,14 @@ class Stream:
             self.connections += 1
             if container.streams.audio:
                 self._tell("its sound is left out")
-            color = turn = size = None
+            turn = size = None
             shape = Fraction(1)
             for packet in container.demux(stream):
                 if self._stop.is_set():
                     return
                 for frame in self._decoded(packet):
-                    if color is None:
-                        color, turn = Color.of(frame), upright(frame)
+                    if turn is None:
+                        turn = upright(frame)
                         shape = stream.sample_aspect_ratio or shape
                         shape = 1 / shape if turn.swapped else shape
                         for note in lost_properties(frame):
@@ -224,7 +224,7 @@ class Stream:
                     if before not in (None, size):
                         sizes = "×".join(map(str, before)), "×".join(map(str, size))
                         self._tell(f"its frames change from {sizes[0]} to {sizes[1]}")
-                    self._put(frame, color, turn, shape)
+                    self._put(frame, Color.of(frame), turn, shape)
 
     def _decoded(self, packet):
         frames = undamaged(functools.partial(self._limit.decoded, packet))

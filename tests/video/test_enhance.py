@@ -489,6 +489,103 @@ def test_joined_recordings_follow_each_other(tmp_path):
     assert heard == pytest.approx(3 * 1.5, abs=0.2)
 
 
+def with_stray(path, kind, number, seconds):
+    """Move the time of a packet of a broadcast: of its picture (E0) or of its sound (C0)."""
+    data, count = bytearray(path.read_bytes()), 0
+    for start in range(0, len(data), 188):
+        at = data.find(bytes([0, 0, 1, kind]), start, start + 188)
+        if at >= 0 and data[start + 1] & 0x40:
+            count += 1
+        if count == number and at >= 0:
+            for place in range(at + 9, at + 9 + (10 if data[at + 7] >> 6 == 3 else 5), 5):
+                a, b, c, d, e = data[place : place + 5]
+                time = (a >> 1 & 7) << 30 | b << 22 | c >> 1 << 15 | d << 7 | e >> 1
+                time += round(90_000 * seconds)
+                high, middle, low = time >> 30 & 7, time >> 15 & 0x7FFF, time & 0x7FFF
+                parts = middle << 1 | 1, low << 1 | 1
+                data[place : place + 5] = bytes([a & 0xF1 | high << 1]) + struct.pack(">HH", *parts)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("seconds", [-2, 0.7, 3, 40_000])
+@pytest.mark.parametrize(("kind", "number"), [(0xE0, 40), (0xC0, 3)])
+def test_one_wrong_time_of_a_broadcast_moves_nothing_else(kind, number, seconds, tmp_path):
+    source = make_clip(tmp_path / "in.ts", noisy(90, 48), sound="aac")
+    enhance_video(source, tmp_path / "sound.mp4", double)
+    with_stray(source, kind, number, seconds)
+    summary = enhance_video(source, tmp_path / "out.mp4", double)
+    assert list(summary.notes) == ["damaged: 1 packets had wrong times, set anew"]
+    for which in ("video", "audio"):
+        times = [
+            [float(time) for time, _ in packets(tmp_path / name, which)[1]]
+            for name in ("out.mp4", "sound.mp4")
+        ]
+        assert times[0] == pytest.approx(times[1], abs=0.04)
+
+
+@pytest.mark.parametrize("seconds", [0.8, 4.0])
+def test_a_pause_is_no_wrong_time(seconds, tmp_path):
+    times = [1001 * i + round(30_000 * seconds) * (i >= 20) for i in range(40)]
+    source = make_clip(tmp_path / "in.mkv", noisy(40, 48), times=times)
+    assert enhance_video(source, tmp_path / "out.mkv", double).notes == ()
+    shown = [float(time) for time, _ in packets(tmp_path / "out.mkv", "video")[1]]
+    assert sorted(shown) == pytest.approx([time / 30_000 for time in times], abs=0.002)
+
+
+def test_a_broadcast_that_jumps_far_ahead_is_closed_up(tmp_path):
+    parts = [make_clip(tmp_path / "a.ts", noisy(45, 48), sound="aac").read_bytes()]
+    with av.open(tmp_path / "a.ts") as old, av.open(tmp_path / "b.ts", "w", options=LATER) as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    parts.append((tmp_path / "b.ts").read_bytes())
+    (tmp_path / "in.ts").write_bytes(b"".join(parts))
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double)
+    assert list(summary.notes) == ["its clock starts anew 1 time: what follows is put behind"]
+    for which in ("video", "audio"):
+        times = sorted(float(time) for time, _ in packets(tmp_path / "out.mp4", which)[1])
+        assert np.diff(times).max() < 0.15
+
+
+LATER = {"output_ts_offset": "3600"}
+
+
+def test_streams_that_begin_late_are_told_of(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 240, 320, 3), np.uint8)
+    clip = make_clip(tmp_path / "a.ts", noise).read_bytes()
+    assert len(clip) > 6_000_000  # More than is looked through at first.
+    with av.open(tmp_path / "b.ts", "w", options={"mpegts_start_pid": "512"}) as file:
+        file.mux(add_sine(file, "aac", 1.0))
+    (tmp_path / "in.ts").write_bytes(clip + (tmp_path / "b.ts").read_bytes() + clip)
+    summary = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double)
+    assert "streams that begin later than the others are left out" in summary.notes
+
+
+def test_colours_that_are_coded_otherwise_midway_stay_as_they_were(tmp_path):
+    pixels = [np.full((64, 96, 3), (20, 90, 40), np.uint8)] * 10
+    kinds = ({"colorspace": 5, "color_range": 1}, {"colorspace": 1, "color_range": 2})
+    clips = [make_clip(tmp_path / "a.ts", pixels, **kind).read_bytes() for kind in kinds]
+    (tmp_path / "in.ts").write_bytes(b"".join(clips))
+    enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double, strength=0.0)
+    _, frames, shown = read(tmp_path / "out.mp4")
+    assert len(frames) == 20
+    assert np.abs(shown - (20, 90, 40)).max() < 4
+
+
+def test_the_shape_of_pixels_that_changes_midway_is_told(tmp_path):
+    shapes = Fraction(16, 15), Fraction(64, 45)
+    clips = [
+        make_clip(tmp_path / "a.ts", noisy(9, 48), sample_aspect_ratio=shape).read_bytes()
+        for shape in shapes
+    ]
+    (tmp_path / "in.ts").write_bytes(b"".join(clips))
+    notes = enhance_video(tmp_path / "in.ts", tmp_path / "out.mp4", double).notes
+    [told] = [note for note in notes if "shape" in note]
+    assert "changes from 16/15 to 64/45: the first is kept" in told
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".webm"])
 def test_joined_files_of_other_kinds_follow_each_other(suffix, tmp_path):
     codec = "libvpx-vp9" if suffix == ".webm" else "libx264"

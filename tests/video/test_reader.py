@@ -50,6 +50,33 @@ def test_what_the_written_file_can_not_hold_is_told(name, codec, layout, notes, 
     assert [note for note in summary.notes if "padded" not in note] == notes
 
 
+def test_a_packet_that_is_damaged_costs_itself_alone(tmp_path):
+    """PNG's decoder calls damage an error of an external library."""
+    source = make(tmp_path / "a.mov", "png", "rgb24", count=6)
+    with av.open(source) as file:
+        packet = [packet for packet in file.demux(video=0) if packet.size][3]
+        place = packet.pos + packet.size // 2
+    content = bytearray(source.read_bytes())
+    content[place : place + 8] = bytes(255 - byte for byte in content[place : place + 8])
+    source.write_bytes(content)
+    summary = enhance_video(source, tmp_path / "out.mp4", double)
+    assert (summary.frames, FINE in summary.notes) == (5, True)
+    assert "damaged: 1 packets could not be decoded" in summary.notes
+
+
+def test_a_stereoscopic_video_is_named(tmp_path):
+    pixels = np.full((32, 48, 3), 40, np.uint8)
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        options = {"x264-params": "frame-packing=3"}
+        stream = file.add_stream("libx264", rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for _ in range(3):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
+        file.mux(stream.encode(None))
+    [note] = enhance_video(tmp_path / "a.mp4", tmp_path / "out.mp4", double).notes
+    assert "stereoscopic" in note
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "layout"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 if typing.TYPE_CHECKING:
@@ -33,8 +34,13 @@ class Ending:
         self._ends: dict[int, float] = {}
         self._is_cut = False
 
-    def see(self, packet: av.Packet) -> None:
-        """Take a packet of any stream, in the file's order and with its own times."""
+    def seen(self, packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+        """Take the packets of all streams, in the file's order and with their own times."""
+        for packet in packets:
+            self._see(packet)
+            yield packet
+
+    def _see(self, packet):
         if packet.size and packet.pts is not None:
             end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
             index = packet.stream.index

@@ -180,8 +180,7 @@ class Reader:
         held, ending = None, Ending(self.container, self.stream, self.rate)
         clock = Clock(self.container)
         with errors_of(self.path, "decoding fails"):
-            for packet in clock.settled(_packets(self.container, late=self._late)):
-                ending.see(packet)
+            for packet in clock.settled(ending.seen(_packets(self.container, late=self._late))):
                 follows = clock.set(packet)
                 if packet.stream.index != self.stream.index:
                     if follows:

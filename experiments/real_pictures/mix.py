@@ -34,6 +34,9 @@ _TONE = common.define_path("tone_from", "", "Weights whose tone takes the place 
 _ZONE = flags.DEFINE_float(
     "dead_zone", 0.08, "The tone's dead zone, as `tone_dead_zone`.", 0.0, 1.0
 )
+_DARKENING = flags.DEFINE_float(
+    "darkening", 0.04, "How much a tone may darken, as `tone_darkening`.", 0.0, 1.0
+)
 _SIDES, _BLACK, _VEIL = (flags.FLAGS[n] for n in ("both_sides", "black_level", "veil_share"))
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
 
@@ -100,12 +103,13 @@ def main(arguments: list) -> None:
     output = common.required(common.OUTPUT)
     if not sources[0]:
         raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
-    fields = {"tone_dead_zone": _ZONE, "mirrored": _SIDES}
+    fields = {"tone_dead_zone": _ZONE, "tone_darkening": _DARKENING, "mirrored": _SIDES}
     fields |= {"tone_black": _BLACK, "tone_veil": _VEIL}
     fields = {name: holder.value for name, holder in fields.items() if holder.present}
     if not (sources[1] or _TONE.value or fields):
         changed = (
-            "--from_streams, --tone_from, --dead_zone, --black_level, --veil_share or --both_sides"
+            "--from_streams, --tone_from, --dead_zone, --darkening, --black_level, --veil_share or "
+            "--both_sides"
         )
         raise NeidError(f"{changed} is needed: what is changed")
     if _SHARE.present and not sources[1]:

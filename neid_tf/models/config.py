@@ -89,6 +89,14 @@ class ModelConfig:
         maximum=1.0,
         only=("tone_kind", ("grid",)),
     )
+    tone_darkening: float = config_field(
+        0.0,
+        "Of a tone that makes a picture darker in the mean by a share of far more than this hardly "
+        "any is left, so that a bright picture comes back as it was; 0 for a tone that may darken.",
+        minimum=0.0,
+        maximum=1.0,
+        only=("tone_kind", ("grid",)),
+    )
     tone_black: float = config_field(
         0.0,
         "The tone takes what is far below this level of 255 for black, and what is not far above "
@@ -185,6 +193,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "depth": 2,
     "tone_kind": "grid",
     "tone_dead_zone": 0.08,
+    "tone_darkening": 0.04,
     "tone_black": 1.5,
     "tone_veil": 1.0,
     "refinement": 32,

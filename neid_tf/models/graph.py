@@ -177,8 +177,9 @@ class Graph:
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)
-        if self.config.tone_dead_zone and not self.training:  # It would learn nothing in there.
-            zone = grid.DeadZone(self.config.tone_dead_zone, name="tone_dead_zone", dtype="float32")
+        limits = self.config.tone_dead_zone, self.config.tone_darkening
+        if any(limits) and not self.training:  # It would learn nothing in there.
+            zone = grid.DeadZone(*limits, name="tone_dead_zone", dtype="float32")
             parameters = zone([thumbnail, parameters])
         self.tone["tone_parameters"] = parameters
         by = self._by_grid if is_grid else self._by_curve

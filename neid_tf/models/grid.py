@@ -124,37 +124,52 @@ class DeadZone(layers.Layer):
     0.01 added to the mean of the squares, since black has no level): a fifth at half of the width,
     0.98 at twice the width.
 
+    A tone that makes the picture darker in the mean is besides taken to the share
+    ``exp(−(d / darkening)²)``, where ``d`` is the logarithm of by how much, but for its veil: a
+    bright picture is not to come out gray.
+
     Args:
-        width: of the zone, as a share of the picture's level.
+        width: of the zone, as a share of the picture's level; 0 for none.
+        darkening: see above; 0 for a tone that may darken.
 
     Inputs are thumbnails N×s×s×3 in [0, 1], with s a multiple of 4, and N×:data:`PARAMETERS`
     parameters of their tone. Gives N×:data:`PARAMETERS`.
     """
 
-    def __init__(self, width=0.08, **kwargs):
+    def __init__(self, width=0.08, darkening=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.width = width
+        self.width, self.darkening = width, darkening
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         thumbnails, parameters = inputs
         cells = ops.average_pool(thumbnails, 4, 4)
         whole = ops.cast([[0.0, 0.0, 1.0, 1.0]], cells.dtype)
-        changed = toned(cells, parameters, whole) - cells
-        change = ops.mean(ops.square(changed), axis=(1, 2, 3))
-        level = ops.mean(ops.square(cells), axis=(1, 2, 3)) + 0.01
-        share = 1.0 - ops.exp(-change / (level * self.width**2))[:, None]
+        made = toned(cells, parameters, whole)
+        veil = parameters[:, VEIL:GLOBAL]
+        over = share = ops.ones_like(veil)
+        if self.width:
+            change = ops.mean(ops.square(made - cells), axis=(1, 2, 3))
+            level = ops.mean(ops.square(cells), axis=(1, 2, 3)) + 0.01
+            over = share = 1.0 - ops.exp(-change / (level * self.width**2))[:, None]
+        if self.darkening:
+            # What was to be seen, but for the veil, and what is.
+            before = ops.relu(cells - veil[:, None, None]) / (1.0 - veil[:, None, None])
+            before, after = (
+                ops.mean(images, axis=(1, 2, 3)) for images in (before, ops.clip(made, 0.0, 1.0))
+            )
+            darker = ops.log((before + 1e-4) / (after + 1e-4))[:, None]
+            share = share * ops.exp(-ops.square(ops.relu(darker) / self.darkening))
         # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
         log_exposure = parameters[:, EXPOSURE:VEIL]
         numbers, grid = parameters[:, :EXPOSURE], parameters[:, GLOBAL:] + log_exposure
-        veil = parameters[:, VEIL:GLOBAL]
-        scaled = [share * numbers, log_exposure, share * veil, share * grid - log_exposure]
+        scaled = [share * numbers, log_exposure, over * veil, share * grid - log_exposure]
         return ops.concatenate(scaled, axis=-1)
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[1]
 
     def get_config(self) -> dict:
-        return super().get_config() | {"width": self.width}
+        return super().get_config() | {"width": self.width, "darkening": self.darkening}
 
 
 def toned(

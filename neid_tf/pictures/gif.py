@@ -60,10 +60,12 @@ def decode_gif_frames(data: bytes, max_pixels: int) -> Iterator[Raster]:
     with opened(GifImagePlugin.GifImageFile, data, max_pixels) as image:
         budget.check_effort(image.n_frames * image.width * image.height, max_pixels, "its frames")
         first = _with_metadata(raster_of(image, pages=image.n_frames), data)
+        height, width = first.samples.shape[:2]
         for number in range(image.n_frames):
             image.seek(number)
             budget.check_size(*image.size, max_pixels)
-            samples = with_channels(np.asarray(image.convert("RGBA")))
+            # What lies beyond is not shown; for such a frame Pillow makes the picture larger.
+            samples = with_channels(np.asarray(image.convert("RGBA")))[:height, :width]
             wait = image.info.get("duration", 0) / 1000
             extras = dataclasses.replace(first.extras, duration=wait, loops=_plays(image))
             yield dataclasses.replace(first, samples=samples, extras=extras)

@@ -32,6 +32,7 @@ _RGB, _GRAY = 16, 17
 _OPACITY, _ASSOCIATED = 1, 2
 _KNOWN = (b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"rreq", b"jp2i", b"free")
 _MOST_COMPONENTS = 4
+_CODING = 0x52  # Of the segment that says how all is coded.
 
 
 def boxes(data: bytes, at: int = 0) -> Iterator[tuple[bytes, bytes]]:
@@ -60,31 +61,55 @@ def decode_jpeg2000(data: bytes, max_pixels: int) -> Raster:
         FormatError: if it is damaged, or too large, or its colours are not supported.
     """
     found = [] if data.startswith(JPEG_2000_CODESTREAM) else list(boxes(data))
-    stream = dict(found).get(b"jp2c", b"") if found else data
-    bits = _checked_header(stream, max_pixels)
-    header = list(boxes(dict(found).get(b"jp2h", b"")))
-    has_palette = any(name == b"pclr" for name, _ in header)
-    samples = _samples(data, bits, _colour_space(header), has_palette, max_pixels)
+    streams = [body for name, body in found if name == b"jp2c"] if found else [data]
+    stream = streams[0] if streams else b""
+    count, bits = _checked_header(stream, max_pixels)
+    # Those of the first picture; others may follow.
+    header = list(boxes(next((body for name, body in found if name == b"jp2h"), b"")))
+    order, space = _order(header), _colour_space(header)
+    is_plain = not any(name == b"pclr" for name, _ in header) and space in (_RGB, _GRAY)
+    # Pillow knows palettes, inks, luminance with colour differences and coarser components; but no
+    # other order, and no gray of several bands.
+    mixed = is_plain and (order != sorted(order) or (space == _GRAY and count > 2))
+    if bits <= 8 and not mixed:
+        samples = _of_pillow(data, 8 if not is_plain else bits, max_pixels)
+    elif not is_plain:
+        raise FormatError(f"colours of the kind {space} are not supported with {bits} bits")
+    else:
+        stored = with_channels(imagecodecs.jpeg2k_decode(data))
+        samples = from_levels(stored, 2**bits - 1, np.uint8 if bits <= 8 else np.uint16)
     bands, channels = None, samples.shape[-1]
-    meaning = _meanings(header).get(channels - 1, _OPACITY) if channels in (2, 4) else _OPACITY
+    meaning = _meaning(header, bool(found)) if channels in (2, 4) else _OPACITY
     if meaning == _ASSOCIATED:
         samples = unassociated(samples)
     elif meaning != _OPACITY:
         samples, bands = samples[..., :-1], samples[..., -1:]
     exif, extras, notes = _metadata(found, header)
-    icc = next((b[3:] for n, b in header if n == b"colr" and b[:1] == b"\2"), None)
+    if (further := len(streams) - 1) > 0:
+        notes = (*notes, f"{further} further pictures of it are left out")
+    icc = next((b[3:] for n, b in header if n == b"colr" and b[:1] in (b"\2", b"\3")), None)
     return Raster(samples, exif, icc, _is_reversible(stream), extras, bands, notes=notes)
 
 
-def _meanings(header: list[tuple[bytes, bytes]]) -> dict[int, int]:
-    """Return what each channel is, by its number, as far as a header says it."""
+def _definitions(header: list[tuple[bytes, bytes]]) -> list[tuple[int, int, int]]:
+    """Return number, meaning and colour of each channel, as far as a header says it."""
     body = dict(header).get(b"cdef", b"")[2:]
-    found = struct.iter_unpack(">3H", body[: len(body) // 6 * 6])
-    return {channel: meaning for channel, meaning, _ in found}
+    return sorted(struct.iter_unpack(">3H", body[: len(body) // 6 * 6]))
 
 
-def _checked_header(stream: bytes, max_pixels: int) -> int:
-    """Check the sizes that a codestream announces; return its bits per sample."""
+def _order(header: list[tuple[bytes, bytes]]) -> list[int]:
+    """Return which colour each channel is, from 1; one that is none comes last."""
+    return [colour if kind == 0 else 1 << 16 for _, kind, colour in _definitions(header)]
+
+
+def _meaning(header: list[tuple[bytes, bytes]], in_boxes: bool) -> int:
+    """Return what the channel is that is no colour; in boxes that do not say it, it is a band."""
+    kinds = [kind for _, kind, _ in _definitions(header) if kind]
+    return kinds[0] if kinds else 1 << 16 if in_boxes else _OPACITY
+
+
+def _checked_header(stream: bytes, max_pixels: int) -> tuple[int, int]:
+    """Check the sizes that a codestream announces; return its channels, and bits per sample."""
     if not stream.startswith(JPEG_2000_CODESTREAM) or len(stream) < 48:
         raise FormatError("truncated or damaged JPEG 2000: it has no codestream")
     right, bottom, left, top, across, down = struct.unpack_from(">6I", stream, 8)
@@ -99,7 +124,7 @@ def _checked_header(stream: bytes, max_pixels: int) -> int:
     bits = max(depths) + 1
     if len(depths) > 1 or bits > 16:
         raise FormatError("samples that are signed, of over 16 bits or of several depths")
-    return bits
+    return count, bits
 
 
 def _colour_space(header: list[tuple[bytes, bytes]]) -> int:
@@ -107,24 +132,22 @@ def _colour_space(header: list[tuple[bytes, bytes]]) -> int:
     return int.from_bytes(bodies[0][3:7], "big") if bodies else _RGB
 
 
-def _samples(data: bytes, bits: int, space: int, has_palette: bool, max_pixels: int) -> np.ndarray:
-    if bits <= 8:
-        # Pillow knows palettes, inks, luminance with colour differences and coarser components.
-        with opened(Jpeg2KImagePlugin.Jpeg2KImageFile, data, max_pixels) as image:
-            samples = samples_of(image)
-        if bits == 8 or has_palette or space not in (_RGB, _GRAY):
-            return samples
-        return from_levels(samples >> (8 - bits), 2**bits - 1, np.uint8)  # Pillow's white is less.
-    if space not in (_RGB, _GRAY):
-        raise FormatError(f"colours of the kind {space} are not supported with {bits} bits")
-    samples = with_channels(imagecodecs.jpeg2k_decode(data))
-    return from_levels(samples, 2**bits - 1, np.uint16)
+def _of_pillow(data: bytes, bits: int, max_pixels: int) -> np.ndarray:
+    with opened(Jpeg2KImagePlugin.Jpeg2KImageFile, data, max_pixels) as image:
+        samples = samples_of(image)
+    if bits == 8:
+        return samples
+    return from_levels(samples >> (8 - bits), 2**bits - 1, np.uint8)  # Pillow's white is less.
 
 
 def _is_reversible(stream: bytes) -> bool:
     """Tell whether the wavelets are those of whole numbers, which lose nothing."""
-    at = stream.find(b"\xff\x52", 0, 4096)
-    return 0 <= at < len(stream) - 13 and stream[at + 13] == 1
+    at = 2
+    while stream[at : at + 1] == b"\xff" and at + 13 < len(stream):
+        if stream[at + 1] == _CODING:
+            return stream[at + 13] == 1
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return False
 
 
 def _metadata(

@@ -21,6 +21,7 @@ from neid_tf.support.libraries import optional_import
 
 _MOST_METADATA = 2**24
 _KNOWN = {b"JXL ", b"ftyp", b"jxll", b"jxlc", b"jxlp", b"jxli", b"jbrd", b"Exif", b"xml "}
+_LONGEST_HEADER = 66
 _SRGB = ("sRGB", "Gra_D65_Rel_SRG")
 
 
@@ -116,8 +117,10 @@ class _Header:
     """
 
     def __init__(self, data: bytes) -> None:
-        start = 0 if data[:2] == JPEG_XL_CODESTREAM else _codestream(data)
-        self._bits, self._at = int.from_bytes(data[start + 2 : start + 66], "little"), 0
+        stream = data if data[:2] == JPEG_XL_CODESTREAM else _codestream(data)
+        if stream[:2] != JPEG_XL_CODESTREAM:
+            raise FormatError("truncated or damaged JPEG XL: it has no codestream")
+        self._bits, self._at = int.from_bytes(stream[2:_LONGEST_HEADER], "little"), 0
         self.size, self.is_animated = self._size(), False
         self.bits = self._depth()
 
@@ -169,13 +172,14 @@ class _Header:
             self._choice(*lengths)
 
 
-def _codestream(data: bytes) -> int:
-    with contextlib.suppress(ValueError):
-        for box, skipped in ((b"jxlc", 4), (b"jxlp", 8)):
-            at = data.find(box, 12)
-            if at >= 0:
-                return data.index(JPEG_XL_CODESTREAM, at + skipped, at + skipped + 2)
-    raise FormatError("truncated or damaged JPEG XL: it has no codestream")
+def _codestream(data: bytes) -> bytes:
+    """Return the codestream in a file's boxes, or its beginning."""
+    parts = []
+    for name, body in boxes(data):
+        if name in (b"jxlc", b"jxlp"):
+            start = 0 if name == b"jxlc" else 4
+            parts.append(body[start : start + _LONGEST_HEADER])
+    return b"".join(parts)
 
 
 def encode_jpegxl(raster: Raster) -> bytes:

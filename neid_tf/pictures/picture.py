@@ -96,6 +96,7 @@ class Picture:
             self.extras,
             tags=geo.scaled(self.extras.tags, *factors),
             xmp=xmp.scaled(self.extras.xmp, *factors),
+            density=_scaled_density(self.extras.density, *factors),
         )
         alpha, bands, valid = self.alpha, self.bands, self.valid
         if alpha is not None:
@@ -180,6 +181,13 @@ def _unpacked(
     if packed:
         packed, notes = packed.fitted(height, width)
     return dataclasses.replace(extras, xmp=rest), packed, notes
+
+
+def _scaled_density(density, down_factor, across_factor):
+    """Return the density of an enlarged picture: what is no dots per inch is of what is shown."""
+    if density is None or density[2]:
+        return density
+    return density[0] * across_factor, density[1] * down_factor, False
 
 
 def _turned_extras(extras: Extras, orientation: int) -> Extras:

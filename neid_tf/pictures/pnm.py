@@ -73,6 +73,10 @@ def _header(data: bytes) -> tuple[tuple[int, int, int, int], tuple[bytes, ...], 
             raise FormatError("truncated or damaged PNM: its header is not whole")
         numbers.append(int(token[1]))
         at = token.end()
+    if not bilevel and data[at : at + 1] == b"#":  # Its end is the space before the samples.
+        comment = _COMMENT.match(data, at, _LONGEST_HEADER)
+        at = comment.end()
+        comments.append(comment[1].strip())
     depth = 3 if data[:2] in (b"P3", b"P6") else 1
     return (*numbers[:2], depth, 1 if bilevel else numbers[2]), _said(comments), at + 1
 

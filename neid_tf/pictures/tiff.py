@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import json
 import math
+import re
 import struct
 from collections.abc import Container, Iterable, Iterator, Sequence
 
@@ -138,10 +140,23 @@ def main_pages(
     masks = sum(page.subfiletype & (_REDUCED | MASK) == MASK for page in (*pages, *below))
     if masks := masks - sum(mask_of(page) is not None for page in whole):
         notes.append(f"{masks} mask{'s' if masks > 1 else ''} of it left out")
+    if (behind := _announced(pages[0]) - len(pages)) > 0:
+        notes.append(f"{behind} pictures that lie behind its pages left out")
     for count, which in ((len(further), ""), (lost, ", which can't be read,")):
         if count:
             notes.append(f"{count} page{'s' if count > 1 else ''} below it{which} left out")
     return whole, tuple(notes)
+
+
+def _announced(page: tifffile.TiffPage) -> int:
+    """Return how many pictures a file's description says there are, in pages or behind one."""
+    if found := re.match(r"ImageJ=.*?^images=(\d+)", page.description, re.DOTALL | re.MULTILINE):
+        return int(found[1])
+    if page.description.startswith(SHAPE) and '"truncated": true' in page.description:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            of_all = math.prod(json.loads(page.description)["shape"])
+            return of_all // math.prod(page.shape)
+    return 0
 
 
 def mask_of(page: tifffile.TiffPage) -> tifffile.TiffPage | None:
@@ -288,6 +303,9 @@ def _density(page: tifffile.TiffPage) -> tuple[float, float, bool] | None:
     with contextlib.suppress(Exception):
         across, down = (page.tags[code].value for code in RESOLUTION)
         across, down = (top / bottom for top, bottom in (across, down))
+        if page.description.startswith("ImageJ=") and (across, down) != (1, 1):
+            # Its unit is told there.
+            return across, down, False
         return as_density(across, down, page.tags.valueof(RESOLUTION_UNIT, default=2))
     return None
 

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from neid_tf.pictures import metadata
 from neid_tf.pictures.raster import FormatError, with_channels
@@ -36,7 +35,13 @@ def samples_of(page: tifffile.TiffPage) -> np.ndarray:
     """Decode a page, in the order of its axes; what the file leaves out is 0."""
     # tifffile's own array would hold there what the memory held before.
     whole = page.is_contiguous or page.dtype is None or page.jpegheader is not None
-    return page.asarray(out=None if whole else np.zeros(page.shaped, page.dtype))
+    meaning, planes = page.photometric, page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    if planes and page.compression in JPEG_COMPRESSIONS:
+        page.photometric = tifffile.PHOTOMETRIC.MINISBLACK  # As each plane is, for its decoder.
+    try:
+        return page.asarray(out=None if whole else np.zeros(page.shaped, page.dtype))
+    finally:
+        page.photometric = meaning
 
 
 def looks_like_colours(page: tifffile.TiffPage) -> bool:
@@ -81,7 +86,9 @@ def colours_and_bands(
     samples = _full_range(stored, page.bitspersample)
     if kind == "PALETTE":
         levels = page.colormap if page.colormap.max() < 256 else page.colormap >> 8
-        palette = levels[:, stored[..., 0]]  # Some write the map in 8 bits.
+        places = stored[..., 0]
+        places = places.view(np.uint8) if places.dtype == bool else places
+        palette = levels[:, places]  # Some write the map in 8 bits.
         return _joined(page, np.moveaxis(palette, 0, -1).astype(np.uint8), samples)
     if kind == "SEPARATED" and samples.shape[-1] >= 4 and samples.dtype.kind == "u":
         inks = to_type(samples[..., :4], np.uint8)
@@ -119,8 +126,27 @@ def _checked_floats(stored: np.ndarray) -> np.ndarray:
 def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
     if page.compression in JPEG_COMPRESSIONS:
         return samples
-    image = Image.frombytes("YCbCr", samples.shape[1::-1], samples.tobytes())
-    return np.asarray(image.convert("RGB"))
+    levels = _numbers(page, "ReferenceBlackWhite", (0, 255, 128, 255, 128, 255))
+    red, green, blue = _numbers(page, "YCbCrCoefficients", (0.299, 0.587, 0.114))
+    black, full = np.float32(levels[::2]), np.float32(levels[1::2])
+    if not (full > black).all() or not green:
+        raise FormatError("damaged TIFF: its levels of YCbCr can't be read")
+    # Section 21 of TIFF 6.0; colours go from -127 to 127.
+    scaled = (samples - black) / (full - black) * np.float32([1, 127 / 255, 127 / 255])
+    light, to_blue, to_red = np.moveaxis(scaled, -1, 0)
+    r, b = light + (2 - 2 * red) * to_red, light + (2 - 2 * blue) * to_blue
+    g = (light - red * r - blue * b) / green
+    return to_type(np.stack([r, g, b], -1).clip(0, 1).astype(np.float32), np.uint8)
+
+
+def _numbers(page: tifffile.TiffPage, name: str, usual: tuple) -> tuple:
+    """Return the rational numbers of a tag, or the usual ones where it is not there."""
+    value = page.tags.valueof(name)
+    if value is None or len(value) not in (len(usual), 2 * len(usual)):
+        return usual
+    if len(value) == len(usual):
+        return tuple(value)
+    return tuple(top / (bottom or 1) for top, bottom in zip(value[::2], value[1::2], strict=True))
 
 
 def _joined(

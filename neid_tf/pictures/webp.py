@@ -59,18 +59,26 @@ def decode_webp(data: bytes, max_pixels: int) -> Raster:
         b"VP8L" in chunks,
         Extras(xmp=chunks.get(b"XMP ")),
         pages=max(frames, 1),
-        notes=metadata.left_out("chunks", set(chunks) - _KNOWN),
+        notes=(
+            *metadata.left_out("chunks", set(chunks) - _KNOWN),
+            *metadata.behind_left_out(data[_end_of(data) :]),
+        ),
     )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 12
-    while at + 8 <= len(data):
+    at, end = 12, _end_of(data)
+    while at + 8 <= end:
         name, length = struct.unpack_from("<4sI", data, at)
         picture = name in (b"VP8 ", b"VP8L", b"ANMF")  # Of these the header will do.
         yield name, data[at + 8 : at + 8 + (min(length, 16) if picture else length)]
         # A frame of an animation holds 16 bytes of its own and then chunks like the others.
         at += 8 + (16 if name == b"ANMF" else length + length % 2)
+
+
+def _end_of(data: bytes) -> int:
+    """Return where the file ends by its own word."""
+    return min(8 + int.from_bytes(data[4:8], "little"), len(data))
 
 
 def size_of(data: bytes) -> tuple[int, int]:

@@ -155,6 +155,9 @@ class Target:
             del tags[_DESCRIPTION]
         elif _DESCRIPTION in tags:
             tags[_DESCRIPTION] = ome.refreshed(tags[_DESCRIPTION], new.height, new.width)
+        if tags.get("TIFFTAG_RESOLUTIONUNIT", "").startswith("1"):  # No dots per inch.
+            for name in ("TIFFTAG_XRESOLUTION", "TIFFTAG_YRESOLUTION"):
+                tags[name] = str(float(tags.get(name, 1)) * self.scale)
         new.update_tags(**tags)
         for space in set(old.tag_namespaces()) - {*_FORESEEN}:
             new.update_tags(ns=space, **old.tags(ns=space))

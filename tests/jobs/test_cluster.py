@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import types
@@ -21,7 +22,7 @@ from neid_tf.jobs.plan import plan
 from neid_tf.jobs.storage import storage_of
 from neid_tf.jobs.transfer import Transfer
 from neid_tf.support.errors import UsageError
-from tests.conftest import darkened, flags_restored, free_ports, picture, write
+from tests.conftest import darkened, flags_restored, picture, write
 
 # Ray reads these when it is imported. The token is this cluster's own.
 os.environ |= {
@@ -489,14 +490,16 @@ def test_an_address_needs_the_engine(capsys):
 
 def test_an_address_where_no_cluster_is_is_named_at_once(neid, tmp_path):
     write(tmp_path / "in.png", picture(20, 30))
-    [port] = free_ports(1)
-    for address in (f"127.0.0.1:{port}", f"ray://localhost:{port}"):
-        code, out, err = neid(
-            *["enhance", tmp_path / "in.png", f"--output={tmp_path}/out", "--weights=neid_s"],
-            *["--engine=ray", f"--ray_address={address}"],
-        )
-        assert (code, out) == (1, "")
-        assert err == f"neid: enhance: Ray at {address} cannot be used: connection refused\n"
+    with socket.socket() as held:  # Nothing listens there, and nothing else can come to.
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            code, out, err = neid(
+                *["enhance", tmp_path / "in.png", f"--output={tmp_path}/out", "--weights=neid_s"],
+                *["--engine=ray", f"--ray_address={address}"],
+            )
+            assert (code, out) == (1, "")
+            assert err == f"neid: enhance: Ray at {address} cannot be used: connection refused\n"
     address = "--ray_address=127.0.0.1:99999"
     how = [tmp_path / "in.png", f"--output={tmp_path}/out", "--weights=neid_s", "--engine=ray"]
     code, out, err = neid("enhance", *how, address)

@@ -82,6 +82,23 @@ def test_the_dead_zone_is_measured_by_the_pictures_level():
     np.testing.assert_allclose(result[:, -1], 0.1 * share, rtol=1e-4)
 
 
+@pytest.mark.parametrize("veil", [0.0, 0.2])
+def test_a_tone_that_darkens_is_left_out_and_one_that_brightens_is_not(veil):
+    """Of a gain of g, a level x comes to g·x / (1 − x + g·x)."""
+    images = np.full((1, 8, 8, 3), 0.6, np.float32)
+    for gain, least, most in ((-1.0, 0.0, 0.01), (-0.02, 0.9, 1.0), (1.0, 1.0, 1.0)):
+        values = np.zeros((1, grid.PARAMETERS), np.float32)
+        values[:, grid.VEIL], values[:, grid.EXPOSURE] = veil, 0.5
+        values[:, grid.GLOBAL :] = gain - 0.5
+        limited = np.asarray(grid.DeadZone(0.0, 0.04)([images, values]))
+        assert limited[0, grid.VEIL] == np.float32(veil)
+        left = limited[:, grid.GLOBAL :] + limited[:, grid.EXPOSURE]
+        assert least <= left.min() / gain <= left.max() / gain <= most
+        np.testing.assert_array_equal(grid.DeadZone(0.0, 0.0)([images, values]), values)
+    black = np.zeros_like(images)
+    assert np.isfinite(grid.DeadZone(0.08, 0.04)([black, values])).all()
+
+
 def test_a_veil_is_taken_off():
     images = pictures()
     values = np.zeros((1, grid.PARAMETERS), np.float32)

@@ -156,7 +156,7 @@ def test_training_has_no_dead_zone():
     told["picture"] = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
     read = training({name: np.asarray(value, np.float32) for name, value in told.items()})
     read = np.asarray(read["tone_parameters"])
-    zone = DeadZone(1.0)([thumbnail, read])
+    zone = DeadZone(1.0, model.config.tone_darkening)([thumbnail, read])
     given = np.asarray(models.as_part(model, "context")(x)["tone_parameters"])
     np.testing.assert_allclose(given, zone, atol=1e-5)
     assert np.abs(given - read).max() > 1e-3

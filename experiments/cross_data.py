@@ -307,7 +307,9 @@ def record(data: Path, method: Method, only: list | None = None) -> dict:
     found = sets(Path(data), method)
     missing = sorted(set(only or ()) - set(found))
     if missing or not found:
-        raise NeidError(f"{data}: no set {missing[0]!r}" if missing else f"{data}: no data set")
+        there = f"; there are {', '.join(found)}" if found else ""
+        none = f"no set {missing[0]!r}{there}" if missing else "no data set"
+        raise NeidError(f"{data}: {none}")
     return {name: score() for name, score in found.items() if not only or name in only}
 
 

@@ -41,6 +41,22 @@ def alone(pairs_folder, tmp_path):
     return results(tmp_path / "alone")
 
 
+def test_what_has_no_loss_has_no_share_of_a_clipped_gradient(pairs_folder, tmp_path):
+    """The decoder of a detail branch whose loss weighs nothing, on two workers."""
+    ports = free_ports(2)
+    workers = []
+    for index in range(2):
+        cluster = {"worker": [f"localhost:{port}" for port in ports]}
+        told = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        options = (1, "--detail_weight=0")
+        where = pairs_folder, tmp_path / "two", "multiworker"
+        workers.append(start(*where, *options, TF_CONFIG=told))
+    for worker in workers:
+        worker.finish()
+    [row], _ = results(tmp_path / "two")
+    assert np.isfinite(row["loss"])
+
+
 def assert_same(one, other):
     for a, b in zip(one[0], other[0], strict=True):
         assert a.keys() == b.keys()

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from neid_tf.inference.bars import framed, inside
 from neid_tf.inference.inputs import enhanced_alike
 from neid_tf.inference.network import Context, Network, NetworkError, as_network
 from neid_tf.pixels.curve import odds_curve
 from neid_tf.pixels.resample import bands, double, halve
-from neid_tf.pixels.samples import WHITE, from_float, to_float, white
+from neid_tf.pixels.samples import WHITE, as_gray, from_float, is_gray, to_float, white
 from neid_tf.support.errors import NeidError
 
 MAX_STRENGTH = 8.0
@@ -57,11 +58,17 @@ class Enhancement:
     """The path in steps, for those who prepare one picture beside the computing of another.
 
     Calling it does all of them. What it is made of and what it raises: see :func:`enhance`.
+
+    Attributes:
+        model, scale, strength: as for :func:`enhance`.
+        bars: whether black or white bars at the sides stay as they are, and are not read: see
+            :mod:`neid_tf.inference.bars`. Of the frames of a video they may come and go.
     """
 
     model: object
     scale: int = 1
     strength: float = 1.0
+    bars: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_network(self.model))
@@ -88,6 +95,19 @@ class Enhancement:
             NetworkError: where the network fails, or gives another shape or values that are no
                 numbers.
         """
+        if found := self._inside(image):
+            place, core = found
+            if context is None and core != place:
+                context = self.read_context(self._batch(image[core]))
+            made = self._computed(image[place], batch, context)
+            return framed(image, made, place, self.scale)
+        return self._computed(image, batch, context)
+
+    def _inside(self, image):
+        """Return what of a picture is inside of bars; None for all, or where nothing is read."""
+        return inside(image) if self.bars and self.model.context else None
+
+    def _computed(self, image, batch, context):
         if context is None and self.scale == 2:
             context = self.read_context(batch)
         height, width = (size * self.scale for size in image.shape[:2])
@@ -96,7 +116,7 @@ class Enhancement:
             target = enhanced[rows, columns]
             output = output[0, : target.shape[0], : target.shape[1]]
             finished(output, self.strength, self._beneath(image, rows, columns), target)
-        return enhanced
+        return as_gray(enhanced) if is_gray(image) else enhanced
 
     def on_one_core(self) -> Enhancement:
         """Return the same for pictures that are computed beside each other, each on its core."""
@@ -111,6 +131,10 @@ class Enhancement:
             raise NeidError(f"a picture's type is uint8, uint16 or float, not {image.dtype}")
         if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
             raise NeidError(f"floats must lie in [0, 1], not [{image.min()}, {image.max()}]")
+        found = self._inside(image)
+        return self._batch(image[found[0]] if found else image)
+
+    def _batch(self, image):
         halved = halves(self.model, self.scale)
         if image.dtype.kind == "f" or not halved:
             image = to_float(image)

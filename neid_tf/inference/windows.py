@@ -15,7 +15,7 @@ from neid_tf.inference.enhance import REACH, Enhancement, doubled, finished, hal
 from neid_tf.inference.tiles import CELLS, Tiled, context_of, sampled
 from neid_tf.pictures.picture import Picture
 from neid_tf.pixels.resample import AreaMean, halve
-from neid_tf.pixels.samples import to_float, white
+from neid_tf.pixels.samples import as_gray, is_gray, to_float, white
 
 _ALL = (slice(None), slice(None), slice(None))
 
@@ -97,6 +97,7 @@ class _Work:
         self.source, self.scale = source, enhancement.scale
         self.model: Tiled = enhancement.model
         self.strength, self.halves = enhancement.strength, halves(enhancement.model, self.scale)
+        self._gray = bool(self.model.context)  # As far as what was read of it tells.
 
     def outputs(self) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """Yield what the network makes of each tile, cut to the result."""
@@ -147,6 +148,7 @@ class _Work:
             top = rows.start // 2
             outer, inside = _wider(slice(top, -(-rows.stop // 2)), self.source.height, 2)
             block = self.source.read_across(outer)
+            self._gray = self._gray and is_gray(block)
             half = halve(block, white(block.dtype))
             yield half[inside // 2 :][: -(-rows.stop // 2) - top], top
 
@@ -158,6 +160,7 @@ class _Work:
             image = part.pixels if self.scale == 1 else doubled(part.pixels, inside)
         pixels = np.empty(output.shape, self.source.dtype)
         finished(output, self.strength, image, pixels)
+        pixels = as_gray(pixels) if self._gray else pixels
         if self.scale == 1:
             return part.with_pixels(pixels)
         size = [2 * side for side in part.pixels.shape[:2]]

@@ -92,7 +92,8 @@ class ModelConfig:
     tone_darkening: float = config_field(
         0.0,
         "Of a tone that makes a picture darker in the mean by a share of far more than this hardly "
-        "any is left, so that a bright picture comes back as it was; 0 for a tone that may darken.",
+        "any is left, so that a bright picture comes back as it was, unless a tenth of it is "
+        "clipped; 0 for a tone that may darken.",
         minimum=0.0,
         maximum=1.0,
         only=("tone_kind", ("grid",)),

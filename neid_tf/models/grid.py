@@ -126,7 +126,8 @@ class DeadZone(layers.Layer):
 
     A tone that makes the picture darker in the mean is besides taken to the share
     ``exp(−(d / darkening)²)``, where ``d`` is the logarithm of by how much, but for its veil: a
-    bright picture is not to come out gray.
+    bright picture is not to come out gray. One that is over-exposed may: where more than a tenth of
+    it is clipped all of the tone stays, and under 0.03 none.
 
     Args:
         width: of the zone, as a share of the picture's level; 0 for none.
@@ -158,7 +159,11 @@ class DeadZone(layers.Layer):
                 ops.mean(images, axis=(1, 2, 3)) for images in (before, ops.clip(made, 0.0, 1.0))
             )
             darker = ops.log((before + 1e-4) / (after + 1e-4))[:, None]
-            share = share * ops.exp(-ops.square(ops.relu(darker) / self.darkening))
+            kept = ops.exp(-ops.square(ops.relu(darker) / self.darkening))
+            clipped = ops.clip((ops.max(cells, axis=-1) - 0.97) * 50.0, 0.0, 1.0)
+            clipped = ops.mean(clipped, axis=(1, 2))[:, None]
+            over_exposed = ops.clip((clipped - 0.03) / 0.07, 0.0, 1.0)
+            share = share * (over_exposed + (1.0 - over_exposed) * kept)
         # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
         log_exposure = parameters[:, EXPOSURE:VEIL]
         numbers, grid = parameters[:, :EXPOSURE], parameters[:, GLOBAL:] + log_exposure

@@ -9,6 +9,8 @@ from neid_tf.models.neid import NEID
 from neid_tf.models.part import Part
 from neid_tf.support.errors import NeidError
 
+_JOINING = "refine_conv1"
+
 
 def as_part(model: NEID, part: str) -> NEID:
     """Return another part of a network.
@@ -97,6 +99,9 @@ def load_matching(source: keras.Model, target: keras.Model) -> list[str]:
     """
     layers = [*source.layers, *_refinement(source)]
     theirs = {layer.name: layer.get_weights() for layer in layers if layer.weights}
+    widths = {getattr(getattr(model, "config", None), "filters", 0) for model in (source, target)}
+    if len(widths) > 1:  # It takes features of that width beside channels of another.
+        theirs.pop(_JOINING, None)
     fitting = []
     for layer in target.layers:
         own = layer.get_weights()

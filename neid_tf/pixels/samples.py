@@ -134,9 +134,24 @@ def luminance(picture: np.ndarray) -> np.ndarray:
     return picture.astype(np.float64) @ np.array(LUMA)
 
 
+def is_gray(colours: np.ndarray) -> bool:
+    """Tell whether the channels of H×W×3 samples are equal everywhere."""
+    step = max(_BAND // max(colours.shape[1], 1), 1)
+    parts = (colours[start : start + step] for start in range(0, len(colours), step))
+    # Most pictures show in the first of them that they are not.
+    return all((part[..., :1] == part[..., 1:]).all() for part in parts)
+
+
+def as_gray(colours: np.ndarray) -> np.ndarray:
+    """Return H×W×3 samples with the luminance in all channels: the same array, changed."""
+    if not is_gray(colours):
+        colours[:] = to_gray(colours)
+    return colours
+
+
 def to_gray(colours: np.ndarray) -> np.ndarray:
     """Return the luminance of H×W×3 samples as H×W×1 of their type; equal channels stay exact."""
-    if (colours == colours[..., :1]).all():
+    if is_gray(colours):
         return colours[..., :1]
 
     def convert(part: np.ndarray, out: np.ndarray) -> None:

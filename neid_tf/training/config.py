@@ -58,7 +58,7 @@ class TrainConfig:
         1e-7,
         "Adam's epsilon. Gradients much below it hardly move their weights; those of deep levels "
         "and of the detail branch are.",
-        minimum=0.0,
+        minimum=1e-12,
     )
     ema: float = config_field(
         0.0, "Momentum of the weights' moving average, which is what is scored; 0 for none."

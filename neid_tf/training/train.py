@@ -24,6 +24,9 @@ from neid_tf.training.rival_trainer import RivalTrainer
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
 
+_MOST_OF_START = 0.1
+"""Of a moving average it is told where the start has a larger share of it at the end."""
+
 
 def train(
     config: TrainConfig,
@@ -84,12 +87,21 @@ def train(
         if run.chief and first >= config.epochs and run.kept_epochs() < first:
             recorder().keep(first)  # It was to be longer, and has a checkpoint there alone.
         _tell_start(run, first)
+        if run.chief:
+            _tell_average(config.ema, config.epochs * steps)
         if run.chief and len(validation) and not trainer.enhances:
             unscored = f"makes no pictures: the {len(validation)} pairs held out are not scored"
             print(f"--train={config.train} {unscored}", file=sys.stderr, flush=True)
         if first < config.epochs:
             _fit(run, trainer, pairs, recorder(), first)
         return models.inference_model(network)
+
+
+def _tell_average(momentum: float, steps: int) -> None:
+    """Say of a moving average that holds much of the start for as long as the run is."""
+    if momentum and momentum**steps > _MOST_OF_START:
+        share = f"--ema={momentum:g}: after {steps} steps {momentum**steps:.0%} of the weights"
+        print(f"{share} that are kept are still the start's", file=sys.stderr, flush=True)
 
 
 def _check_shares(batch_size: int, count: int) -> None:

@@ -188,8 +188,10 @@ class Trainer(keras.Model):
             import tensorflow as tf
 
             context = tf.distribute.get_replica_context()
-            total = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            return [gradient / count for gradient in total]
+            # What has no part in the loss has none.
+            there = [gradient for gradient in gradients if gradient is not None]
+            total = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, there))
+            return [None if gradient is None else next(total) / count for gradient in gradients]
 
         def train_step(self, data: Any) -> dict[str, Any]:
             import tensorflow as tf

@@ -16,7 +16,7 @@ from neid_tf.inference.enhance import Enhancement, check_settings, finished, hal
 from neid_tf.inference.network import Context, as_network
 from neid_tf.inference.tiles import Tiled, in_tiles
 from neid_tf.pixels.resample import area_reduce, halve, pad_to_even
-from neid_tf.pixels.samples import to_float, to_type, white
+from neid_tf.pixels.samples import as_gray, is_gray, to_float, to_type, white
 from neid_tf.support.beside import in_order
 from neid_tf.support.errors import NeidError
 from neid_tf.video.coding import Turn
@@ -86,7 +86,8 @@ class Enhancer:
         # A picture is as bright at scale 2 as at scale 1: see Enhancement.
         self._reads = bool(self.network.context and (self.average or scale == 2))
         tiled = in_tiles(network)
-        self._large = Enhancement(tiled, scale, strength) if isinstance(tiled, Tiled) else None
+        large = Enhancement(tiled, scale, strength, bars=False)
+        self._large = large if isinstance(tiled, Tiled) else None
 
     @property
     def cuts(self) -> int:
@@ -192,9 +193,13 @@ class Enhancer:
     def _computed(self, network, shown, images, full, context):
         height, width = (size * self.scale for size in shown.shape[1:3])
         output = network.run_with_context(images, context, None, full)[:, :height, :width]
-        return [
+        done = [
             finished(made, self.strength, image, np.empty(made.shape, np.uint8))
             for image, made in zip(shown, output, strict=True)
+        ]
+        return [
+            as_gray(made) if is_gray(image) else made
+            for image, made in zip(shown, done, strict=True)
         ]
 
     def _in_tiles(self, shown, frame):

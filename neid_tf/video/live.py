@@ -55,7 +55,7 @@ class Live:
         self, model: object, scale: int = 1, strength: float = 1.0, smoothing: float = SMOOTHING
     ) -> None:
         network = in_tiles(model)
-        self.large = Enhancement(network, scale, strength)
+        self.large = Enhancement(network, scale, strength, bars=False)
         self.small = self.large.on_one_core()
         self._reads = bool(network.context)
         self._smoothed = SmoothedContext(TimeAverage(smoothing)) if smoothing else None

@@ -140,6 +140,15 @@ def test_the_result_is_that_of_a_picture_in_memory(count, dtype, options, flags,
         assert (new.photometric, new.extrasamples) == (old.photometric, old.extrasamples)
 
 
+def test_a_gray_picture_in_three_channels_stays_gray(neid):
+    gray = samples_of(1, np.uint16).repeat(3, axis=-1)
+    path = saved("a.tif", gray, photometric="rgb")
+    whole = in_memory(neid, path)
+    enhanced(neid, path)
+    np.testing.assert_allclose(by_windows(), whole, atol=1)
+    assert (by_windows() == by_windows()[:1]).all()
+
+
 def hidden_corner(height=301, width=277):
     """Where a picture that was turned ends; whole rows of it are empty."""
     y, x = np.mgrid[:height, :width]

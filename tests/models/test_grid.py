@@ -99,6 +99,17 @@ def test_a_tone_that_darkens_is_left_out_and_one_that_brightens_is_not(veil):
     assert np.isfinite(grid.DeadZone(0.08, 0.04)([black, values])).all()
 
 
+@pytest.mark.parametrize(("clipped", "least", "most"), [(0, 0.0, 0.01), (3, 0.4, 0.5), (5, 1, 1)])
+def test_what_is_over_exposed_may_be_darkened(clipped, least, most):
+    """Of 48 cells so many are white; the gain darkens by far more than the limit."""
+    images = np.full((1, 32, 24, 3), 0.6, np.float32)
+    images[:, : 4 * clipped, :4] = 1.0
+    values = np.zeros((1, grid.PARAMETERS), np.float32)
+    values[:, grid.GLOBAL :] = -1.0
+    left = np.asarray(grid.DeadZone(0.0, 0.04)([images, values]))[:, grid.GLOBAL :] / -1.0
+    assert least <= left.min() <= left.max() <= most + 1e-6
+
+
 def test_a_veil_is_taken_off():
     images = pictures()
     values = np.zeros((1, grid.PARAMETERS), np.float32)

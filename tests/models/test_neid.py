@@ -345,6 +345,13 @@ def test_load_matching_takes_the_refinement_of_a_file(tmp_path):
         np.testing.assert_allclose(given, expected, atol=1e-3)
 
 
+def test_the_refinement_of_another_width_starts_afresh():
+    """Its first layer takes 12 channels beside those that are wider: 24 is half of 48 by chance."""
+    source, target = (small("neid_grid", filters=width, refinement=4) for width in (12, 36))
+    assert "refine_conv1" in models.load_matching(source, target)
+    assert models.load_matching(source, small("neid_grid", filters=12, refinement=4)) == []
+
+
 def test_load_matching_takes_what_fits():
     source, target = small("neid_tone", filters=6), small("neid_tone", fusion="all")
     before = target.get_layer("encoder1_conv1").get_weights()

@@ -230,7 +230,7 @@ def assert_near(model, made, image, scale=1):
     """Check a picture that was continued: no more than the borders at the cut are off."""
     expected = neid_tf.enhance(image, model, scale=scale)
     assert np.abs(made.astype(int) - expected).mean() < 1.0
-    assert apart(made[:-16, :-16], expected[:-16, :-16]) <= 4
+    assert apart(made[:-16, :-16], expected[:-16, :-16]) <= 6
 
 
 def test_a_smaller_picture_keeps_its_brightness_in_litert(model, litert_file, tmp_path):

@@ -442,3 +442,11 @@ def test_weights_that_cannot_be_kept_end_the_run(tmp_path):
         run(tmp_path, learning_rate=1e6, ema=0.0, clip_norm=1.0)
     assert not checkpoints.exist(tmp_path)
     assert not (tmp_path / "last.npz").exists()
+
+
+def test_an_average_that_is_mostly_of_the_start_is_told(tmp_path, capfd):
+    run(tmp_path / "a", epochs=2, ema=0.99)
+    told = "--ema=0.99: after 2 steps 98% of the weights that are kept are still the start's"
+    assert told in capfd.readouterr().err
+    run(tmp_path / "b", epochs=2, ema=0.2)
+    assert "--ema" not in capfd.readouterr().err

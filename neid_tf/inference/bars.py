@@ -1,0 +1,102 @@
+"""Bars at the sides of a picture: letterbox, pillars, white margins and frames.
+
+The network reads the exposure off the whole picture, and black or white bars are no part of what
+it shows. They are left as they are, and what is inside of them is enhanced as a picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from neid_tf.pixels.samples import white
+
+_LEVELS = {0.0: 2.0, 255.0: 6.0}
+"""Black and white, and by how much a bar's line is off in the mean: little, what is dark may be."""
+_FAR, _FEW = 16.0, 0.02
+"""By how much more in few places, and in what share of them."""
+_PICTURE, _SOON = 4.0, 10
+"""A bar ends where a line is off by so much in the mean, within so many lines."""
+_MOST, _LEAST = 0.75, 32
+"""What share of a side bars take at most, and how many pixels are left at least."""
+_BLOCK = 8
+"""As many lines a codec mixes at most: those of one of its blocks."""
+_STEP = 64
+
+Place = tuple[slice, slice]
+"""Rows and columns of a picture."""
+
+
+def inside(image: np.ndarray) -> tuple[Place, Place] | None:
+    """Return what is inside of bars: those of one level, black or white, at opposite sides.
+
+    One side alone may be a black sky, or a white wall.
+
+    Args:
+        image: H×W×3, uint8, uint16 or float in [0, 1].
+
+    Returns:
+        What is between the bars, and the part of it that a codec has not mixed with them; None
+        where there are no bars.
+    """
+    height, width = image.shape[:2]
+    rows = _between(image)
+    columns = _between(image[rows[0]].swapaxes(0, 1))
+    if rows[0] == slice(0, height) and columns[0] != slice(0, width):
+        rows = _between(image[:, columns[0]])  # Of a frame, the pillars hide the bars.
+    place, core = zip(rows, columns, strict=True)
+    return None if place == (slice(0, height), slice(0, width)) else (place, core)
+
+
+def framed(image: np.ndarray, made: np.ndarray, place: Place, scale: int) -> np.ndarray:
+    """Return what was made of the inside of a picture within its bars.
+
+    Args:
+        image: the picture, H×W×3.
+        made: of its inside, of the same type, so many times as large.
+        place: of the inside.
+        scale: how many times.
+    """
+    whole = image.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else image.copy()
+    rows, columns = (slice(part.start * scale, part.stop * scale) for part in place)
+    whole[rows, columns] = made
+    return whole
+
+
+def _between(lines):
+    """Return the part of the lines between bars, and that without mixed ones; all for no two."""
+    count = len(lines)
+    for level in _LEVELS:
+        first, soft = _bar(lines, level)
+        last, soft_last = _bar(lines[::-1], level) if first else (0, 0)
+        if last and count - first - last >= max((1 - _MOST) * count, _LEAST):
+            stop = count - last
+            return slice(first, stop), slice(first + soft, stop - soft_last)
+    return slice(0, count), slice(0, count)
+
+
+def _bar(lines, level):
+    """Return how many lines, from the first on, are a bar of a level, and how many then are mixed.
+
+    Both are 0 for what has no end.
+    """
+    # Most pictures show in the first line that they have none.
+    for start, stop in itertools.pairwise((0, *range(1, len(lines), _STEP), len(lines))):
+        off = _off(lines[start:stop], level)
+        even = (off.mean(axis=1) <= _LEVELS[level]) & ((off > _FAR).mean(axis=1) < _FEW)
+        if even.all():
+            continue
+        end = start + int(np.argmin(even))
+        behind = _off(lines[end : end + 2 * _BLOCK], level).mean(axis=1)
+        if not (behind[:_SOON] >= _PICTURE).any():
+            return 0, 0
+        mixed = behind[:_BLOCK] < np.median(behind) / 2
+        return end, int(np.argmin(mixed)) if not mixed.all() else _BLOCK
+    return 0, 0
+
+
+def _off(lines, level):
+    """Return by how much pixels are off a level of 255, in the channel that is most so."""
+    levels = lines.astype(np.float32) * np.float32(255 / white(lines.dtype))
+    return np.abs(levels - np.float32(level)).max(axis=-1)

@@ -1,0 +1,120 @@
+"""Bars at the sides of pictures, and pictures without colour."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neid_tf import models, pictures
+from neid_tf.inference import bars, tiles
+from neid_tf.inference.enhance import Enhancement, enhance
+from neid_tf.inference.network import FunctionNetwork
+from neid_tf.video import Enhancer, Frame
+from tests.conftest import darkened, picture, write
+
+
+@pytest.fixture(scope="module")
+def model(small_model):
+    return models.inference_model(small_model)
+
+
+def framed(image, level, rows, columns):
+    """A picture with bars of a level of 255 above and below, left and right of it."""
+    height, width = image.shape[:2]
+    size = height + 2 * rows, width + 2 * columns, 3
+    whole = np.full(size, level, image.dtype)
+    whole[rows : rows + height, columns : columns + width] = image
+    return whole, (slice(rows, rows + height), slice(columns, columns + width))
+
+
+BARS = [(0, 12, 0), (0, 0, 40), (0, 9, 9), (255, 1, 1), (255, 7, 5), (255, 0, 30)]
+
+
+@pytest.mark.parametrize(("level", "rows", "columns"), BARS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_bars_are_found(level, rows, columns, dtype):
+    image, place = framed(picture(90, 110) // 2 + 20, level, rows, columns)
+    if dtype != np.uint8:
+        image = (image.astype(float) * (257 if dtype == np.uint16 else 1 / 255)).astype(dtype)
+    assert bars.inside(image) == (place, place)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_what_is_no_pair_of_bars_is_picture(level):
+    image = picture(90, 110) // 2 + 20
+    whole, _ = framed(image, level, 20, 0)
+    assert bars.inside(image) is None
+    assert bars.inside(whole[20:]) is None  # On one side alone: a night's sky, say.
+    assert bars.inside(np.full_like(image, level)) is None
+    assert bars.inside(framed(image, 128, 20, 20)[0]) is None
+    assert bars.inside(framed(image, level, 300, 0)[0]) is None
+    faded = np.repeat(np.abs(np.arange(-60, 60))[:, None, None], 80, 1).repeat(3, 2)
+    assert bars.inside(faded.astype(np.uint8)) is None  # It gets dark slowly.
+
+
+def test_what_a_codec_mixes_with_a_bar_is_not_read():
+    image, place = framed(picture(90, 110) // 4 + 10, 255, 13, 13)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=60)
+    found, core = bars.inside(np.asarray(Image.open(file)))
+    for side, read, true in zip(found, core, place, strict=True):
+        assert true.start - 8 <= side.start <= true.start <= read.start <= true.start + 8
+        assert true.stop - 8 <= read.stop <= true.stop <= side.stop <= true.stop + 8
+
+
+@pytest.mark.parametrize(("scale", "strength"), [(1, 1.0), (1, 0.5), (1, 2.0), (2, 1.0), (2, 0.5)])
+def test_the_inside_is_enhanced_as_a_picture_and_bars_stay(model, scale, strength):
+    image = darkened(picture(91, 70)) + 6
+    whole, place = framed(image, 255, 5, 8)
+    made = enhance(whole, model, scale=scale, strength=strength)
+    rows, columns = (slice(scale * part.start, scale * part.stop) for part in place)
+    expected = enhance(image, model, scale=scale, strength=strength)
+    np.testing.assert_array_equal(made[rows, columns], expected)
+    made[rows, columns] = 255
+    assert (made == 255).all()
+    tiled = Enhancement(tiles.Tiled(model, 32), scale, strength)
+    np.testing.assert_allclose(tiled(whole)[rows, columns], expected, atol=4)
+
+
+def test_a_function_that_reads_nothing_gets_all_of_a_picture():
+    seen = []
+
+    def double(batch):
+        seen.append(batch.shape[1:3])
+        return batch.repeat(2, axis=1).repeat(2, axis=2)
+
+    enhance(framed(picture(60, 60) // 2 + 20, 255, 10, 10)[0], FunctionNetwork(double))
+    assert seen == [(40, 40)]
+
+
+def test_bars_by_the_command(neid, tmp_path, weights_file):
+    image = darkened(picture(64, 90)) + 6
+    whole, place = framed(image, 0, 16, 0)
+    for name, pixels in (("plain", image), ("bars", whole)):
+        write(tmp_path / f"{name}.png", pixels)
+        options = [f"--output={tmp_path / 'out'}", f"--weights={weights_file}"]
+        assert neid("enhance", tmp_path / f"{name}.png", *options)[0] == 0
+    plain, barred = (pictures.read(tmp_path / "out" / f"{n}.png").pixels for n in ("plain", "bars"))
+    np.testing.assert_array_equal(barred[place], plain)
+    assert not barred[:16].any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_gray_picture_stays_gray(model, scale, dtype):
+    colours = darkened(picture(60, 50))
+    gray = colours[..., :1].repeat(3, axis=-1)
+    factor = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[np.dtype(dtype).name]
+    made = enhance((gray.astype(float) * factor).astype(dtype), model, scale=scale)
+    assert (made == made[..., :1]).all()
+    assert made.dtype == dtype
+    coloured = enhance((colours.astype(float) * factor).astype(dtype), model, scale=scale)
+    assert not (coloured == coloured[..., :1]).all()
+
+
+def test_gray_frames_stay_gray(model):
+    colours = darkened(picture(60, 50))
+    for pixels, is_gray in ((colours[..., :1].repeat(3, axis=-1), True), (colours, False)):
+        [made] = Enhancer(model)([Frame(pixels, 0, 1, 0.0)])
+        assert (made == made[..., :1]).all() == is_gray

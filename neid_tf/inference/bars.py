@@ -20,6 +20,8 @@ _PICTURE, _SOON = 4.0, 10
 """A bar ends where a line is off by so much in the mean, within so many lines."""
 _MOST, _LEAST = 0.75, 32
 """What share of a side bars take at most, and how many pixels are left at least."""
+_STAY = 0.5
+"""What share of the lines of a bar there has to be for it to stay."""
 _BLOCK = 8
 """As many lines a codec mixes at most: those of one of its blocks."""
 _STEP = 64
@@ -47,6 +49,33 @@ def inside(image: np.ndarray) -> tuple[Place, Place] | None:
         rows = _between(image[:, columns[0]])  # Of a frame, the pillars hide the bars.
     place, core = zip(rows, columns, strict=True)
     return None if place == (slice(0, height), slice(0, width)) else (place, core)
+
+
+class Steady:
+    """Which bars the frames of a video have: they stay until there is picture in them.
+
+    So they do in black frames, and where there is text in a bar.
+    """
+
+    def __init__(self) -> None:
+        self._place: Place | None = None
+
+    def __call__(self, image: np.ndarray) -> Place | None:
+        """Return what is between the bars of the next frame; None where there are none."""
+        if self._place is None or not _stay(image, self._place):
+            found = inside(image)
+            self._place = found and found[0]
+        return self._place
+
+
+def _stay(image, place):
+    """Tell whether most lines around a place are still those of bars."""
+    rows, columns = place
+    across = image[rows].swapaxes(0, 1)
+    sides = image[: rows.start], image[rows.stop :], across[: columns.start], across[columns.stop :]
+    return all(
+        any(_even(side, level).mean() >= _STAY for level in _LEVELS) for side in sides if len(side)
+    )
 
 
 def framed(image: np.ndarray, made: np.ndarray, place: Place, scale: int) -> np.ndarray:
@@ -83,8 +112,7 @@ def _bar(lines, level):
     """
     # Most pictures show in the first line that they have none.
     for start, stop in itertools.pairwise((0, *range(1, len(lines), _STEP), len(lines))):
-        off = _off(lines[start:stop], level)
-        even = (off.mean(axis=1) <= _LEVELS[level]) & ((off > _FAR).mean(axis=1) < _FEW)
+        even = _even(lines[start:stop], level)
         if even.all():
             continue
         end = start + int(np.argmin(even))
@@ -94,6 +122,12 @@ def _bar(lines, level):
         mixed = behind[:_BLOCK] < np.median(behind) / 2
         return end, int(np.argmin(mixed)) if not mixed.all() else _BLOCK
     return 0, 0
+
+
+def _even(lines, level):
+    """Tell which lines are of a level."""
+    off = _off(lines, level)
+    return (off.mean(axis=1) <= _LEVELS[level]) & ((off > _FAR).mean(axis=1) < _FEW)
 
 
 def _off(lines, level):

@@ -62,7 +62,7 @@ class Enhancement:
     Attributes:
         model, scale, strength: as for :func:`enhance`.
         bars: whether black or white bars at the sides stay as they are, and are not read: see
-            :mod:`neid_tf.inference.bars`. Of the frames of a video they may come and go.
+            :mod:`neid_tf.inference.bars`. Frames of videos have them cut off before.
     """
 
     model: object

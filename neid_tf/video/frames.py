@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from neid_tf.inference.bars import Steady, framed
 from neid_tf.inference.enhance import Enhancement, check_settings, finished, halves
 from neid_tf.inference.network import Context, as_network
 from neid_tf.inference.tiles import Tiled, in_tiles
@@ -82,7 +83,7 @@ class Enhancer:
         self.halves = halves(self.network, scale)
         self.average = TimeAverage(smoothing) if smoothing and self.network.context else None
         self._smoothed = SmoothedContext(self.average) if self.average else None
-        self._upright = upright
+        self._upright, self._bars = upright, Steady()
         # A picture is as bright at scale 2 as at scale 1: see Enhancement.
         self._reads = bool(self.network.context and (self.average or scale == 2))
         tiled = in_tiles(network)
@@ -120,13 +121,31 @@ class Enhancer:
         """
         if not frames:
             return []
-        shown = self._shown(frames)
-        height, width, _ = frames[0].pixels.shape
+        shown, made = self._shown(frames), []
+        for place, group in itertools.groupby(map(self._place, shown)):
+            part = slice(len(made), len(made) + len(list(group)))
+            made += self._within(place, shown[part], frames[part])
+        return made
+
+    def _place(self, image):
+        """Return what is between the bars of the next frame; None for all of it."""
+        return self._bars(image) if self.network.context else None
+
+    def _within(self, place, shown, frames):
+        """Enhance what is between the bars of frames."""
+        parts = _parts(shown, place)
+        height, width = parts.shape[1:3]
         if self._large and self._inputs(width, height) > _BATCH_PIXELS:
-            made = [self._in_tiles(*pair) for pair in zip(shown, frames, strict=True)]
+            made = [self._in_tiles(*pair) for pair in zip(parts, frames, strict=True)]
         else:
-            made = self._at_once(shown, frames)
-        return [np.ascontiguousarray(self._upright.back(pixels[None])[0]) for pixels in made]
+            made = self._at_once(parts, frames)
+        return [self._stored(*pair, place) for pair in zip(shown, made, strict=True)]
+
+    def _stored(self, image, made, place):
+        """Return an enhanced frame with its bars, turned back."""
+        if place:
+            made = framed(to_type(image, np.uint8), made, place, self.scale)
+        return np.ascontiguousarray(self._upright.back(made[None])[0])
 
     def _shown(self, frames):
         """Return the pixels of frames as they are shown, N×H×W×3."""
@@ -161,13 +180,16 @@ class Enhancer:
             batch.clear()  # Before the next ones are asked for.
 
     def _beside(self, network, frames, count):
-        def compute(frame, *prepared):
+        def compute(frame, image, place, *prepared):
             [pixels] = self._computed(network, *prepared)
-            return frame, np.ascontiguousarray(self._upright.back(pixels[None])[0])
+            return frame, self._stored(image, pixels, place)
 
         def calls():
             for frame in frames:
-                yield frame, *self._prepared(network, self._shown([frame]), [frame])
+                shown = self._shown([frame])
+                place = self._place(shown[0])
+                prepared = self._prepared(network, _parts(shown, place), [frame])
+                yield frame, shown[0], place, *prepared
 
         return in_order(compute, calls(), count)
 
@@ -217,6 +239,11 @@ class Enhancer:
             for image, frame in zip(images, frames, strict=True)
         ]
         return {name: np.concatenate([one[name] for one in given]) for name in given[0]}
+
+
+def _parts(shown, place):
+    """Return the parts of frames N×H×W×3 at a place; all of them for None."""
+    return shown if place is None else np.ascontiguousarray(shown[:, place[0], place[1]])
 
 
 class TimeAverage:

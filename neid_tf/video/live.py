@@ -8,12 +8,11 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
+from neid_tf.inference.bars import Place, Steady, framed
 from neid_tf.inference.enhance import Enhancement
-from neid_tf.inference.network import Context
 from neid_tf.inference.tiles import in_tiles
 from neid_tf.support.machine import usable_cores
 from neid_tf.video.coding import reformatter, to_rgb
@@ -57,7 +56,7 @@ class Live:
         network = in_tiles(model)
         self.large = Enhancement(network, scale, strength, bars=False)
         self.small = self.large.on_one_core()
-        self._reads = bool(network.context)
+        self._reads, self._bars = bool(network.context), Steady()
         self._smoothed = SmoothedContext(TimeAverage(smoothing)) if smoothing else None
         self._converter = reformatter()
 
@@ -99,10 +98,12 @@ class Live:
         now = time.monotonic()
         pixels = to_rgb(self._converter, caught.frame, caught.color)
         image = np.ascontiguousarray(caught.turn(pixels[None])[0])
-        batch = self.large.prepare(image)
+        place = self._bars(image) if self._reads else None
+        part = np.ascontiguousarray(image[place]) if place else image
+        batch = self.large.prepare(part)
         context = self._context(batch, caught.time) if self._reads else None
         steps = self.small if _is_small(caught) else self.large
-        made = pool.submit(_computed, steps, image, batch, context)
+        made = pool.submit(_computed, steps, image, place, (part, batch, context))
         made.add_done_callback(lambda _: _notify(stream.changed))
         return _Begun(caught, now, made)
 
@@ -122,8 +123,10 @@ class _Begun:
         return Done(self.caught, pixels, self.begun, finished)
 
 
-def _computed(steps: Enhancement, image: Any, batch: np.ndarray, context: Context | None):
-    return steps.compute(image, batch, context), time.monotonic()
+def _computed(steps: Enhancement, image: np.ndarray, place: Place | None, prepared: tuple):
+    made = steps.compute(*prepared)
+    made = framed(image, made, place, steps.scale) if place else made
+    return made, time.monotonic()
 
 
 def _notify(condition):

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from neid_tf import models, pictures
-from neid_tf.inference import bars, tiles
+from neid_tf.inference import bars, runtimes, tiles
 from neid_tf.inference.enhance import Enhancement, enhance
 from neid_tf.inference.network import FunctionNetwork
+from neid_tf.models import pretrained
 from neid_tf.video import Enhancer, Frame
 from tests.conftest import darkened, picture, write
 
@@ -118,3 +119,47 @@ def test_gray_frames_stay_gray(model):
     for pixels, is_gray in ((colours[..., :1].repeat(3, axis=-1), True), (colours, False)):
         [made] = Enhancer(model)([Frame(pixels, 0, 1, 0.0)])
         assert (made == made[..., :1]).all() == is_gray
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_bars_of_a_video_stay_and_are_not_read(model, scale, tiled, monkeypatch):
+    if tiled:
+        monkeypatch.setattr("neid_tf.video.frames._BATCH_PIXELS", 500)
+    images = [darkened(picture(48, 64, seed=seed)) + 6 for seed in range(3)]
+    rows = slice(16 * scale, 64 * scale)
+    plain, barred = (
+        Enhancer(model, scale=scale)([Frame(x, n, 1, n / 10) for n, x in enumerate(frames)])
+        for frames in (images, [framed(image, 0, 16, 0)[0] for image in images])
+    )
+    for one, other in zip(plain, barred, strict=True):
+        np.testing.assert_allclose(other[rows].astype(int), one, atol=1)
+        assert not other[: rows.start].any()
+        assert not other[rows.stop :].any()
+
+
+def test_bars_stay_in_black_frames_and_below_text():
+    image, place = framed(picture(90, 110) // 2 + 20, 0, 24, 0)
+    steady = bars.Steady()
+    assert steady(np.zeros_like(image)) is None
+    assert steady(image) == place
+    texted = image.copy()
+    texted[-16:-8, 30:80:2] = 255
+    for frame in (np.zeros_like(image), texted, image):
+        assert steady(frame) == place
+    whole = np.resize(picture(90, 110) // 2 + 20, image.shape)
+    assert steady(whole) is None
+
+
+def test_frames_beside_each_other_have_their_bars():
+    pytest.importorskip("onnxruntime")
+    network = runtimes.load(pretrained.onnx_file("neid_s"), threads=2)
+    frames = [Frame(framed(darkened(picture(48, 64)) + 6, 0, 0, 20)[0], n, 1, 0.0) for n in (0, 1)]
+    frames.append(Frame(darkened(picture(48, 104)) + 6, 2, 1, 1.0))
+    expected = Enhancer(network)(frames)
+    made = list(Enhancer(network).each(frames, 2))
+    assert [frame for frame, _ in made] == frames
+    for (_, pixels), one in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(pixels, one)
+    assert not made[1][1][:, :20].any()
+    assert made[2][1][:, :20].any()

@@ -8,6 +8,7 @@ import tensorflow as tf
 from neid_tf import models
 from neid_tf.data import augment
 from neid_tf.inference import runtimes
+from neid_tf.pixels.samples import LUMA
 
 
 def variables_holder(model: models.NEID) -> tf.Module:
@@ -123,4 +124,8 @@ def _enhance_file(function, config, content):
     batch = tf.cast(even if config.scale == 2 else image, tf.float32)[None] / 255.0
     pictures = [augment.halve(batch) if config.scale == 2 else batch]
     pictures += [batch] if config.refinement else []
-    return tf.io.encode_png(_enhance_uint8(function, *pictures)[0, :height, :width])
+    made = _enhance_uint8(function, *pictures)[0, :height, :width]
+    luminance = tf.tensordot(tf.cast(made, tf.float32), tf.constant(LUMA), 1)[..., None]
+    luminance = tf.cast(tf.round(luminance), tf.uint8)
+    is_gray = tf.reduce_all(tf.equal(image, image[..., :1]))  # It stays so.
+    return tf.io.encode_png(tf.where(is_gray, luminance, made))

@@ -18,10 +18,12 @@ _FAR, _FEW = 16.0, 0.02
 """By how much more in few places, and in what share of them."""
 _PICTURE, _SOON = 4.0, 10
 """A bar ends where a line is off by so much in the mean, within so many lines."""
+_SLOPE = 0.4
+"""By how much more a bar may be off at its end than at the border, but for what a codec mixes."""
 _MOST, _LEAST = 0.75, 32
 """What share of a side bars take at most, and how many pixels are left at least."""
-_STAY = 0.5
-"""What share of the lines of a bar there has to be for it to stay."""
+_STAY, _NEXT = 0.5, 16
+"""What share of so many lines next to the picture has to be there for a bar to stay."""
 _BLOCK = 8
 """As many lines a codec mixes at most: those of one of its blocks."""
 _STEP = 64
@@ -59,20 +61,27 @@ class Steady:
 
     def __init__(self) -> None:
         self._place: Place | None = None
+        self._size: tuple[int, ...] = ()
 
     def __call__(self, image: np.ndarray) -> Place | None:
         """Return what is between the bars of the next frame; None where there are none."""
-        if self._place is None or not _stay(image, self._place):
+        is_held = self._place and self._size == image.shape[:2]
+        if not (is_held and _stay(image, self._place)):
             found = inside(image)
-            self._place = found and found[0]
+            self._place, self._size = found and found[0], image.shape[:2]
         return self._place
 
 
 def _stay(image, place):
-    """Tell whether most lines around a place are still those of bars."""
+    """Tell whether most lines next to a place are still those of bars."""
     rows, columns = place
     across = image[rows].swapaxes(0, 1)
-    sides = image[: rows.start], image[rows.stop :], across[: columns.start], across[columns.stop :]
+    sides = (
+        image[max(rows.start - _NEXT, 0) : rows.start],
+        image[rows.stop : rows.stop + _NEXT],
+        across[max(columns.start - _NEXT, 0) : columns.start],
+        across[columns.stop : columns.stop + _NEXT],
+    )
     return all(
         any(_even(side, level).mean() >= _STAY for level in _LEVELS) for side in sides if len(side)
     )
@@ -117,11 +126,19 @@ def _bar(lines, level):
             continue
         end = start + int(np.argmin(even))
         behind = _off(lines[end : end + 2 * _BLOCK], level).mean(axis=1)
-        if not (behind[:_SOON] >= _PICTURE).any():
+        if not (behind[:_SOON] >= _PICTURE).any() or _slopes(lines[:end], level):
             return 0, 0
         mixed = behind[:_BLOCK] < np.median(behind) / 2
         return end, int(np.argmin(mixed)) if not mixed.all() else _BLOCK
     return 0, 0
+
+
+def _slopes(lines, level):
+    """Tell whether a long bar goes over into the picture slowly, as a dark sky does."""
+    if len(lines) < 4 * _BLOCK:
+        return False
+    first, last = _off(lines[: 2 * _BLOCK], level), _off(lines[-3 * _BLOCK : -_BLOCK], level)
+    return bool(abs(float(last.mean()) - float(first.mean())) > _SLOPE)
 
 
 def _even(lines, level):

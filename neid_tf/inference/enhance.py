@@ -116,7 +116,7 @@ class Enhancement:
             target = enhanced[rows, columns]
             output = output[0, : target.shape[0], : target.shape[1]]
             finished(output, self.strength, self._beneath(image, rows, columns), target)
-        return as_gray(enhanced) if is_gray(image) else enhanced
+        return as_gray(enhanced) if self.model.context and is_gray(image) else enhanced
 
     def on_one_core(self) -> Enhancement:
         """Return the same for pictures that are computed beside each other, each on its core."""

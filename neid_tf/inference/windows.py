@@ -1,7 +1,8 @@
 """Pictures that are larger than the memory: read, enhanced and written by windows.
 
 The result is that of :class:`neid_tf.inference.enhance.Enhancement`: the same tiles, and the whole
-picture's context is read off the same cells and the same sample, which are made by parts.
+picture's context is read off the same cells and the same sample, which are made by parts; but bars
+at the sides are not looked for.
 """
 
 from __future__ import annotations

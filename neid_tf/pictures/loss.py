@@ -132,7 +132,9 @@ def held_metadata(picture: Picture) -> list[str]:
         "XMP": extras.xmp,
         "IPTC": extras.iptc,
         "density": extras.density and extras.density[2],
-        "pixel aspect ratio": extras.density and not extras.density[2],
+        "pixel aspect ratio": extras.density
+        and not extras.density[2]
+        and extras.density[0] != extras.density[1],
         "comments": extras.comments,
         "text": [name for name in names if name in TEXT_CHUNKS],
         "colour chunks": [name for name in names if name not in TEXT_CHUNKS],

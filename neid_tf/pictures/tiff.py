@@ -303,9 +303,9 @@ def _density(page: tifffile.TiffPage) -> tuple[float, float, bool] | None:
     with contextlib.suppress(Exception):
         across, down = (page.tags[code].value for code in RESOLUTION)
         across, down = (top / bottom for top, bottom in (across, down))
-        if page.description.startswith("ImageJ=") and (across, down) != (1, 1):
-            # Its unit is told there.
-            return across, down, False
+        is_sound = all(0 < pixels < 2**32 for pixels in (across, down))
+        if page.description.startswith("ImageJ=") and is_sound and (across, down) != (1, 1):
+            return across, down, False  # Its unit is told there.
         return as_density(across, down, page.tags.valueof(RESOLUTION_UNIT, default=2))
     return None
 

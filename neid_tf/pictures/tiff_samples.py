@@ -142,7 +142,7 @@ def _rgb_from_ycbcr(page: tifffile.TiffPage, samples: np.ndarray) -> np.ndarray:
 def _numbers(page: tifffile.TiffPage, name: str, usual: tuple) -> tuple:
     """Return the rational numbers of a tag, or the usual ones where it is not there."""
     value = page.tags.valueof(name)
-    if value is None or len(value) not in (len(usual), 2 * len(usual)):
+    if not isinstance(value, tuple) or len(value) not in (len(usual), 2 * len(usual)):
         return usual
     if len(value) == len(usual):
         return tuple(value)

@@ -11,10 +11,13 @@ from neid_tf.video.completeness import is_broadcast
 if typing.TYPE_CHECKING:
     import av
 
+COVER = 0x400
+"""The disposition of a stream that is a cover picture (AV_DISPOSITION_ATTACHED_PIC)."""
 _BACK = Fraction(1, 2)  # Seconds by which a stream falls back where the clock starts anew.
 _REORDERED = 8  # Frames by which those that depend on each other may be out of order.
 _APART = 1  # Seconds that packets of one time may be apart in the file.
-_AHEAD = 10  # Seconds by which no broadcast jumps ahead but where its clock starts anew.
+_AHEAD = 300  # Seconds that a broadcast hardly pauses for: where it jumps, its clock starts anew.
+_USUAL = 4  # But where its pauses are of that length.
 
 
 class Clock:
@@ -36,6 +39,7 @@ class Clock:
         self._stretch: dict[int, int] = {}
         self._ends: dict[int, Fraction] = {}
         self._begins: dict[int, Fraction] = {}
+        self._pauses: dict[int, Fraction] = {}
         self._is_broadcast = is_broadcast(container)
         self.strays = 0
 
@@ -56,7 +60,7 @@ class Clock:
         ends: dict[int, tuple[Fraction, Fraction]] = {}
         held: dict[int, av.Packet] = {}
         for packet in packets:
-            if packet.stream.type not in ("video", "audio"):
+            if packet.stream.type not in ("video", "audio") or packet.stream.disposition & COVER:
                 yield packet
                 continue
             index = packet.stream.index
@@ -84,7 +88,10 @@ class Clock:
                 packet.dts += shift
                 packet.pts = None if packet.pts is None else packet.pts + shift
                 self.strays += 1
-            elif min(abs(later - usual), abs(later - _later(following))) > slack + _APART:
+            # What is shown behind a pause may be decoded before what is shown before it.
+            elif (packet.stream.type == "audio" or later < -slack) and (
+                min(abs(later - usual), abs(later - _later(following))) > slack + _APART
+            ):
                 packet.pts = packet.dts if packet.stream.type == "audio" else None
                 self.strays += 1
                 later = usual
@@ -109,7 +116,7 @@ class Clock:
             self._shift(packet, stretch)
             return True
         time, length = stamp * unit + self._added[stretch], (packet.duration or 0) * unit
-        if end is not None and not self._goes_on(time, end, length):
+        if end is not None and not self._goes_on(index, time, length):
             now, latest = max(self._ends.values()), self.restarts
             # The last stretch, if another stream has begun it, and is not long past its time.
             if stretch == latest or stamp * unit + self._added[latest] < now - _APART:
@@ -121,11 +128,14 @@ class Clock:
         self._shift(packet, stretch)
         return index not in self._begins or time >= self._begins[index] - unit
 
-    def _goes_on(self, time, end, length):
+    def _goes_on(self, index, time, length):
         """Tell whether a packet is of the stretch of those before it in its stream."""
-        if self._is_broadcast and time > max(self._ends.values()) + _AHEAD:
+        pause, longest = time - self._ends[index], self._pauses.get(index, 0)
+        self._pauses[index] = max(pause, longest)
+        far = time > max(self._ends.values()) + _AHEAD and pause > _USUAL * longest
+        if self._is_broadcast and far:
             return False
-        return time >= end - max(_BACK, _REORDERED * length)
+        return pause >= -max(_BACK, _REORDERED * length)
 
     def _shift(self, packet, stretch):
         added = round(self._added[stretch] / packet.time_base)

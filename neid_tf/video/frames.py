@@ -220,7 +220,7 @@ class Enhancer:
             for image, made in zip(shown, output, strict=True)
         ]
         return [
-            as_gray(made) if is_gray(image) else made
+            as_gray(made) if network.context and is_gray(image) else made
             for image, made in zip(shown, done, strict=True)
         ]
 

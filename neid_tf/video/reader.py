@@ -17,7 +17,7 @@ from types import ModuleType
 from neid_tf.support.errors import FileError, errors_named, reason_of
 from neid_tf.support.libraries import install_extra
 from neid_tf.video import foreign
-from neid_tf.video.clock import Clock
+from neid_tf.video.clock import COVER, Clock
 from neid_tf.video.coding import (
     SPHERICAL,
     STEREO,
@@ -38,8 +38,6 @@ T = typing.TypeVar("T")
 _SLACK = 2**20  # pixels
 _MOST_OF_INDEX = 2**24  # bytes of an MP4's index that are looked through
 _MOST_STREAMS = 64  # whose headers are decoded under the limit when a file is opened
-COVER = 0x400
-"""The disposition of a stream that is a cover picture (AV_DISPOSITION_ATTACHED_PIC)."""
 
 
 class VideoError(FileError):

@@ -54,6 +54,15 @@ def test_what_is_no_pair_of_bars_is_picture(level):
     assert bars.inside(faded.astype(np.uint8)) is None  # It gets dark slowly.
 
 
+def test_a_sky_that_gets_dark_slowly_is_no_bar():
+    image = picture(180, 110) // 2 + 20
+    image[:80] = np.linspace(0.6, 2.4, 80)[:, None, None].round()
+    image[-40:] = 0
+    assert bars.inside(image) is None
+    image[:80] = 1
+    assert bars.inside(image)[0] == (slice(80, 140), slice(0, 110))
+
+
 def test_what_a_codec_mixes_with_a_bar_is_not_read():
     image, place = framed(picture(90, 110) // 4 + 10, 255, 13, 13)
     file = io.BytesIO()
@@ -114,6 +123,14 @@ def test_a_gray_picture_stays_gray(model, scale, dtype):
     assert not (coloured == coloured[..., :1]).all()
 
 
+def test_a_function_may_colour_what_is_gray():
+    def tint(batch):
+        return batch.repeat(2, axis=1).repeat(2, axis=2) * np.float32([1.0, 0.8, 0.6])
+
+    made = enhance(np.full((8, 8, 3), 100, np.uint8), FunctionNetwork(tint))
+    assert made[0, 0].tolist() == [100, 80, 60]
+
+
 def test_gray_frames_stay_gray(model):
     colours = darkened(picture(60, 50))
     for pixels, is_gray in ((colours[..., :1].repeat(3, axis=-1), True), (colours, False)):
@@ -147,6 +164,12 @@ def test_bars_stay_in_black_frames_and_below_text():
     texted[-16:-8, 30:80:2] = 255
     for frame in (np.zeros_like(image), texted, image):
         assert steady(frame) == place
+    assert steady(image[::2, ::2]) == (slice(12, 57), slice(0, 55))  # Of another size.
+    dark = image.copy()
+    dark[:60] = 0  # A night's sky, whose place is taken for a bar's until it is light.
+    assert bars.Steady()(dark)[0].start == 60
+    assert steady(dark) is not None
+    assert steady(image) == place
     whole = np.resize(picture(90, 110) // 2 + 20, image.shape)
     assert steady(whole) is None
 

@@ -205,7 +205,10 @@ def test_levels_of_a_ycbcr_tiff_are_those_that_it_tells(tmp_path):
     further = [(530, 3, [1, 1]), (532, 5, narrow)]
     write_tiff(tmp_path / "a.tif", stored.tobytes(), stored.shape, 8, 6, further=further)
     np.testing.assert_allclose(pictures.read(tmp_path / "a.tif").pixels, smooth(), atol=5)
+    short = [*further[:1], (529, 3, [1])]  # A tag that can't be read so is passed over.
     usual = wanted.astype(np.uint8)
+    write_tiff(tmp_path / "c.tif", usual.tobytes(), usual.shape, 8, 6, further=short)
+    np.testing.assert_allclose(pictures.read(tmp_path / "c.tif").pixels, smooth(), atol=3)
     write_tiff(tmp_path / "b.tif", usual.tobytes(), usual.shape, 8, 6, further=further[:1])
     np.testing.assert_allclose(pictures.read(tmp_path / "b.tif").pixels, smooth(), atol=3)
 
@@ -245,6 +248,7 @@ def test_what_a_pixel_of_imagej_measures_is_kept(scale, tmp_path):
             assert top / bottom == pytest.approx(3.25 * scale, rel=1e-6)
         assert file.pages[0].tags[296].value == 1
         assert "unit=um" in file.pages[0].description
+    assert pictures.left_out("c.webp", picture) == ()
 
 
 def test_what_lies_behind_a_webp_is_told():

@@ -532,6 +532,42 @@ def test_a_pause_is_no_wrong_time(seconds, tmp_path):
     assert sorted(shown) == pytest.approx([time / 30_000 for time in times], abs=0.002)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+def test_pauses_among_frames_out_of_order_are_no_wrong_times(suffix, tmp_path):
+    """What is shown behind a pause may be decoded before what is shown before it."""
+    times, at = [], 0
+    for number in range(120):
+        times.append(at)
+        at += 1001 + (90_000 if number % 13 == 7 else 0)
+    source = tmp_path / f"in{suffix}"
+    with av.open(str(source), "w") as file:
+        options = {"bf": "3", "crf": "20", "x264-params": "b-adapt=0"}
+        stream = file.add_stream("libx264", rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 48, "yuv420p"
+        stream.codec_context.time_base = UNIT
+        for time_, pixels in zip(times, noisy(120, 48, height=48, width=96), strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels).reformat(format="yuv420p")
+            frame.pts, frame.time_base = time_, UNIT
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with av.open(str(source)) as file:
+        assert sum((p.pts or 0) != (p.dts or 0) for p in file.demux(video=0)) > 60
+    before = sorted(float(time) for time, _ in packets(source, "video")[1])
+    summary = enhance_video(source, tmp_path / "out.mp4", double)
+    assert not [note for note in summary.notes if "wrong times" in note]
+    after = sorted(float(time) for time, _ in packets(tmp_path / "out.mp4", "video")[1])
+    shift = before[0] - after[0]
+    assert [time + shift for time in after] == pytest.approx(before, abs=0.02)
+
+
+def test_a_broadcast_of_long_pauses_keeps_them(tmp_path):
+    times = [30_000 * 20 * number for number in range(8)]
+    source = make_clip(tmp_path / "in.ts", noisy(8, 48), times=times)
+    assert enhance_video(source, tmp_path / "out.mp4", double).notes == ()
+    shown = sorted(float(time) for time, _ in packets(tmp_path / "out.mp4", "video")[1])
+    assert np.diff(shown) == pytest.approx([20.0] * 7, abs=0.1)
+
+
 def test_a_broadcast_that_jumps_far_ahead_is_closed_up(tmp_path):
     parts = [make_clip(tmp_path / "a.ts", noisy(45, 48), sound="aac").read_bytes()]
     with av.open(tmp_path / "a.ts") as old, av.open(tmp_path / "b.ts", "w", options=LATER) as new:

@@ -103,7 +103,7 @@ def signatures(model: models.NEID) -> dict[str, Callable]:
     @tf.function(input_signature=[files])
     def encoded(image_bytes):
         function = further.get(runtimes.REFINED, plain)
-        one = functools.partial(_enhance_file, function, config)
+        one = functools.partial(_enhance_file, function, config, bool(model.graph.context))
         return {"enhanced_bytes": tf.map_fn(one, image_bytes, fn_output_signature=tf.string)}
 
     return {"serving_default": plain, "uint8": uint8, "encoded": encoded} | further
@@ -114,7 +114,7 @@ def _enhance_uint8(function, *pictures):
     return tf.cast(tf.round(function(*pictures)[runtimes.OUTPUT] * 255.0), tf.uint8)
 
 
-def _enhance_file(function, config, content):
+def _enhance_file(function, config, keeps_gray, content):
     """Return the PNG file made of a picture file, of the same size."""
     image = tf.io.decode_image(content, channels=3, expand_animations=False)
     image = tf.ensure_shape(image, (None, None, 3))
@@ -125,7 +125,9 @@ def _enhance_file(function, config, content):
     pictures = [augment.halve(batch) if config.scale == 2 else batch]
     pictures += [batch] if config.refinement else []
     made = _enhance_uint8(function, *pictures)[0, :height, :width]
+    if not keeps_gray:
+        return tf.io.encode_png(made)
     luminance = tf.tensordot(tf.cast(made, tf.float32), tf.constant(LUMA), 1)[..., None]
     luminance = tf.cast(tf.round(luminance), tf.uint8)
-    is_gray = tf.reduce_all(tf.equal(image, image[..., :1]))  # It stays so.
+    is_gray = tf.reduce_all(tf.equal(image, image[..., :1]))
     return tf.io.encode_png(tf.where(is_gray, luminance, made))

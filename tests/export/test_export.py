@@ -172,8 +172,9 @@ def test_encoded_files_come_back_at_their_own_size(toned, saved):
         np.testing.assert_allclose(result, enhance(pixels, toned).astype(int), atol=1)
 
 
-def test_encoded_jpeg_and_gray_png(tmp_path):
-    model, pixels = lively("le", depth=1), dark(1, 22, 31)[0]
+@pytest.mark.parametrize("name", ["le", "neid_tone"])
+def test_encoded_jpeg_and_gray_png(name, tmp_path):
+    model, pixels = lively(name, depth=1), dark(1, 22, 31)[0]
     gray = pixels[..., :1]
     contents = [encoded(pixels, ".jpg"), cv2.imencode(".png", gray)[1].tobytes()]
     export.to_saved_model(model, tmp_path / "m")
@@ -182,6 +183,7 @@ def test_encoded_jpeg_and_gray_png(tmp_path):
     np.testing.assert_allclose(jpeg, enhance(decoded, model).astype(int), atol=1)
     reference = enhance(np.repeat(gray, 3, axis=-1), model)
     np.testing.assert_allclose(png, reference.astype(int), atol=1)
+    assert (reference == reference[..., :1]).all() == (name == "neid_tone")
 
 
 def test_encoded_files_of_the_same_size_model_are_not_halved(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import struct
 from collections.abc import Iterator
 
@@ -38,13 +39,12 @@ def decode_avif(data: bytes, max_pixels: int) -> Raster:
     Raises:
         FormatError: if it is damaged, or too large.
     """
-    _check_boxes(data, max_pixels)
+    told = _properties(data)
+    _check_sizes(told[1], max_pixels)
     with opened(AvifImagePlugin.AvifImageFile, data, max_pixels) as image:
-        raster, several = (
-            raster_of(image, lossless=False, notes=_notes(image, data)),
-            image.n_frames > 1,
-        )
-    if (bits := _bits(data)) <= 8:
+        raster = raster_of(image, lossless=False, notes=_notes(image, data, told))
+        several = image.n_frames > 1
+    if (bits := _bits(*told)) <= 8:
         return raster
     if several:  # The decoder of more bits would decode all of them.
         return dataclasses.replace(raster, notes=(*raster.notes, "8 bits of its samples are read"))
@@ -59,16 +59,16 @@ def _deep(raster: Raster, stored: np.ndarray, bits: int) -> Raster:
     return dataclasses.replace(raster, samples=samples)
 
 
-def _notes(image: ImageFile.ImageFile, data: bytes) -> tuple[str, ...]:
-    """Return what of a file is left out, or taken for something else."""
+def _notes(image: ImageFile.ImageFile, data: bytes, told: tuple[list, list]) -> tuple[str, ...]:
+    """Return what of a file, and of what its properties tell, is left out or taken otherwise."""
     notes, count = [], getattr(image, "n_frames", 1) - 1
     if count > 0:
         notes.append(f"{count} further pictures of it are left out")
     if image.info.get("depth_images") or image.info.get("aux") or _has_auxiliary(data):
         notes.append("what lies beside it (depth, gain map) is left out")
     notes += metadata.left_out("boxes", {name for name, _ in boxes(data)} - _KNOWN)
-    main, every = _properties(data)
-    colours = [body for name, body in (*main, *every) if name == b"colr" and body[:4] == b"nclx"]
+    properties = itertools.chain(*told)
+    colours = [body for name, body in properties if name == b"colr" and body[:4] == b"nclx"]
     if colours and len(colours[0]) >= 8:
         primaries, transfer = struct.unpack_from(">HH", colours[0], 4)
         has_profile = bool(image.info.get("icc_profile"))
@@ -83,24 +83,22 @@ def _has_auxiliary(data: bytes) -> bool:
     return bool(kinds - _ALPHA) or b"\0\0tmap" in meta
 
 
-def _check_boxes(data: bytes, max_pixels: int) -> None:
-    """Check every size that the file's boxes announce: decoders trust them before they decode.
+def _check_sizes(properties: list[tuple[bytes, bytes]], max_pixels: int) -> None:
+    """Check every size that properties announce: decoders trust them before they decode.
 
     Pictures are coded a little larger than they are shown.
     """
     limit = max(2 * max_pixels, _FREE_PIXELS)
-    for name, body in _properties(data)[1]:
+    for name, body in properties:
         if name == b"ispe" and len(body) >= 12:
             width, height = struct.unpack_from(">II", body, 4)
             if width and height:
                 budget.check_size(width, height, limit)
 
 
-def _bits(data: bytes) -> int:
-    """Return the bits of a sample of the main picture, or of any that says it; 8 if none does."""
-    main, every = _properties(data)
-    told = [_bits_told(*one) for one in (*main, *every)]
-    return next(filter(None, told), 8)
+def _bits(*told: list[tuple[bytes, bytes]]) -> int:
+    """Return the bits of a sample that the first of the properties tells; 8 if none does."""
+    return next(filter(None, (_bits_told(*one) for one in itertools.chain(*told))), 8)
 
 
 def _bits_told(name: bytes, body: bytes) -> int:
@@ -175,10 +173,11 @@ def decode_heic(data: bytes, max_pixels: int) -> Raster:
     """
     with optional_import("HEIC"):
         import pillow_heif
-    _check_boxes(data, max_pixels)
+    told = _properties(data)
+    _check_sizes(told[1], max_pixels)
     with opened(pillow_heif.HeifImageFile, data, max_pixels) as image:
-        raster = raster_of(image, lossless=False, notes=_notes(image, data))
-    if (bits := _bits(data)) > 8:
+        raster = raster_of(image, lossless=False, notes=_notes(image, data, told))
+    if (bits := _bits(*told)) > 8:
         stored = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         raster = _deep(raster, np.asarray(stored), bits)
         if stored.mode.startswith("RGBa"):

@@ -854,3 +854,18 @@ def test_a_dead_zone_lets_a_well_exposed_picture_come_back(neid, tmp_path):
         made, before = (pictures.read(path).pixels.astype(float) for path in (output, source))
         changes.append(np.abs(made - before).mean())
     assert changes[0] > changes[1] > changes[2]
+
+
+def test_a_bright_picture_comes_back_as_bright(neid, tmp_path):
+    reference = Path(__file__).parents[2] / "data" / "samples" / "high" / "astronaut.png"
+    share = 1 - pictures.read(reference).pixels / 255
+    bright = np.minimum(255 * (1 - share ** (2**0.4)), 244).astype(np.uint8)
+    source, network = write(tmp_path / "bright.png", bright), pretrained.load_pretrained("neid_s")
+    network, means = models.as_part(network, "refined"), []
+    for darkening in (0.0, 0.04):
+        weights, output = tmp_path / f"{darkening}.npz", tmp_path / f"{darkening}.png"
+        pretrained.save(mix.with_fields(network, tone_darkening=darkening), weights)
+        assert neid("enhance", source, f"--output={output}", f"--weights={weights}")[0] == 0
+        means.append(pictures.read(output).pixels.mean() / bright.mean())
+    assert means[0] < 0.96
+    assert means[1] == pytest.approx(1.0, abs=0.01)

@@ -1,16 +1,22 @@
 """Draw the README's picture: each sample dark, enhanced, and as it was.
 
-python -m experiments.before_after
+    python -m experiments.before_after [--output=FILE]
+
+Without --output it is data/samples/before_after.jpg.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 
 import neid_tf
+from experiments import run
 from neid_tf import pictures
+from neid_tf.commands import common
 
+flags.declare_key_flag("output")
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 
 
@@ -40,5 +46,12 @@ def panel(
     return np.concatenate(rows, axis=0)
 
 
+def main(arguments: list) -> None:
+    """Draw the picture."""
+    del arguments
+    output = common.OUTPUT.value or SAMPLES / "before_after.jpg"
+    pictures.write(Path(output), pictures.Picture(panel()))
+
+
 if __name__ == "__main__":
-    pictures.write(SAMPLES / "before_after.jpg", pictures.Picture(panel()))
+    run(main)

@@ -26,7 +26,6 @@ scores the inputs themselves, and --method=half_and_back the reference halved an
 """
 
 import io
-import json
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ import numpy as np
 from absl import flags
 
 from experiments import brackets, need_data, run
-from experiments.record import command_line
+from experiments.record import command_line, in_folder
 from experiments.record import table as in_markdown
 from neid_tf import pictures
 from neid_tf.commands import common
@@ -52,6 +51,7 @@ from neid_tf.support.errors import NeidError
 flags.declare_key_flag("data")
 flags.declare_key_flag("weights")
 flags.declare_key_flag("method")
+flags.declare_key_flag("output")
 _SHEET = common.define_path("sheet", None, "Folder for the pictures, each beside its input.")
 _ONLY = flags.DEFINE_list("sets", None, "The sets to score, with commas; else all that are there.")
 RECORDS = Path(__file__).resolve().parent / "cross_data"
@@ -264,6 +264,15 @@ def lol_rows(data: Path, names: Collection[str] | None = None) -> list:
     return _pairs(data / "our485/low", data / "our485/high", names)
 
 
+def fivek_rows(data: Path) -> list:
+    """Return FiveK's pictures and an expert's version of them, with their names.
+
+    Args:
+        data: folder of the data sets.
+    """
+    return _pairs(data / "fivek/input", data / "fivek/expertC")
+
+
 def _alone(folder: Path) -> list:
     found = pair_files.find_pictures(folder)
     return [(name, pictures.read(path).pixels) for name, path in found.items()]
@@ -286,10 +295,10 @@ def sets(data: Path, method: Method) -> dict:
             name = f"sice_{kind.__name__}"
             table[name] = lambda kind=kind: with_reference(sice_rows(sice, kind), method)
         table["sice_unchanged"] = lambda: unchanged(_normal_frames(sice), method)
-    if (fivek := data / "fivek").is_dir():
-        rows = lambda: _pairs(fivek / "input", fivek / "expertC")  # noqa: E731
-        table["fivek"] = lambda: with_reference(rows(), method)
-        table["fivek_unchanged"] = lambda: unchanged([(n, high) for n, _, high in rows()], method)
+    if (data / "fivek").is_dir():
+        experts = lambda: [(name, high) for name, _, high in fivek_rows(data)]  # noqa: E731
+        table["fivek"] = lambda: with_reference(fivek_rows(data), method)
+        table["fivek_unchanged"] = lambda: unchanged(experts(), method)
     for name in WITHOUT_REFERENCE:
         if (data / name).is_dir() and not method.needs_reference:
             table[name] = lambda name=name: without_reference(_alone(data / name), method)
@@ -339,7 +348,7 @@ def draw_sheets(
 def table(records: Path = RECORDS) -> str:
     """Return the table of the records in Markdown."""
     rows = []
-    for name, found in _found(records):
+    for name, found in in_folder(records):
         cells = [
             _three(found, "lol"),
             _number(found, "lol", "chroma"),
@@ -355,21 +364,10 @@ def table_without_reference(records: Path = RECORDS) -> str:
     """Return the table of the pictures without reference, in Markdown."""
     names = ("LIME", "NPE", "DICM")
     rows = [("NIQE; chroma, of the input's; clipped; black, stored as JPEG", *names)]
-    for record, found in _found(records):
+    for record, found in in_folder(records):
         if set(names) <= set(found):
             rows.append((f"`{record}`", *(_alone_cell(found[name]["mean"]) for name in names)))
     return in_markdown(*rows)
-
-
-def _found(records):
-    """Yield the name of each record in a folder, and its sets; other programs' files are none."""
-    for path in sorted(Path(records).glob("*.json")):
-        try:
-            told = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            continue
-        if isinstance(told, dict) and "sets" in told:
-            yield path.stem, told["sets"]
 
 
 def _alone_cell(mean):

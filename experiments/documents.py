@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from experiments import cross_data, link, link_curves, peers
+from experiments import cross_data, in_use, link, link_curves, peers
 from experiments.performance import card_files, install, on_card, roofline
 from experiments.record import spread, table
 from neid_tf.commands import main as program
@@ -335,6 +335,7 @@ TABLES = {
     "formats": _formats,
     "growth": _growth,
     "install": _install,
+    "in_use": in_use.table,
     "large": _large,
     "link": link.table,
     "link_curves": link_curves.table,

@@ -43,6 +43,7 @@ from neid_tf.support.environment import environment
 
 flags.declare_key_flag("data")
 flags.declare_key_flag("weights")
+flags.declare_key_flag("output")
 COUNT = flags.DEFINE_integer("each", 15, "Pictures of each set.", lower_bound=1)
 RECORDS = Path(__file__).resolve().parent / "link"
 RECORD = RECORDS / "neid.json"

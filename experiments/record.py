@@ -1,7 +1,9 @@
 """What the programs that measure write: a report in JSON, with the command that it is of."""
 
+import json
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -33,6 +35,21 @@ def save(report: dict[str, Any]) -> str:
     if common.OUTPUT.value:
         files.write_json(common.OUTPUT.value, report, indent=2)
     return files.json_bytes(report, indent=2).decode()
+
+
+def in_folder(records: Path) -> Iterator[tuple[str, dict]]:
+    """Yield the name of each record in a folder, and its sets; other programs' files are none.
+
+    Args:
+        records: the folder.
+    """
+    for path in sorted(Path(records).glob("*.json")):
+        try:
+            told = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            continue
+        if isinstance(told, dict) and "sets" in told:
+            yield path.stem, told["sets"]
 
 
 def table(*rows: Sequence[object]) -> str:

@@ -37,6 +37,12 @@ _ZONE = flags.DEFINE_float(
 _DARKENING = flags.DEFINE_float(
     "darkening", 0.04, "How much a tone may darken, as `tone_darkening`.", 0.0, 1.0
 )
+_LEAST = flags.DEFINE_float(
+    "least_lift", 0.27, "The least a tone may brighten, as `tone_least_lift`.", 0.0, 2.0
+)
+_SHADE = flags.DEFINE_float(
+    "shade", 1.6, "The most that shade is multiplied by, as `tone_shade`.", 1.0, 2.0
+)
 _SIDES, _BLACK, _VEIL = (flags.FLAGS[n] for n in ("both_sides", "black_level", "veil_share"))
 _SHARE = flags.DEFINE_float("second_share", 0.5, "Share of the second weights.", 0.0, 1.0)
 
@@ -104,12 +110,13 @@ def main(arguments: list) -> None:
     if not sources[0]:
         raise NeidError("--from_weights is needed: the weights that are mixed, or get a tone")
     fields = {"tone_dead_zone": _ZONE, "tone_darkening": _DARKENING, "mirrored": _SIDES}
+    fields |= {"tone_least_lift": _LEAST, "tone_shade": _SHADE}
     fields |= {"tone_black": _BLACK, "tone_veil": _VEIL}
     fields = {name: holder.value for name, holder in fields.items() if holder.present}
     if not (sources[1] or _TONE.value or fields):
         changed = (
-            "--from_streams, --tone_from, --dead_zone, --darkening, --black_level, --veil_share or "
-            "--both_sides"
+            "--from_streams, --tone_from, --dead_zone, --darkening, --least_lift, --shade, "
+            "--black_level, --veil_share or --both_sides"
         )
         raise NeidError(f"{changed} is needed: what is changed")
     if _SHARE.present and not sources[1]:

@@ -157,12 +157,14 @@ def _network_function(model):
             instead = given[f"{runtimes.GIVEN}{name}"]
             fusing[name] = tf.where(tf.math.is_nan(instead), read, instead)
         gain = {name: encoded.pop(name) for name in graph.refining if name in encoded}
-        decoded = decode(encoded | fusing | place, training=False)
+        lifting = {name: given[name] for name in graph.lifting}
+        decoded = decode(encoded | fusing | place | lifting, training=False)
         refining = gain | decoded if graph.refining else {}
         light = decoded
         if refining:
             height, width = tf.unstack(tf.shape(given[runtimes.INPUT])[1:3])
-            light = tf.nn.depth_to_space(decoded["folded"][:, :height, :width], 2)
+            light = graph.lifted(decoded["folded"][:, :height, :width], given["tone_parameters"])
+            light = tf.nn.depth_to_space(light, 2)
         enhanced = tf.clip_by_value(light, 0.0, 1.0)
         return {runtimes.OUTPUT: enhanced} | fusing | refining
 

@@ -98,6 +98,23 @@ class ModelConfig:
         maximum=1.0,
         only=("tone_kind", ("grid",)),
     )
+    tone_least_lift: float = config_field(
+        0.0,
+        "Of a tone that makes a picture brighter in the mean by far less than this (the logarithm "
+        "of the ratio) hardly any is left, or a third where the picture has no white, so that one "
+        "that is dark on purpose comes back as it was, unless a veil is taken off; 0 for none.",
+        minimum=0.0,
+        maximum=2.0,
+        only=("tone_kind", ("grid",)),
+    )
+    tone_shade: float = config_field(
+        1.0,
+        "The most that the shade of a picture with much light beside it is multiplied by, where "
+        "the tone is too slight a lift (tone_least_lift); 1 for none.",
+        minimum=1.0,
+        maximum=2.0,
+        only=("tone_kind", ("grid",)),
+    )
     tone_black: float = config_field(
         0.0,
         "The tone takes what is far below this level of 255 for black, and what is not far above "
@@ -127,6 +144,8 @@ class ModelConfig:
             raise NeidError("detail_target 'toned' needs tone=True")
         if self.architecture == "unet" and self.tone:
             raise NeidError("architecture 'unet' is the paper's baseline and has no tone")
+        if self.tone_shade > 1.0 and not self.tone_least_lift:
+            raise NeidError("tone_shade above 1 needs a tone_least_lift above 0")
         if self.refinement and not self.has_grid:
             raise NeidError("refinement needs tone=True and tone_kind='grid'")
 

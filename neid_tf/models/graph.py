@@ -5,11 +5,12 @@ models from some of its tensors to others, on the same layers and weights.
 """
 
 import functools
+from typing import Any
 
 import keras
 from keras import layers
 
-from neid_tf.models import backbone, grid, grid_reader, refinement, tone, unet
+from neid_tf.models import backbone, grid, grid_limits, grid_reader, refinement, tone, unet
 from neid_tf.models.config import ModelConfig
 from neid_tf.models.layers import (
     Clipped,
@@ -42,8 +43,8 @@ class Graph:
     Args:
         config: what the network is made of.
         training: the thumbnail is an input, and read as it is. Else it is made of the picture,
-            the tone is the mean of what is read off it and off its mirror image, and it has its
-            dead zone.
+            the tone is the mean of what is read off it and off its mirror image, and it is
+            limited (:mod:`neid_tf.models.grid_limits`).
         detail: the detail branch's picture is made too (section 2.2); inference goes without.
 
     Attributes:
@@ -85,6 +86,11 @@ class Graph:
         """What the network reads off the whole picture, and tiles of it are given, by name."""
         return self.tone | self.fusing
 
+    @property
+    def lifting(self) -> dict:
+        """What the decoder is given to lift the shade, by name; the refinement does it itself."""
+        return self.tone if self.lifts_shade and not self.refining else {}
+
     def holds(self, part: str) -> bool:
         """Return whether a part is a cut of this graph."""
         if self.training or part == "training":
@@ -113,7 +119,7 @@ class Graph:
                 self.encoded | self.fusing | self._share("gain"),
             ),
             "decoder": (
-                self.encoded | self.fusing | self.place,
+                self.encoded | self.fusing | self.place | self.lifting,
                 self._share("folded", "features") or light,
             ),
         }
@@ -177,10 +183,8 @@ class Graph:
         # In training both sides are seen in turn.
         with computing_in("float32"):  # It decides on the brightness of all.
             parameters = read(thumbnail, mirrored=self.config.mirrored and not self.training)
-        limits = self.config.tone_dead_zone, self.config.tone_darkening
-        if any(limits) and not self.training:  # It would learn nothing in there.
-            zone = grid.DeadZone(*limits, name="tone_dead_zone", dtype="float32")
-            parameters = zone([thumbnail, parameters])
+        if is_grid and not self.training:  # It would learn nothing in there.
+            parameters = self._limited(thumbnail, parameters)
         self.tone["tone_parameters"] = parameters
         by = self._by_grid if is_grid else self._by_curve
         toned, self.outputs["tone"] = by(image, thumbnail, parameters)
@@ -188,6 +192,37 @@ class Graph:
         if self.training:
             self.outputs["tone_parameters"] = parameters
         return features, toned
+
+    def _limited(self, thumbnail, parameters):
+        """Return what is left of a tone, and what is added where little is."""
+        config = self.config
+        limits = config.tone_dead_zone, config.tone_darkening, config.tone_least_lift
+        if not any(limits):
+            return parameters
+        zone = grid_limits.DeadZone(*limits, name="tone_dead_zone", dtype="float32")
+        parameters, slight = zone([thumbnail, parameters])
+        if config.tone_shade > 1.0:
+            shade = grid_limits.Shade(name="tone_shade", dtype="float32")
+            parameters = shade([thumbnail, parameters, slight])
+        return parameters
+
+    @property
+    def lifts_shade(self) -> bool:
+        """Whether enhanced pictures get their shade lifted, which training does not see."""
+        return self.config.has_grid and self.config.tone_shade > 1.0 and not self.training
+
+    def lifted(self, picture: Any, parameters: Any, name: str | None = None) -> Any:
+        """Return enhanced pictures with their shade lifted, where that is so.
+
+        Args:
+            picture: N×h×w×12, their 2×2 pixels behind each other.
+            parameters: of their tone.
+            name: of the layer.
+        """
+        if not self.lifts_shade:
+            return picture
+        lift = grid_limits.LiftedShade(self.config.tone_shade, name=name, dtype="float32")
+        return lift([picture, parameters])
 
     @staticmethod
     def _by_curve(*inputs):
@@ -224,7 +259,9 @@ class Graph:
         curve = grid.GridTone(name="picture_toned", dtype="float32")
         toned = curve([picture, gain, self.tone["tone_parameters"]])
         filters, count = self.config.refinement, self.config.convolutions
-        return refinement.refine(made["features"], made["folded"], toned, filters, count)
+        folded = refinement.refine(made["features"], made["folded"], toned, filters, count)
+        folded = self.lifted(folded, self.tone["tone_parameters"], "refined_lifted")
+        return DepthToSpace(dtype="float32", name="refined")(folded)
 
     def _thumbnail(self, image):
         if self.training:
@@ -319,6 +356,8 @@ class Graph:
             self.refining |= {"features": features, "folded": picture}
         cut = CropLike(name=f"{name}_cut", dtype="float32")
         picture = cut([picture, self.encoded["toned"]])
+        if name == "le":
+            picture = self.lifted(picture, self.tone.get("tone_parameters"), "le_lifted")
         if config.scale == 1:
             return layers.Activation("linear", dtype="float32", name=name)(picture)
         return DepthToSpace(dtype="float32", name=name)(picture)

@@ -16,9 +16,10 @@ from neid_tf.pixels.curve import odds_curve
 
 SIDE, BINS = 16, 8
 """Cells along each side of the grid, and levels of brightness in every cell."""
-EXPOSURE, VEIL, GLOBAL = 21, 22, 23
+EXPOSURE, VEIL, SHADE, GLOBAL = 21, 22, 23, 24
 """White balance (3), colour matrices for dark and for bright pixels (9 each), the logarithm of the
-guide's exposure (1), and the veil over the picture (1): what the first grid cell comes after."""
+guide's exposure (1), the veil over the picture (1), and to what share its shade is lifted (1): what
+the first grid cell comes after."""
 PARAMETERS = GLOBAL + SIDE * SIDE * BINS
 """How many numbers describe the tone of a picture."""
 BOX = 4
@@ -52,7 +53,7 @@ class GridGain(layers.Layer):
         columns = ops.transpose(columns, (0, 2, 1))
         levels = ops.matmul(ops.matmul(rows[:, None], cells), columns[:, None])
         log_exposure = parameters[:, EXPOSURE][:, None, None]
-        balanced = white_balanced(_planes(images), parameters)
+        balanced = white_balanced(planes(images), parameters)
         largest = ops.max(balanced, axis=2, keepdims=True)  # As GridTone does: computed once.
         guide = odds_curve(ops.squeeze(largest, 1), ops.exp(log_exposure))
         knots = ops.arange(BINS - 1, dtype=images.dtype)[None, :, None]
@@ -94,87 +95,22 @@ class GridTone(layers.Layer):
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, log_gain, parameters = inputs
         parameters = ops.cast(parameters, images.dtype)
-        planes = _planes(images)
+        pixels = planes(images)
         if len(log_gain.shape) == 3:
             log_gain = log_gain[..., None]
         log_gain = ops.transpose(log_gain, (0, 3, 1, 2))
-        log_gain = ops.reshape(log_gain, (-1, images.shape[-1] // 3, 1, ops.shape(planes)[-1]))
-        gain, balanced = ops.exp(log_gain), white_balanced(planes, parameters)
+        log_gain = ops.reshape(log_gain, (-1, images.shape[-1] // 3, 1, ops.shape(pixels)[-1]))
+        gain, balanced = ops.exp(log_gain), white_balanced(pixels, parameters)
         largest = ops.max(balanced, axis=2, keepdims=True)
         factor = gain / (1.0 + (gain - 1.0) * largest)
         dark, slope = _matrices(parameters)
         brightened = balanced * factor
         mixed = ops.matmul(slope, brightened) * (largest * factor)
         mixed = ops.matmul(dark, brightened) + mixed
-        batch, height, width, channels = ops.shape(images)
-        mixed = ops.reshape(mixed, (batch, channels, height, width))
-        return ops.transpose(mixed, (0, 2, 3, 1))
+        return from_planes(mixed, images)
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return input_shapes[0]
-
-
-@keras.saving.register_keras_serializable("neid_tf")
-class DeadZone(layers.Layer):
-    """Leave out what the tone would change by very little.
-
-    A picture that is well exposed is to come back as it was, and not with the few percent by which
-    the reading of a thumbnail is off. The tone is taken to the share ``1 − exp(−(c / width)²)``,
-    where ``c`` is the root mean square of what it changes, divided by that of the picture (with
-    0.01 added to the mean of the squares, since black has no level): a fifth at half of the width,
-    0.98 at twice the width.
-
-    A tone that makes the picture darker in the mean is besides taken to the share
-    ``exp(−(d / darkening)²)``, where ``d`` is the logarithm of by how much, but for its veil: a
-    bright picture is not to come out gray. One that is over-exposed may: where more than a tenth of
-    it is clipped all of the tone stays, and under 0.03 none.
-
-    Args:
-        width: of the zone, as a share of the picture's level; 0 for none.
-        darkening: see above; 0 for a tone that may darken.
-
-    Inputs are thumbnails N×s×s×3 in [0, 1], with s a multiple of 4, and N×:data:`PARAMETERS`
-    parameters of their tone. Gives N×:data:`PARAMETERS`.
-    """
-
-    def __init__(self, width=0.08, darkening=0.0, **kwargs):
-        super().__init__(**kwargs)
-        self.width, self.darkening = width, darkening
-
-    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
-        thumbnails, parameters = inputs
-        cells = ops.average_pool(thumbnails, 4, 4)
-        whole = ops.cast([[0.0, 0.0, 1.0, 1.0]], cells.dtype)
-        made = toned(cells, parameters, whole)
-        veil = parameters[:, VEIL:GLOBAL]
-        over = share = ops.ones_like(veil)
-        if self.width:
-            change = ops.mean(ops.square(made - cells), axis=(1, 2, 3))
-            level = ops.mean(ops.square(cells), axis=(1, 2, 3)) + 0.01
-            over = share = 1.0 - ops.exp(-change / (level * self.width**2))[:, None]
-        if self.darkening:
-            # What was to be seen, but for the veil, and what is.
-            before = ops.relu(cells - veil[:, None, None]) / (1.0 - veil[:, None, None])
-            before, after = (
-                ops.mean(images, axis=(1, 2, 3)) for images in (before, ops.clip(made, 0.0, 1.0))
-            )
-            darker = ops.log((before + 1e-4) / (after + 1e-4))[:, None]
-            kept = ops.exp(-ops.square(ops.relu(darker) / self.darkening))
-            clipped = ops.clip((ops.max(cells, axis=-1) - 0.97) * 50.0, 0.0, 1.0)
-            clipped = ops.mean(clipped, axis=(1, 2))[:, None]
-            over_exposed = ops.clip((clipped - 0.03) / 0.07, 0.0, 1.0)
-            share = share * (over_exposed + (1.0 - over_exposed) * kept)
-        # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
-        log_exposure = parameters[:, EXPOSURE:VEIL]
-        numbers, grid = parameters[:, :EXPOSURE], parameters[:, GLOBAL:] + log_exposure
-        scaled = [share * numbers, log_exposure, over * veil, share * grid - log_exposure]
-        return ops.concatenate(scaled, axis=-1)
-
-    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
-        return input_shapes[1]
-
-    def get_config(self) -> dict:
-        return super().get_config() | {"width": self.width, "darkening": self.darkening}
 
 
 def toned(
@@ -189,6 +125,13 @@ def toned(
     """
     gain = GridGain(dtype="float32")([images, parameters, boxes])
     return GridTone(dtype="float32")([images, gain, parameters])
+
+
+def brightest(values: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the mean of the brightest hundredth of N×h×w values, N×1."""
+    count = values.shape[1] * values.shape[2]
+    found, _ = ops.top_k(ops.reshape(values, (-1, count)), max(round(0.01 * count), 1))
+    return ops.mean(found, axis=-1, keepdims=True)
 
 
 def transposed(parameters: keras.KerasTensor, change: keras.KerasTensor) -> keras.KerasTensor:
@@ -217,17 +160,24 @@ def white_balanced(planes: keras.KerasTensor, parameters: keras.KerasTensor) -> 
 
     Returns the same shape.
     """
-    veil = parameters[:, None, VEIL:GLOBAL, None]
+    veil = parameters[:, None, VEIL:SHADE, None]
     share = 1.0 / ops.exp(parameters[:, None, :3, None])  # As in odds_curve, of (x − v) / (1 − v).
     lit = ops.maximum(planes, veil) - veil
     return lit / (share * (1.0 - veil) + (1.0 - share) * lit)
 
 
-def _planes(images):
+def planes(images: keras.KerasTensor) -> keras.KerasTensor:
     """Return pictures N×h×w×3P, with P pixels behind each other, as N×P×3×(h·w)."""
-    planes = ops.transpose(images, (0, 3, 1, 2))
-    batch, channels, height, width = ops.shape(planes)
-    return ops.reshape(planes, (batch, channels // 3, 3, height * width))
+    made = ops.transpose(images, (0, 3, 1, 2))
+    batch, channels, height, width = ops.shape(made)
+    return ops.reshape(made, (batch, channels // 3, 3, height * width))
+
+
+def from_planes(made: keras.KerasTensor, images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return what :func:`planes` gives as pictures again, of the shape of ``images``."""
+    batch, height, width, channels = ops.shape(images)
+    made = ops.reshape(made, (batch, channels, height, width))
+    return ops.transpose(made, (0, 2, 3, 1))
 
 
 def _matrices(parameters):

@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from neid_tf.models import backbone
-from neid_tf.models.grid import BINS, EXPOSURE, PARAMETERS, SIDE, VEIL
+from neid_tf.models.grid import BINS, EXPOSURE, PARAMETERS, SIDE, VEIL, brightest
 from neid_tf.pixels.samples import LUMA
 
 
@@ -61,7 +61,7 @@ class Veil(layers.Layer):
     Takes pictures N×s×s×3 in [0, 1], gives N×1.
     """
 
-    LEAST, WHITE, SLOPE, HUNDREDTH = 5.0 / 255.0, 0.85, 10.0, 0.01
+    LEAST, WHITE, SLOPE = 5.0 / 255.0, 0.85, 10.0
 
     def __init__(self, share=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -70,13 +70,6 @@ class Veil(layers.Layer):
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         if not self.share:
             return ops.zeros_like(images[:, 0, 0, :1])
-        count = images.shape[1] * images.shape[2]
-
-        def brightest(values):
-            few = max(round(self.HUNDREDTH * count), 1)
-            found, _ = ops.top_k(ops.reshape(values, (-1, count)), few)
-            return ops.mean(found, axis=-1, keepdims=True)
-
         dark, bright = -brightest(-ops.min(images, axis=-1)), brightest(ops.max(images, axis=-1))
         veil = ops.relu(ops.minimum(dark - self.LEAST, (bright - dark) / 2.0))
         return self.share * veil * ops.clip((self.WHITE - bright) * self.SLOPE, 0.0, 1.0)
@@ -103,14 +96,15 @@ class Unveiled(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class WithVeil(layers.Layer):
-    """Put veils N×1 in their place among what :class:`JoinedTone` gives.
+    """Put veils N×1 in their place among what :class:`JoinedTone` gives, and no shade behind them.
 
     Gives N×:data:`neid_tf.models.grid.PARAMETERS`.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         parameters, veil = inputs
-        return ops.concatenate([parameters[:, :VEIL], veil, parameters[:, VEIL:]], axis=-1)
+        shade = ops.zeros_like(veil)
+        return ops.concatenate([parameters[:, :VEIL], veil, shade, parameters[:, VEIL:]], axis=-1)
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
         return (input_shapes[0][0], PARAMETERS)
@@ -140,7 +134,7 @@ class JoinedTone(layers.Layer):
     """Join whole-picture numbers N×(21 + 8), a grid N×16×16×8 and a log exposure N×1.
 
     The last 8 of the numbers are a curve of the whole picture, added to that of every cell. Gives
-    N×:data:`neid_tf.models.grid.PARAMETERS`, less the veil.
+    N×:data:`neid_tf.models.grid.PARAMETERS`, less veil and shade.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
@@ -150,7 +144,7 @@ class JoinedTone(layers.Layer):
         return ops.concatenate([0.3 * numbers[:, :EXPOSURE], log_exposure, flat], axis=-1)
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
-        return (input_shapes[0][0], PARAMETERS - 1)
+        return (input_shapes[0][0], PARAMETERS - 2)
 
 
 def grid_parameters(

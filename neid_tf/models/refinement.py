@@ -20,19 +20,16 @@ class Blend(layers.Layer):
 
     Inputs are the streams' picture and how the full-size one differs from it, both N×h×w×12 (2×2
     pixels behind each other), and N×h×w×24 numbers: of each pixel the logit of the full-size
-    picture's share, and the correction. Gives N×2h×2w×3.
+    picture's share, and the correction. Gives N×h×w×12.
     """
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         enhanced, difference, numbers = inputs
         shares = ops.sigmoid(numbers[..., :SHARES])
-        blended = enhanced + shares * difference + numbers[..., SHARES:]
-        return ops.depth_to_space(blended, 2)
+        return enhanced + shares * difference + numbers[..., SHARES:]
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
-        batch, height, width, _ = input_shapes[0]
-        enlarged = [None if side is None else 2 * side for side in (height, width)]
-        return (batch, *enlarged, 3)
+        return input_shapes[0]
 
 
 def refine(
@@ -52,7 +49,7 @@ def refine(
         count: how many of them there are.
 
     Returns:
-        The refined picture, N×2h×2w×3, float32 and not clipped.
+        The refined picture, N×h×w×12 likewise, float32 and not clipped.
     """
     difference = layers.Subtract(name="refine_difference", dtype="float32")([toned, enhanced])
     inner = layers.Concatenate(name="refine_join")([features, difference])

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,8 @@ from neid_tf.training.rival_trainer import RivalTrainer
 from neid_tf.training.trainer import Trainer
 from neid_tf.training.workdir import Run
 
+_MANY_SLIGHT = 0.25
+"""Of pairs whose reference is hardly brighter it is told where they are more than this share."""
 _MOST_OF_START = 0.1
 """Of a moving average it is told where the start has a larger share of it at the end."""
 
@@ -89,6 +92,7 @@ def train(
         _tell_start(run, first)
         if run.chief:
             _tell_average(config.ema, config.epochs * steps)
+            _tell_slight(getattr(described, "tone_least_lift", 0.0), pairs)
         if run.chief and len(validation) and not trainer.enhances:
             unscored = f"makes no pictures: the {len(validation)} pairs held out are not scored"
             print(f"--train={config.train} {unscored}", file=sys.stderr, flush=True)
@@ -102,6 +106,18 @@ def _tell_average(momentum: float, steps: int) -> None:
     if momentum and momentum**steps > _MOST_OF_START:
         share = f"--ema={momentum:g}: after {steps} steps {momentum**steps:.0%} of the weights"
         print(f"{share} that are kept are still the start's", file=sys.stderr, flush=True)
+
+
+def _tell_slight(least: float, pairs: Pairs) -> None:
+    """Say of pairs that ask for less light than what the network gives at the least."""
+    if not least:
+        return
+    factor = math.exp(least)
+    slight = sum(high.mean() < factor * low.mean() for _, low, high in pairs)
+    if slight > _MANY_SLIGHT * len(pairs):
+        asked = f"{slight} of {len(pairs)} pairs are brightened by a factor below {factor:.2f}"
+        left = f"most of that is left out (--tone_least_lift={least:g}; 0, with --tone_shade=1,"
+        print(f"{asked}: {left} leaves nothing out)", file=sys.stderr, flush=True)
 
 
 def _check_shares(batch_size: int, count: int) -> None:

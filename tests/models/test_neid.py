@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from neid_tf import models
 from neid_tf.models import grid, pretrained
-from neid_tf.models.grid import DeadZone
+from neid_tf.models.grid_limits import DeadZone, Shade
 from neid_tf.support.errors import NeidError
 from tests.conftest import picture
 
@@ -156,7 +156,9 @@ def test_training_has_no_dead_zone():
     told["picture"] = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
     read = training({name: np.asarray(value, np.float32) for name, value in told.items()})
     read = np.asarray(read["tone_parameters"])
-    zone = DeadZone(1.0, model.config.tone_darkening)([thumbnail, read])
+    limits = model.config.tone_darkening, model.config.tone_least_lift
+    zone, slight = DeadZone(1.0, *limits)([thumbnail, read])
+    zone = Shade()([thumbnail, zone, slight])
     given = np.asarray(models.as_part(model, "context")(x)["tone_parameters"])
     np.testing.assert_allclose(given, zone, atol=1e-5)
     assert np.abs(given - read).max() > 1e-3
@@ -168,7 +170,7 @@ def test_the_tone_reads_what_is_nearly_black_as_the_field_says():
     sent = np.maximum(x, np.array([1, 1, 0], np.float32) / 255)
     apart = []
     for level in (0.0, 2.0):
-        model = small("neid_grid", tone_black=level)
+        model = small("neid_grid", tone_black=level, tone_least_lift=0.0, tone_shade=1.0)
         read = models.as_part(model, "tone")
         one, other = (np.asarray(read(pixels)["tone_parameters"]) for pixels in (x, sent))
         apart.append(np.abs(one - other).max())

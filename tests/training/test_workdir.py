@@ -444,6 +444,21 @@ def test_weights_that_cannot_be_kept_end_the_run(tmp_path):
     assert not (tmp_path / "last.npz").exists()
 
 
+@pytest.mark.parametrize(
+    ("lift", "least", "told"), [(1.2, 0.26, True), (1.2, 0, False), (2, 0.26, False)]
+)
+def test_pairs_that_ask_for_little_light_are_told(tmp_path, capfd, lift, least, told):
+    low = tuple(np.minimum(picture(128, 128, seed), 120) for seed in (1, 2))
+    high = tuple(np.rint(pixels * lift).astype(np.uint8) for pixels in low)
+    fields = {"filters": 2, "depth": 1, "refinement": 2}
+    fields |= {"tone_least_lift": least, "tone_shade": 3.0 if least else 1.0}
+    config = unflatten(TrainConfig, {"crop": 128, "batch_size": 2, "epochs": 1, "ema": 0.0})
+    given, none = pairs.Pairs(("a", "b"), low, high), pairs.Pairs((), (), ())
+    train(config, "neid_grid", fields, given, none, tmp_path)
+    words = "2 of 2 pairs are brightened by a factor below 1.30"
+    assert (words in capfd.readouterr().err) == told
+
+
 def test_an_average_that_is_mostly_of_the_start_is_told(tmp_path, capfd):
     run(tmp_path / "a", epochs=2, ema=0.99)
     told = "--ema=0.99: after 2 steps 98% of the weights that are kept are still the start's"

@@ -1,0 +1,238 @@
+"""Score what the sets of pairs do not hold: pictures as people have them; print one table.
+
+    python -m experiments.in_use [--data=DIR] [--weights=NAME|PATH] [--method=neid|input|lime|…]
+        [--output=experiments/in_use/NAME.json]
+
+Without --data it prints the table of the records in experiments/in_use/. With --data it makes one
+record first, and prints those in its folder. DIR is that of ``experiments.cross_data``, of which it
+takes LoL's 15 pictures, FiveK's and the 40 scenes of SICE that are held out, and besides
+``photographs``, what ``data/make_photographs.py`` writes, on which the package's weights were
+trained:
+
+- finished: photographs, of 300 pixels at most, are to come back as they were, those as well that
+  are dark or bright on purpose;
+- backlit: the frame of medium brightness of each scene of SICE against its exposure fusion, whose
+  shade is lifted;
+- over: over-exposed frames against the one of medium brightness;
+- bars: LoL's and FiveK's pictures with bars and frames around them, as they are and stored as JPEG
+  of quality 85, scored inside of those.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from absl import flags
+
+from experiments import brackets, cross_data, need_data, run
+from experiments.record import command_line, in_folder
+from experiments.record import table as in_markdown
+from neid_tf import pictures
+from neid_tf.commands import common
+from neid_tf.data import pairs as pair_files
+from neid_tf.evaluation import scores
+from neid_tf.inference import methods
+from neid_tf.support import files
+from neid_tf.support.environment import environment
+from neid_tf.support.errors import NeidError
+
+flags.declare_key_flag("data")
+flags.declare_key_flag("weights")
+flags.declare_key_flag("method")
+flags.declare_key_flag("output")
+RECORDS = Path(__file__).resolve().parent / "in_use"
+SIDE = 300
+"""Pixels of a photograph's longer side."""
+LEVELS = (0.2, 0.3, 0.4)
+"""Mean brightness that photographs are told apart by."""
+DARKER = 0.985
+"""A picture of less than this share of its brightness came back darker."""
+KINDS = ("none", "letterbox", "pillars", "white_frame", "white_line")
+HEADINGS = (
+    "",
+    "finished photographs: brightness off, by mean brightness below .2, .3, .4, and above",
+    "darker",
+    "SICE's normal frame against the fusion",
+    "over-exposed",
+    *(f"LoL: {name}" for name in ("no bars", "letterbox", "pillars", "white frame", "white line")),
+    "as JPEG 85: none, letterbox, white frame",
+    "FiveK: none, letterbox, white frame",
+)
+
+
+def finished(paths: Iterable[Path], method: cross_data.Method) -> dict:
+    """Score how far photographs come back as they were, in classes of their mean brightness.
+
+    Args:
+        paths: of the photographs.
+        method: what is scored.
+    """
+    rows = []
+    for path in paths:
+        pixels = pictures.read(path).pixels
+        share = SIDE / max(pixels.shape[:2])
+        if share < 1.0:
+            pixels = cv2.resize(pixels, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+        made = method(pixels, pixels)
+        rows.append((float(pixels.mean() / 255), float(made.mean() / max(pixels.mean(), 1.0))))
+    level, ratio = np.transpose(rows)
+    classes, off = np.digitize(level, LEVELS), np.abs(ratio - 1.0)
+    return {
+        "pictures": [int((classes == index).sum()) for index in range(len(LEVELS) + 1)],
+        "brightness_off": [
+            float(off[classes == index].mean()) if (classes == index).any() else None
+            for index in range(len(LEVELS) + 1)
+        ],
+        "darker": int((ratio < DARKER).sum()),
+    }
+
+
+def over_exposed(bracket: list) -> list:
+    """Return the frames that are brighter than the scene's normal one, and bright."""
+    limit = max(150.0, brackets.normal(bracket).mean() + 8.0)
+    return [frame for frame in bracket if frame.mean() > limit]
+
+
+def with_bars(pixels: np.ndarray, kind: str) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Return a picture with bars around it, and where in that the picture is.
+
+    Args:
+        pixels: uint8 H×W×3.
+        kind: one of :data:`KINDS`.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns, level = {
+        "none": (0, 0, 0),
+        "letterbox": (round(0.15 * height), 0, 0),
+        "pillars": (0, round(0.3 * width), 0),
+        "white_frame": (round(0.04 * height), round(0.04 * height), 255),
+        "white_line": (1, 1, 255),
+    }[kind]
+    made = np.pad(pixels, [(rows, rows), (columns, columns), (0, 0)], constant_values=level)
+    return made, (slice(rows, rows + height), slice(columns, columns + width))
+
+
+def bars(rows: cross_data.Rows, method: cross_data.Method, kind: str, quality: int = 0) -> dict:
+    """Score what is inside of bars.
+
+    Args:
+        rows: (name, picture, reference), uint8 H×W×3.
+        method: what is scored.
+        kind: of bars, one of :data:`KINDS`.
+        quality: of the JPEG that the picture is stored as with its bars; 0 for none.
+    """
+    scored = []
+    for name, picture, reference in rows:
+        framed, place = with_bars(picture, kind)
+        if quality:
+            framed, _ = cross_data.stored(framed, "JPEG", quality)
+        scored.append({"name": name} | scores.score(reference, method(framed, framed)[place]))
+    return cross_data.summary(scored)
+
+
+def sets(data: Path, method: cross_data.Method) -> dict:
+    """Return a function that scores each set that is there, by name.
+
+    Args:
+        data: folder of the data sets.
+        method: what is scored.
+
+    Raises:
+        NeidError: for a set that is there in part, before any is scored.
+    """
+    found = {}
+    if (data / "photographs").is_dir():
+        paths = pair_files.find_pictures(data / "photographs").values()
+        found["finished"] = lambda: finished(paths, method)
+    if (data / "sice").is_dir():
+        scenes = brackets.scenes(data / "sice", held_out=True).items()
+        found["backlit"] = lambda: cross_data.with_reference(_rows(scenes, _backlit), method)
+        found["over"] = lambda: cross_data.with_reference(_rows(scenes, _over), method)
+    if (data / "our485").is_dir():
+        rows = cross_data.lol_rows(data)
+        for kind in KINDS:
+            found[f"lol_{kind}"] = functools.partial(bars, rows, method, kind)
+        for kind in ("none", "letterbox", "white_frame"):
+            found[f"lol_{kind}_jpeg"] = functools.partial(bars, rows, method, kind, 85)
+    if (data / "fivek").is_dir():
+        rows = cross_data.fivek_rows(data)
+        for kind in ("none", "letterbox", "white_frame"):
+            found[f"fivek_{kind}"] = functools.partial(bars, rows, method, kind)
+    return found
+
+
+def _rows(scenes, chosen: Callable) -> list:
+    rows = []
+    for name, scene in scenes:
+        bracket = brackets.frames(scene)
+        pairs = chosen(bracket)
+        rows += [(f"{name}/{index}", *pair) for index, pair in enumerate(pairs)]
+    return rows
+
+
+def _backlit(bracket):
+    return [(brackets.normal(bracket), brackets.fused(bracket))]
+
+
+def _over(bracket):
+    return [(frame, brackets.normal(bracket)) for frame in over_exposed(bracket)]
+
+
+def table(records: Path = RECORDS) -> str:
+    """Return the table of the records in Markdown."""
+    rows = []
+    for name, found in in_folder(records):
+        means = {key: told.get("mean", {}).get("psnr") for key, told in found.items()}
+        shown = {key: "–" if mean is None else f"{mean:.2f}" for key, mean in means.items()}
+        cell = lambda *keys, shown=shown: ", ".join(shown.get(key, "–") for key in keys)  # noqa: E731
+        told = found.get("finished")
+        off = [f"{100 * share:.1f} %" if share is not None else "–" for share in _off(told)]
+        rows.append(
+            (
+                f"`{name}`",
+                ", ".join(off),
+                told["darker"] if told else "–",
+                cell("backlit"),
+                cell("over"),
+                *(cell(f"lol_{kind}") for kind in KINDS),
+                cell("lol_none_jpeg", "lol_letterbox_jpeg", "lol_white_frame_jpeg"),
+                cell("fivek_none", "fivek_letterbox", "fivek_white_frame"),
+            )
+        )
+    return in_markdown(HEADINGS, *rows)
+
+
+def _off(told):
+    return told["brightness_off"] if told else [None] * (len(LEVELS) + 1)
+
+
+def main(arguments: list) -> None:
+    """Make a record if there is data; print the table."""
+    del arguments
+    need_data("method", "weights", "output")
+    records = RECORDS
+    if common.DATA.value:
+        output, data = Path(common.required(common.OUTPUT)), Path(common.DATA.value)
+        records = output.parent
+        method = cross_data.Method(common.METHOD.value, common.WEIGHTS.value)
+        if method.needs_reference:
+            raise NeidError(f"{method.name} needs a reference")
+        if not (found := sets(data, method)):
+            raise NeidError(f"{data}: no data set")
+        report = {
+            "command": command_line(__name__, "experiments.in_use"),
+            "method": method.name,
+            "weights": methods.weights_named(method.name, common.WEIGHTS.value),
+            "seed": 0,
+            "protocol": scores.PROTOCOL,
+            "environment": environment(),
+            "sets": {name: score() for name, score in found.items()},
+        }
+        files.write_json(output, report)
+    print(table(records))
+
+
+if __name__ == "__main__":
+    run(main)

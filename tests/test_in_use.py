@@ -1,0 +1,109 @@
+"""Scores of pictures as people have them: on tiny sets of every kind."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import cross_data, in_use
+from neid_tf import pictures
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+def smooth(seed, brightness=1.0, size=(64, 80)):
+    noise = np.random.default_rng(seed).uniform(0.0, 20.0, (*size, 3))
+    ramp = np.linspace(60.0, 200.0, size[1])[None, :, None]
+    return np.minimum((ramp + noise) * brightness, 255.0).astype(np.uint8)
+
+
+def put(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures.write(path, pictures.Picture(pixels))
+
+
+@pytest.fixture
+def data(tmp_path):
+    root = tmp_path / "data"
+    for index, brightness in enumerate((0.2, 0.9, 1.4)):
+        put(root / f"photographs/{index}.png", smooth(index, brightness, (400, 500)))
+        put(root / f"sice/025/{index}.png", smooth(9, brightness))
+    put(root / "our485/low/13.png", smooth(1, 0.1))
+    put(root / "our485/high/13.png", smooth(1))
+    for side, brightness in (("input", 0.5), ("expertC", 1.0)):
+        put(root / f"fivek/{side}/a.png", smooth(3, brightness))
+    return root
+
+
+def run(*options):
+    command = [sys.executable, "-m", "experiments.in_use", *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=HOME, check=False)
+
+
+def test_the_program_writes_a_record_and_its_table(data, tmp_path):
+    output = tmp_path / "r" / "msr.json"
+    output.parent.mkdir()
+    done = run(f"--data={data}", "--method=msr", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(output.read_text("utf-8"))
+    assert report["command"] == f"python -m experiments.in_use --data={data} --method=msr"
+    found = report["sets"]
+    assert found["finished"]["pictures"] == [1, 0, 0, 2]
+    assert found["finished"]["brightness_off"][1] is None
+    assert [row["name"] for row in found["over"]["images"]] == ["025/0"]
+    assert found["backlit"]["mean"]["psnr"] > 0
+    assert set(in_use.KINDS) == {name[4:] for name in found if name in _plain()}
+    assert "| `msr` |" in done.stdout
+    assert run().returncode == 0
+
+
+def _plain():
+    return {f"lol_{kind}" for kind in in_use.KINDS}
+
+
+def test_the_inputs_themselves_come_back_as_they_were(data):
+    found = in_use.sets(data, cross_data.Method("input", ""))
+    told = found["finished"]()
+    assert (told["darker"], told["brightness_off"]) == (0, [0.0, None, None, 0.0])
+    plain, framed = found["lol_none"]()["mean"], found["lol_white_frame"]()["mean"]
+    assert plain == framed
+    assert found["lol_white_frame_jpeg"]()["mean"] != plain
+
+
+def test_a_set_that_is_there_in_part_is_refused_before_any_is_scored(data):
+    (data / "fivek" / "expertC" / "a.png").unlink()
+    with pytest.raises(ValueError, match="expertC"):
+        in_use.sets(data, cross_data.Method("input", ""))
+
+
+def test_a_method_that_darkens_is_told(data):
+    method = cross_data.Method("input", "")
+    method.enhance = lambda pixels: pixels // 2
+    assert in_use.sets(data, method)["finished"]()["darker"] == 3
+
+
+@pytest.mark.parametrize("kind", in_use.KINDS)
+def test_bars_are_around_the_picture(kind):
+    pixels = smooth(2)
+    made, place = in_use.with_bars(pixels, kind)
+    np.testing.assert_array_equal(made[place], pixels)
+    assert (made.shape == pixels.shape) == (kind == "none")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method=msr"], "--method has no effect without --data"),
+        (["--data=nowhere", "--method=input"], "--output"),
+        (["--data=nowhere", "--method=input", "--output=x.json"], "nowhere: no data set"),
+        (["--data=nowhere", "--method=half_and_back", "--output=x.json"], "needs a reference"),
+    ],
+)
+def test_what_makes_no_record_is_refused(options, words):
+    done = run(*options)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

@@ -848,12 +848,28 @@ def test_a_dead_zone_lets_a_well_exposed_picture_come_back(neid, tmp_path):
     changes = []
     for width in (0.0, 0.08, 0.5):
         weights, output = tmp_path / f"{width}.npz", tmp_path / f"{width}.png"
-        pretrained.save(mix.with_fields(network, tone_dead_zone=width), weights)
+        fields = {"tone_dead_zone": width, "tone_least_lift": 0.0, "tone_shade": 1.0}
+        pretrained.save(mix.with_fields(network, **fields), weights)
         code, _, err = neid("enhance", source, f"--output={output}", f"--weights={weights}")
         assert (code, err) == (0, "")
         made, before = (pictures.read(path).pixels.astype(float) for path in (output, source))
         changes.append(np.abs(made - before).mean())
     assert changes[0] > changes[1] > changes[2]
+
+
+def test_shade_under_a_bright_sky_is_lifted(neid, tmp_path):
+    """And the sky stays; with the weights as they are packaged."""
+    reference = Path(__file__).parents[2] / "data" / "samples" / "high" / "coffee.png"
+    shade = np.rint(pictures.read(reference).pixels * 0.25).astype(np.uint8)
+    sky = np.full_like(shade[: len(shade) // 2], 235)
+    source = write(tmp_path / "backlit.png", np.concatenate([sky, shade[len(shade) // 2 :]]))
+    output = tmp_path / "lifted.png"
+    assert neid("enhance", source, f"--output={output}")[0] == 0
+    before, after = (pictures.read(path).pixels.astype(float) for path in (source, output))
+    rows = slice(len(sky) + 20, None)
+    lit = (before[rows].max(axis=-1) > 20) & (before[rows].max(axis=-1) < 45)
+    assert after[rows][lit].mean() > 1.3 * before[rows][lit].mean()
+    assert np.abs(after - before)[: len(sky) - 20].mean() < 3.0
 
 
 def test_a_bright_picture_comes_back_as_bright(neid, tmp_path):
@@ -864,7 +880,8 @@ def test_a_bright_picture_comes_back_as_bright(neid, tmp_path):
     network, means = models.as_part(network, "refined"), []
     for darkening in (0.0, 0.04):
         weights, output = tmp_path / f"{darkening}.npz", tmp_path / f"{darkening}.png"
-        pretrained.save(mix.with_fields(network, tone_darkening=darkening), weights)
+        fields = {"tone_darkening": darkening, "tone_least_lift": 0.0, "tone_shade": 1.0}
+        pretrained.save(mix.with_fields(network, **fields), weights)
         assert neid("enhance", source, f"--output={output}", f"--weights={weights}")[0] == 0
         means.append(pictures.read(output).pixels.mean() / bright.mean())
     assert means[0] < 0.96

@@ -451,7 +451,7 @@ def test_pairs_that_ask_for_little_light_are_told(tmp_path, capfd, lift, least, 
     low = tuple(np.minimum(picture(128, 128, seed), 120) for seed in (1, 2))
     high = tuple(np.rint(pixels * lift).astype(np.uint8) for pixels in low)
     fields = {"filters": 2, "depth": 1, "refinement": 2}
-    fields |= {"tone_least_lift": least, "tone_shade": 3.0 if least else 1.0}
+    fields |= {"tone_least_lift": least, "tone_shade": 1.6 if least else 1.0}
     config = unflatten(TrainConfig, {"crop": 128, "batch_size": 2, "epochs": 1, "ema": 0.0})
     given, none = pairs.Pairs(("a", "b"), low, high), pairs.Pairs((), (), ())
     train(config, "neid_grid", fields, given, none, tmp_path)

@@ -59,11 +59,12 @@ class NEID(Part):
     picture with its full-size detail, where there is a refinement.
 
     An export computes in steps: the parts ``tone`` (picture to the tone's share of the context),
-    ``encoder`` (picture, tone and box to all that the decoder takes), ``decoder`` (to the enhanced
-    picture) and ``refiner`` (what encoder and decoder gave it, tone and ``picture`` to the refined
-    picture). Where there is a refinement, the encoder gives its ``gain`` too, and the decoder a
-    dictionary of ``features`` and ``folded``: the enhanced picture, N×h×w×12, with its 2×2 pixels
-    behind each other.
+    ``encoder`` (picture, tone and box to all that the decoder takes, but for the tone, which it
+    takes where it lifts shade), ``decoder`` (to the enhanced picture) and ``refiner`` (what encoder
+    and decoder gave it, tone and ``picture`` to the refined picture). Where there is a refinement,
+    the encoder gives its ``gain`` too, and the decoder a dictionary of ``features`` and ``folded``:
+    the enhanced picture before its shade is lifted, N×h×w×12, with its 2×2 pixels behind each
+    other.
 
     Args:
         part: how much of the network the model holds.

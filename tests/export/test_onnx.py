@@ -47,6 +47,27 @@ def test_tiles_are_those_of_the_keras_model(name, fields):
     np.testing.assert_allclose(made, reference, atol=EXACT)
 
 
+@pytest.mark.parametrize("refinement", [0, 4])
+def test_shade_is_lifted_in_tiles_with_and_without_a_refinement(refinement):
+    """By a fresh network, whose tone changes next to nothing."""
+    halves = [np.full((1, 72, 144, 3), level, np.float32) for level in (0.9, 0.1)]
+    batch = np.concatenate(halves, axis=1)
+    batch += np.random.default_rng(0).normal(0.0, 0.01, batch.shape).astype(np.float32)
+    networks = [
+        models.inference_model(
+            models.build("neid_grid", filters=4, refinement=refinement, tone_shade=most)
+        )
+        for most in (1.0, 1.6)
+    ]
+    networks[1].set_weights(networks[0].get_weights())
+    plain, lifted = (np.asarray(model(batch)) for model in networks)
+    assert 1.3 < lifted[:, 160:].mean() / plain[:, 160:].mean() < 1.6
+    np.testing.assert_allclose(lifted[:, :128], plain[:, :128], atol=1e-3)
+    runner = runtimes.Onnx(onnx_files.onnx_bytes(networks[1]))
+    for made in (runner(batch), tiles.Tiled(runner, tile=96)(batch)):
+        np.testing.assert_allclose(made, np.clip(lifted, 0.0, 1.0), atol=0.01)
+
+
 def operators(graph):
     """Yield the operators of a graph and of those in it."""
     for node in graph.node:

@@ -19,6 +19,8 @@ RIVALS = tuple(PHASES)
 """Their names."""
 READING = ("tone_black", "tone_veil")
 """Fields that a tone is read otherwise with than it learned to, where they are others."""
+LIMITS = ("tone_dead_zone", "tone_darkening", "tone_least_lift", "tone_shade")
+"""Fields that say what of a tone is left, and what comes in its place; training does not see it."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from neid_tf import models
 from neid_tf.data.batches import training_batches
 from neid_tf.data.pairs import Pairs
 from neid_tf.models import pretrained
-from neid_tf.models.config import READING
+from neid_tf.models.config import LIMITS, READING
 from neid_tf.support.errors import NeidError
 from neid_tf.training import callbacks, checkpoints, devices, lock
 from neid_tf.training.config import TrainConfig
@@ -147,7 +147,7 @@ def _start_from(init: str, network: models.NEID, tells: bool) -> None:
     if tells:
         counts = collections.Counter(re.match("[a-z]*", name)[0] for name in afresh)
         rest = ", ".join(f"{part} ({count})" for part, count in counts.items())
-        reads_otherwise = tone & taken and changed.keys() & set(READING)
+        reads_otherwise = tone & taken and changed.keys() & {*READING, *LIMITS}
         matters = counts.keys() - {"dr"} or reads_otherwise
         why = f"; it has {differing}" if differing and matters else ""
         print(f"{summary}; afresh: {rest or 'none'}{why}", flush=True)

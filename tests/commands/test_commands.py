@@ -681,7 +681,12 @@ def test_a_veil_is_taken_off(neid, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flag", "has"), [("--tone_black=0", "tone_black=1.5"), ("--tone_veil=0", "tone_veil=1.0")]
+    ("flag", "has"),
+    [
+        ("--tone_black=0", "tone_black=1.5"),
+        ("--tone_veil=0", "tone_veil=1.0"),
+        ("--tone_least_lift=0.1", "tone_least_lift=0.27"),
+    ],
 )
 def test_a_tone_that_reads_otherwise_than_it_learned_is_told(
     neid, tmp_path, pairs_folder, flag, has

@@ -322,6 +322,25 @@ def record(data: Path, method: Method, only: list | None = None) -> dict:
     return {name: score() for name, score in found.items() if not only or name in only}
 
 
+def described(command: str, method: Method, made: dict) -> dict:
+    """Return a record: the scores of sets, and what made them.
+
+    Args:
+        command: that the program was started with.
+        method: what was scored.
+        made: the scores, by set.
+    """
+    return {
+        "command": command,
+        "method": method.name,
+        "weights": methods.weights_named(method.name, common.WEIGHTS.value),
+        "seed": 0,
+        "protocol": scores.PROTOCOL,
+        "environment": environment(),
+        "sets": made,
+    }
+
+
 def draw_sheets(
     data: Path, names: Sequence[str], method: Method, folder: Path, height: int = 240
 ) -> None:
@@ -413,16 +432,8 @@ def main(arguments: list) -> None:
         if _SHEET.value and method.needs_reference:
             raise NeidError(f"{method.name} needs a reference: nothing for --sheet to show")
         made = record(Path(common.DATA.value), method, _ONLY.value)
-        report = {
-            "command": command_line(__name__, "experiments.cross_data", ("output", "sheet")),
-            "method": method.name,
-            "weights": methods.weights_named(method.name, common.WEIGHTS.value),
-            "seed": 0,
-            "protocol": scores.PROTOCOL,
-            "environment": environment(),
-            "sets": made,
-        }
-        files.write_json(output, report)
+        command = command_line(__name__, "experiments.cross_data", ("output", "sheet"))
+        files.write_json(output, described(command, method, made))
         if _SHEET.value:
             Path(_SHEET.value).mkdir(parents=True, exist_ok=True)
             names = [name for name in WITHOUT_REFERENCE if name in made]

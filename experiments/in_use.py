@@ -33,9 +33,7 @@ from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import scores
-from neid_tf.inference import methods
 from neid_tf.support import files
-from neid_tf.support.environment import environment
 from neid_tf.support.errors import NeidError
 
 flags.declare_key_flag("data")
@@ -221,16 +219,9 @@ def main(arguments: list) -> None:
             raise NeidError(f"{method.name} needs a reference")
         if not (found := sets(data, method)):
             raise NeidError(f"{data}: no data set")
-        report = {
-            "command": command_line(__name__, "experiments.in_use"),
-            "method": method.name,
-            "weights": methods.weights_named(method.name, common.WEIGHTS.value),
-            "seed": 0,
-            "protocol": scores.PROTOCOL,
-            "environment": environment(),
-            "sets": {name: score() for name, score in found.items()},
-        }
-        files.write_json(output, report)
+        made = {name: score() for name, score in found.items()}
+        command = command_line(__name__, "experiments.in_use")
+        files.write_json(output, cross_data.described(command, method, made))
     print(table(records))
 
 

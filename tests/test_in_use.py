@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import cross_data, in_use
-from neid_tf import pictures
+from tests.test_cross_data import put
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -18,11 +18,6 @@ def smooth(seed, brightness=1.0, size=(64, 80)):
     noise = np.random.default_rng(seed).uniform(0.0, 20.0, (*size, 3))
     ramp = np.linspace(60.0, 200.0, size[1])[None, :, None]
     return np.minimum((ramp + noise) * brightness, 255.0).astype(np.uint8)
-
-
-def put(path, pixels):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures.write(path, pictures.Picture(pixels))
 
 
 @pytest.fixture

@@ -621,7 +621,7 @@ def test_the_ablation_records_and_tells_rows(tmp_path, samples, monkeypatch):
     ("options", "message"),
     [
         (["--from_streams=b.npz"], "--from_weights is needed"),
-        (["--from_weights=a.npz"], "--veil_share or --both_sides is needed"),
+        (["--from_weights=a.npz"], "--both_sides or --more_light is needed"),
         (
             ["--from_weights=a.npz", "--tone_from=b.npz", "--second_share=0.3"],
             "--second_share needs --from_streams",
@@ -694,6 +694,15 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     told([*options, "--black_level=2.5", "--veil_share=0.25"], mix)
     read = pretrained.load_pretrained(str(paths[1])).config.reading
     assert read == {"black": 2.5, "veil": 0.25}
+    options = [f"--from_weights={paths[1]}", "--more_light=0.2", f"--output={paths[2]}"]
+    told(options, mix)
+    before, after = (
+        pretrained.load_pretrained(str(path)).get_layer("tone_head").get_weights()
+        for path in paths[1:]
+    )
+    np.testing.assert_array_equal(before[0], after[0])
+    more = np.concatenate([np.zeros(grid.EXPOSURE), np.linspace(0.0, 0.2, grid.BINS)])
+    np.testing.assert_allclose(after[1] - before[1], more, atol=1e-3)
     mix.give_tone(first, other)
     for layer, same in (("tone_grid", True), ("tone_head", True), ("le_head", False)):
         kernels = [net.get_layer(layer).get_weights()[0] for net in (first, other)]

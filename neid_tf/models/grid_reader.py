@@ -15,8 +15,10 @@ class Blackened(layers.Layer):
     At one or two levels of 255 a colour is rounding, and brightness a codec's blocks. Exposed as a
     dark room is, a black sky by night looks like an olive wall; it is not to be read as one. With
     ``m`` the largest channel over ``black``, the picture is kept to the share ``1 − exp(−m²)``, and
-    its colour beside its luminance to ``1 − exp(−(m / 1.5)⁴)``. What is of more than 8 bits may be
-    dark altogether: no more than an eighth of a picture's brightest level is taken for black.
+    its colour beside its luminance to ``1 − exp(−(m / 1.5)⁴)``. Up to ``black`` the largest channel
+    is the mean of 3×3 pixels, each at most at ``black``, since a few brighter ones do not make
+    light of noise. What is of more than 8 bits may be dark altogether: no more than an eighth of a
+    picture's brightest level is taken for black.
 
     Args:
         black: level of 255.
@@ -32,7 +34,8 @@ class Blackened(layers.Layer):
         largest = ops.max(images, axis=-1, keepdims=True)
         brightest = ops.max(largest, axis=(1, 2), keepdims=True)
         black = ops.clip(brightest / 8.0, 1e-6, max(self.black / 255.0, 1e-6))
-        level = ops.square(largest / black)
+        around = ops.average_pool(ops.minimum(largest, black), 3, 1, padding="same")
+        level = ops.square((around + ops.relu(largest - black)) / black)
         gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
         coloured = 1.0 - ops.exp(-ops.square(level / 1.5**2))
         return (gray + (images - gray) * coloured) * (1.0 - ops.exp(-level))

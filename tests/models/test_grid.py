@@ -91,8 +91,8 @@ def test_how_much_veil_there_is(darkest, brightest, veil):
 
 def test_what_is_nearly_black_is_black_and_has_no_colour():
     levels = np.array([[0, 0, 0], [1, 1, 0], [2, 1, 1], [3, 2, 2], [9, 6, 3], [200, 60, 0]])
-    images = (levels[None, None] / 255).astype(np.float32)
-    read = 255 * np.asarray(grid_reader.Blackened(2.0)(images))[0, 0]
+    images = np.tile((levels / 255).repeat(3, axis=0), (1, 3, 1, 1)).astype(np.float32)
+    read = 255 * np.asarray(grid_reader.Blackened(2.0)(images))[0, 1, 1::3]
     luminance = levels @ [0.299, 0.587, 0.114]
     shares = 1 - np.exp(-((levels.max(axis=1) / 2) ** 2))
     np.testing.assert_allclose(read[:2].max(axis=-1), [0, 0.2], atol=0.01)
@@ -100,6 +100,18 @@ def test_what_is_nearly_black_is_black_and_has_no_colour():
     np.testing.assert_allclose(spread[:3], 0, atol=0.2)
     np.testing.assert_allclose(read @ [0.299, 0.587, 0.114], luminance * shares, atol=1e-3)
     np.testing.assert_allclose(read[4:], levels[4:], atol=1e-3)
+
+
+def test_noise_about_black_is_read_as_its_mean():
+    """What is at 2 levels among what is at 0 is not what is at 2 levels altogether."""
+    noise = np.zeros((1, 12, 12, 3), np.float32)
+    noise[:, ::3, ::3] = 2 / 255
+    pair = np.concatenate([np.full_like(noise, 2 / 255), noise])
+    pair[:, 0, 0] = 1.0  # Of a picture without light, less would be taken for black.
+    flat, among = 255 * np.asarray(grid_reader.Blackened(1.5)(pair))[:, 6, 6]
+    level = (1.5 / 9 + 0.5) / 1.5  # The mean of what is at 1.5 at most, and what is above that.
+    np.testing.assert_allclose(flat, 2 * (1 - np.exp(-((2 / 1.5) ** 2))), atol=1e-3)
+    np.testing.assert_allclose(among, 2 * (1 - np.exp(-(level**2))), atol=1e-3)
 
 
 def test_a_picture_that_is_dark_altogether_is_read():

@@ -703,6 +703,10 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
     np.testing.assert_array_equal(before[0], after[0])
     more = np.concatenate([np.zeros(grid.EXPOSURE), np.linspace(0.0, 0.2, grid.BINS)])
     np.testing.assert_allclose(after[1] - before[1], more, atol=1e-3)
+    plain = models.NEID(filters=4)
+    for wrong in (lambda: mix.lift(plain, 0.1), lambda: mix.give_tone(first, plain)):
+        with pytest.raises(NeidError, match=r"grid|kind"):
+            wrong()
     mix.give_tone(first, other)
     for layer, same in (("tone_grid", True), ("tone_head", True), ("le_head", False)):
         kernels = [net.get_layer(layer).get_weights()[0] for net in (first, other)]

@@ -88,6 +88,9 @@ def give_tone(network: keras.Model, source: keras.Model) -> None:
     Raises:
         ValueError: where the tones are of different makes.
     """
+    kinds = [(c.tone, c.has_grid) for c in (network.config, source.config)]
+    if kinds[0] != kinds[1]:
+        raise NeidError("a tone is given to a network that has one of the same kind")
     layers = [x for x in network.layers if x.name.startswith("tone_") and x.weights]
     for layer in layers:
         layer.set_weights(source.get_layer(layer.name).get_weights())
@@ -100,7 +103,12 @@ def lift(network: keras.Model, most: float) -> None:
         network: that is changed.
         most: what is added to the logarithm of the gain of the brightest of the grid's levels;
             to those below it in proportion, to that of the darkest nothing.
+
+    Raises:
+        NeidError: where the network has no grid.
     """
+    if not network.config.has_grid:
+        raise NeidError("more light is for a tone that is a grid (tone_kind=grid)")
     head = network.get_layer("tone_head")
     kernel, bias = head.get_weights()
     bias[grid.EXPOSURE :] += np.linspace(0.0, most, grid.BINS)

@@ -877,6 +877,20 @@ def test_shade_under_a_bright_sky_is_lifted(neid, tmp_path):
     assert np.abs(after - before)[: len(sky) - 20].mean() < 3.0
 
 
+def test_a_black_sky_with_a_codecs_noise_is_not_read_as_a_dark_room(neid, tmp_path):
+    lit = cv2.resize(pictures.read(SAMPLES / "high" / "coffee.png").pixels, (640, 240))
+    night = np.zeros((480, 640, 3), np.uint8)
+    night[240:] = np.rint(255 * (0.03 * (lit / 255) ** 2.2) ** (1 / 2.2))
+    noise = np.random.default_rng(1).poisson(0.6, (240, 320, 1)).clip(0, 3)
+    blocks = noise.repeat(2, axis=0).repeat(2, axis=1) * np.array([1, 1, 0])
+    source = write(tmp_path / "night.png", np.maximum(night, blocks).astype(np.uint8))
+    output = tmp_path / "out.png"
+    assert neid("enhance", source, f"--output={output}", "--weights=neid_s")[0] == 0
+    made = pictures.read(output).pixels
+    assert made[:150].max(axis=-1).mean() < 16.0  # 20 where each cell is looked at alone.
+    assert made[240:].mean() > 4 * night[240:].mean()
+
+
 def test_a_bright_picture_comes_back_as_bright(neid, tmp_path):
     reference = Path(__file__).parents[2] / "data" / "samples" / "high" / "astronaut.png"
     share = 1 - pictures.read(reference).pixels / 255

@@ -122,6 +122,17 @@ def test_darkened_pictures_are_darker():
     assert all(synthesis.darken(bright, random).mean() < 0.6 for _ in range(10))
 
 
+def test_grain_keeps_the_power_of_noise_and_makes_colour_coarse():
+    noise = np.random.default_rng(0).normal(0.0, 1.0, (200, 200, 3))
+    made = [synthesis.grain(noise, np.random.default_rng(seed)) for seed in range(12)]
+    coarse = [grain for grain in made if grain is not noise]
+    assert 4 <= len(coarse) < 12
+    for grain in coarse:
+        assert grain.std() == pytest.approx(1.0, rel=0.03)
+        colour = grain[..., 0] - grain[..., 2]
+        assert (colour[:, 1:] * colour[:, :-1]).mean() > 0.45 * colour.var()
+
+
 def test_backlit_pictures_keep_their_bright_part():
     random, scene = np.random.default_rng(0), np.full((40, 40, 3), 0.3, np.float32)
     scene[:20] = 0.9

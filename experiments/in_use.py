@@ -15,7 +15,10 @@ trained:
   shade is lifted;
 - over: over-exposed frames against the one of medium brightness;
 - bars: LoL's and FiveK's pictures with bars and frames around them, as they are and stored as JPEG
-  of quality 85, scored inside of those.
+  of quality 85, scored inside of those;
+- camera: the frames of medium brightness of SICE and FiveK's expert pictures with three and four
+  stops less light, as a camera takes them (``experiments.camera``) and stores them as JPEG of
+  quality 95, scored at the reference's mean brightness.
 """
 
 import functools
@@ -26,7 +29,7 @@ import cv2
 import numpy as np
 from absl import flags
 
-from experiments import brackets, cross_data, need_data, run
+from experiments import brackets, camera, cross_data, need_data, run
 from experiments.record import command_line, in_folder
 from experiments.record import table as in_markdown
 from neid_tf import pictures
@@ -48,6 +51,8 @@ LEVELS = (0.2, 0.3, 0.4)
 DARKER = 0.985
 """A picture of less than this share of its brightness came back darker."""
 KINDS = ("none", "letterbox", "pillars", "white_frame", "white_line")
+STOPS = (3, 4)
+"""How much less light a camera is given."""
 HEADINGS = (
     "",
     "finished photographs: brightness off, by mean brightness below .2, .3, .4, and above",
@@ -57,6 +62,8 @@ HEADINGS = (
     *(f"LoL: {name}" for name in ("no bars", "letterbox", "pillars", "white frame", "white line")),
     "as JPEG 85: none, letterbox, white frame",
     "FiveK: none, letterbox, white frame",
+    "by a camera, 3 and 4 stops less light, GT mean / SSIM: SICE",
+    "FiveK",
 )
 
 
@@ -130,6 +137,21 @@ def bars(rows: cross_data.Rows, method: cross_data.Method, kind: str, quality: i
     return cross_data.summary(scored)
 
 
+def by_camera(rows: list, method: cross_data.Method, stops: int) -> dict:
+    """Score pictures that a camera takes with less light than there was.
+
+    Args:
+        rows: (name, picture under good light), uint8 H×W×3.
+        method: what is scored.
+        stops: by how many there is less light.
+    """
+    scored = []
+    for seed, (name, picture) in enumerate(rows):
+        dark, _ = cross_data.stored(camera.taken(picture, stops, seed), "JPEG", 95)
+        scored.append({"name": name} | scores.score(picture, method(dark, picture)))
+    return cross_data.summary(scored)
+
+
 def sets(data: Path, method: cross_data.Method) -> dict:
     """Return a function that scores each set that is there, by name.
 
@@ -148,6 +170,8 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         scenes = brackets.scenes(data / "sice", held_out=True).items()
         found["backlit"] = lambda: cross_data.with_reference(_rows(scenes, _backlit), method)
         found["over"] = lambda: cross_data.with_reference(_rows(scenes, _over), method)
+        for stops in STOPS:
+            found[f"sice_camera_{stops}"] = functools.partial(_sice_camera, scenes, method, stops)
     if (data / "our485").is_dir():
         rows = cross_data.lol_rows(data)
         for kind in KINDS:
@@ -158,7 +182,15 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         rows = cross_data.fivek_rows(data)
         for kind in ("none", "letterbox", "white_frame"):
             found[f"fivek_{kind}"] = functools.partial(bars, rows, method, kind)
+        experts = [(name, reference) for name, _, reference in rows]
+        for stops in STOPS:
+            found[f"fivek_camera_{stops}"] = functools.partial(by_camera, experts, method, stops)
     return found
+
+
+def _sice_camera(scenes, method, stops):
+    rows = [(name, brackets.normal(brackets.frames(scene))) for name, scene in scenes]
+    return by_camera(rows, method, stops)
 
 
 def _rows(scenes, chosen: Callable) -> list:
@@ -197,9 +229,15 @@ def table(records: Path = RECORDS) -> str:
                 *(cell(f"lol_{kind}") for kind in KINDS),
                 cell("lol_none_jpeg", "lol_letterbox_jpeg", "lol_white_frame_jpeg"),
                 cell("fivek_none", "fivek_letterbox", "fivek_white_frame"),
+                *(_camera_cell(found, name) for name in ("sice", "fivek")),
             )
         )
     return in_markdown(HEADINGS, *rows)
+
+
+def _camera_cell(found, name):
+    told = [found.get(f"{name}_camera_{stops}", {}).get("mean") for stops in STOPS]
+    return ", ".join(f"{t['psnr_gt_mean']:.2f} / {t['ssim']:.3f}" if t else "–" for t in told)
 
 
 def _off(told):

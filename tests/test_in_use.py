@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import cross_data, in_use
+from experiments import camera, cross_data, in_use
 from tests.test_cross_data import put
 
 HOME = Path(__file__).resolve().parent.parent
@@ -78,6 +78,25 @@ def test_a_method_that_darkens_is_told(data):
     method = cross_data.Method("input", "")
     method.enhance = lambda pixels: pixels // 2
     assert in_use.sets(data, method)["finished"]()["darker"] == 3
+
+
+def test_a_camera_gives_a_darker_picture_of_the_same_colours_with_coarse_noise():
+    scene = np.full((128, 160, 3), (200, 120, 60), np.uint8)
+    dark = camera.taken(scene, 3, 0).astype(float)
+    expected = scene[0, 0] * 2 ** (-3 / 2.2)
+    np.testing.assert_allclose(dark.mean(axis=(0, 1)), expected, rtol=0.04)
+    colour = dark[..., 0] - dark[..., 2]
+    colour -= colour.mean()
+    assert colour.std() > 1.0
+    assert (colour[:, 1:] * colour[:, :-1]).mean() > 0.3 * colour.var()
+    assert (camera.taken(scene, 3, 1) != dark).any()
+
+
+def test_pictures_by_a_camera_are_scored_against_the_scene(data):
+    found = in_use.sets(data, cross_data.Method("input", ""))
+    less, least = (found[f"fivek_camera_{stops}"]()["mean"] for stops in in_use.STOPS)
+    assert less["psnr"] > least["psnr"]
+    assert least["psnr_gt_mean"] > least["psnr"]
 
 
 @pytest.mark.parametrize("kind", in_use.KINDS)

@@ -26,6 +26,7 @@ from neid_tf.data import augment
 from neid_tf.data.batches import miniature
 from neid_tf.models import grid
 from neid_tf.pixels.curve import odds_curve
+from neid_tf.pixels.samples import LUMA
 from neid_tf.support.errors import NeidError
 from tests.conftest import flags_restored
 
@@ -441,6 +442,47 @@ def test_a_tone_is_taught_what_is_read_off_the_picture_before_it_was_sent(held):
     for one, other in zip(before, head.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert np.asarray(trainer(drawn[0][0])).mean() < apart.mean()
+
+
+@eagerly
+def test_a_gray_picture_is_taught_the_brightness_that_it_has_in_colour(held):
+    from neid_tf import models
+
+    network = models.build("neid_grid", filters=4, refinement=4, mirrored=False)
+    teacher, reader = (train.load(network, "", "", dropout=0.0) for _ in range(2))
+    head = teacher.get_layer("tone_head")
+    head.set_weights([30.0 * kernel for kernel in head.get_weights()])
+    models.load_matching(teacher, reader)
+    shares = {"lol": 1.0}
+    coloured, gray = (
+        batches.Batches(held, 4, 6, 0, shares, sent=(0.0, 0.0), gray=g) for g in (0.0, 1.0)
+    )
+    assert gray[0][0]["gray"].all()
+    assert not coloured[0][0]["gray"].any()
+    trainer = trainers.TaughtTrainer(held, reader, teacher)
+    np.testing.assert_allclose(trainer(coloured[0][0]), 1e-3, atol=1e-5)
+    apart = np.asarray(trainer(gray[0][0]))
+    assert (apart > 1.2e-3).all()
+    train.fit(trainer, gray, 1e-3, lambda: None)
+    assert np.asarray(trainer(gray[0][0])).mean() < apart.mean()
+
+
+@eagerly
+def test_a_tone_is_trained_on_gray_pairs_without_their_colour(held):
+    seen = []
+
+    def reader(pictures, training):
+        seen.append(np.asarray(pictures))
+        return np.zeros((4, grid.PARAMETERS), np.float32)
+
+    drawn = batches.Batches(held, 4, 1, 0, {"lol": 1.0}, gray=0.5)[0][0]
+    assert 0 < drawn["gray"].sum() < 4
+    for batch in (drawn | {"gray": np.zeros(4, bool)}, drawn):
+        trainers.ToneTrainer(held, reader)(batch)
+    luminance = np.repeat(seen[0] @ np.float32(LUMA)[:, None], 3, axis=-1)
+    expected = np.where(drawn["gray"][:, None, None, None], luminance, seen[0])
+    np.testing.assert_allclose(seen[1], expected, atol=1e-5)
+    assert abs(seen[1] - seen[0]).max() > 0.01
 
 
 @eagerly

@@ -35,6 +35,7 @@ class Batches:
         shares: of the kinds.
         side: of the crops, in pixels; 0 for whole pictures.
         sent: how often what can be compressed is: halved before, and at full size.
+        gray: how often a picture is without colour.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class Batches:
         shares: dict,
         side: int = 0,
         sent: tuple[float, float] = SENT,
+        gray: float = 0.0,
     ) -> None:
-        self.sent = sent
+        self.sent, self.gray = sent, gray
         self.store, self.count, self.steps, self.side = store, count, steps, side
         self.seed, self.kinds = seed, [kind for kind in shares if store.table.get(kind)]
         self.shares = np.array([shares[kind] for kind in self.kinds])
@@ -69,7 +71,8 @@ class Batches:
         record = self._sent(low, random) | {"high": np.int32(high)} | self._exposure(kind, random)
         record["mirrored"] = random.random() < 0.5
         if not self.side:
-            return record | _view(random)
+            gray = self.gray > 0 and random.random() < self.gray
+            return record | {"gray": gray} | _view(random)
         return record | self._crop(low, random)
 
     def _sent(self, low, random):

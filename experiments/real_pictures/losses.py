@@ -38,16 +38,14 @@ def tone_loss(parameters: Any, low: Any, high: Any) -> Any:
     return error + 0.02 * (rough + 0.3 * steps)
 
 
-def tone_apart(parameters: Any, wanted: Any, pictures: Any) -> Any:
-    """Return how far apart two tones make the same pictures, one value a picture.
+def apart(made: Any, wanted: Any) -> Any:
+    """Return the mean absolute difference, one value a picture.
 
     Args:
-        parameters: N×:data:`neid_tf.models.grid.PARAMETERS`.
-        wanted: those of the other tone, likewise.
-        pictures: N×h×w×3 in [0, 1].
+        made: pictures, N×h×w×3 in [0, 1].
+        wanted: pictures of the same shape.
     """
-    apart = ops.square(toned(pictures, parameters) - toned(pictures, wanted))
-    return ops.mean(ops.sqrt(apart + 1e-6), axis=(1, 2, 3))
+    return ops.mean(ops.sqrt(ops.square(made - wanted) + 1e-6), axis=(1, 2, 3))
 
 
 def off_chroma(y_true: Any, y_pred: Any) -> Any:
@@ -57,8 +55,7 @@ def off_chroma(y_true: Any, y_pred: Any) -> Any:
         y_true: references, N×h×w×3 in [0, 1].
         y_pred: pictures of the same shape.
     """
-    apart = [p - ops.mean(p, axis=-1, keepdims=True) for p in (y_true, y_pred)]
-    return ops.mean(ops.sqrt(ops.square(apart[0] - apart[1]) + 1e-6), axis=(1, 2, 3))
+    return apart(*(p - ops.mean(p, axis=-1, keepdims=True) for p in (y_true, y_pred)))
 
 
 def loss(y_true: Any, y_pred: Any, gain: Any = 1.0) -> Any:

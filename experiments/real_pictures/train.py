@@ -4,12 +4,14 @@
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
         [--tone_dropout=0.6] [--black_level=2] [--veil_share=0.5] [--taught_by=WEIGHTS]
+        [--gray_share=0.1]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
 
 With --taught_by the tone learns to read off compressed pictures what the tone of other weights
-reads off the same pictures before that; without dropout (--tone_dropout=0) it stays near them.
+reads off the same pictures before that, and off gray ones (--gray_share) what that reads in
+colour; without dropout (--tone_dropout=0) it stays near them.
 
 A training that was stopped goes on from its last checkpoint when the same command is given again:
 it is kept in a folder beside the output until all steps are done.
@@ -98,6 +100,9 @@ _SENT = flags.DEFINE_list(
     "sent_shares",
     [str(share) for share in SENT],
     "How often what can be compressed is: halved before, and at full size.",
+)
+_GRAY = flags.DEFINE_float(
+    "gray_share", 0.0, "Share of the pictures that the tone sees without colour.", 0.0, 1.0
 )
 WARMUP, SAVE_EVERY = 200, 500
 _KINDS = tuple(dict.fromkeys(kind for shares in SHARES.values() for kind in shares))
@@ -300,7 +305,7 @@ def main(arguments: list) -> None:
     del arguments
     data, output = Path(common.required(common.DATA)), Path(common.required(common.OUTPUT))
     streams = _PART.value == "streams"
-    for flag in (_DROPPED, _TEACHER) if streams else (_CROP, _STREAMS, _HALF):
+    for flag in (_DROPPED, _TEACHER, _GRAY) if streams else (_CROP, _STREAMS, _HALF):
         if flag.present:
             raise NeidError(f"--{flag.name} has no effect with --train_part={_PART.value}")
     taught = bool(_TEACHER.value)
@@ -330,7 +335,8 @@ def main(arguments: list) -> None:
         samples = {kind: found for kind, found in samples.items() if shares.get(kind)}
         store = Store(samples, streams, _SEED.value)
         side = _CROP.value if streams else 0
-        batches = Batches(store, _BATCH.value, _STEPS.value, _SEED.value, shares, side, sent)
+        drawn = (_BATCH.value, _STEPS.value, _SEED.value, shares, side, sent, _GRAY.value)
+        batches = Batches(store, *drawn)
         save = saving(network, reader, str(output), command)
         if streams:
             trainer = StreamsTrainer(store, reader, network, side)

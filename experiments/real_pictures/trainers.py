@@ -5,14 +5,22 @@ from typing import Any
 import keras
 from keras import ops
 
-from experiments.real_pictures.losses import loss, to_exposure, tone_apart, tone_loss, toned
+from experiments.real_pictures.losses import apart, loss, to_exposure, tone_loss, toned
 from experiments.real_pictures.store import Store
 from neid_tf import models
 from neid_tf.data import augment
 from neid_tf.models import grid
 from neid_tf.models.layers import area_resize
+from neid_tf.pixels.samples import LUMA
 
 SIDE = 64
+
+
+def grayed(pictures: Any, batch: dict) -> Any:
+    """Return pictures N×h×w×3 with their luminance in all channels where a batch says so."""
+    luma = ops.convert_to_tensor(LUMA, pictures.dtype)
+    gray = ops.sum(pictures * luma, axis=-1, keepdims=True)
+    return ops.where(batch["gray"][:, None, None, None], gray, pictures)
 
 
 class Trainer(keras.Model):
@@ -59,17 +67,17 @@ class ToneTrainer(Trainer):
     def call(self, batch: dict, training: bool = False) -> Any:
         """Return the losses, one a picture, of what ``Batches`` drew."""
         low = self.exposed(self.store.thumbnails(batch["low"]), batch)
-        low, high = self.seen(low, 128, batch), self.store.thumbnails(batch["high"])
+        high = self.seen(self.store.thumbnails(batch["high"]), SIDE, batch)
+        low, high = grayed(self.seen(low, 128, batch), batch), grayed(high, batch)
         parameters = self.reader(low, training=training)
-        return tone_loss(
-            parameters, ops.average_pool(low, (2, 2), (2, 2)), self.seen(high, SIDE, batch)
-        )
+        return tone_loss(parameters, ops.average_pool(low, (2, 2), (2, 2)), high)
 
 
 class TaughtTrainer(Trainer):
     """Trains the tone to read off what arrives what another tone reads off what was sent.
 
-    A compressed picture is to get the tone that it gets uncompressed, and no reference is needed.
+    A compressed picture is to get the tone that it gets uncompressed, a gray one the brightness
+    that it gets in colour, and no reference is needed.
 
     Args:
         store: the pictures.
@@ -87,9 +95,11 @@ class TaughtTrainer(Trainer):
             self.seen(self.exposed(self.store.thumbnails(batch[name]), batch), 128, batch)
             for name in ("low", "whole")
         )
-        read = self.reader(arrived, training=training)
+        read = self.reader(grayed(arrived, batch), training=training)
         wanted = ops.stop_gradient(self.teacher(sent, training=False))
-        return tone_apart(read, wanted, ops.average_pool(sent, (2, 2), (2, 2)))
+        sent = ops.average_pool(sent, (2, 2), (2, 2))
+        made, wanted = toned(grayed(sent, batch), read), toned(sent, wanted)
+        return apart(grayed(made, batch), grayed(wanted, batch))
 
 
 class StreamsTrainer(Trainer):

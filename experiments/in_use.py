@@ -18,7 +18,8 @@ trained:
   of quality 85, scored inside of those;
 - camera: the frames of medium brightness of SICE and FiveK's expert pictures with three and four
   stops less light, as a camera takes them (``experiments.camera``) and stores them as JPEG of
-  quality 95, scored at the reference's mean brightness.
+  quality 95, scored at the reference's mean brightness;
+- gray: LoL's, SICE's dark and FiveK's pictures without colour, against their references' luminance.
 """
 
 import functools
@@ -36,6 +37,7 @@ from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import scores
+from neid_tf.pixels.samples import as_gray
 from neid_tf.support import files
 from neid_tf.support.errors import NeidError
 
@@ -64,6 +66,7 @@ HEADINGS = (
     "FiveK: none, letterbox, white frame",
     "by a camera, 3 and 4 stops less light, GT mean / SSIM: SICE",
     "FiveK",
+    "without colour: LoL, SICE, FiveK",
 )
 
 
@@ -152,6 +155,17 @@ def by_camera(rows: list, method: cross_data.Method, stops: int) -> dict:
     return cross_data.summary(scored)
 
 
+def gray(rows: cross_data.Rows, method: cross_data.Method) -> dict:
+    """Score pictures without colour against the luminance of their references.
+
+    Args:
+        rows: (name, picture, reference), uint8 H×W×3.
+        method: what is scored.
+    """
+    rows = [(name, as_gray(low.copy()), as_gray(high.copy())) for name, low, high in rows]
+    return cross_data.with_reference(rows, method)
+
+
 def sets(data: Path, method: cross_data.Method) -> dict:
     """Return a function that scores each set that is there, by name.
 
@@ -172,12 +186,16 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         found["over"] = lambda: cross_data.with_reference(_rows(scenes, _over), method)
         for stops in STOPS:
             found[f"sice_camera_{stops}"] = functools.partial(_sice_camera, scenes, method, stops)
+        found["sice_gray"] = lambda: gray(
+            cross_data.sice_rows(data / "sice", brackets.normal), method
+        )
     if (data / "our485").is_dir():
         rows = cross_data.lol_rows(data)
         for kind in KINDS:
             found[f"lol_{kind}"] = functools.partial(bars, rows, method, kind)
         for kind in ("none", "letterbox", "white_frame"):
             found[f"lol_{kind}_jpeg"] = functools.partial(bars, rows, method, kind, 85)
+        found["lol_gray"] = functools.partial(gray, rows, method)
     if (data / "fivek").is_dir():
         rows = cross_data.fivek_rows(data)
         for kind in ("none", "letterbox", "white_frame"):
@@ -185,6 +203,7 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         experts = [(name, reference) for name, _, reference in rows]
         for stops in STOPS:
             found[f"fivek_camera_{stops}"] = functools.partial(by_camera, experts, method, stops)
+        found["fivek_gray"] = functools.partial(gray, rows, method)
     return found
 
 
@@ -230,6 +249,7 @@ def table(records: Path = RECORDS) -> str:
                 cell("lol_none_jpeg", "lol_letterbox_jpeg", "lol_white_frame_jpeg"),
                 cell("fivek_none", "fivek_letterbox", "fivek_white_frame"),
                 *(_camera_cell(found, name) for name in ("sice", "fivek")),
+                cell("lol_gray", "sice_gray", "fivek_gray"),
             )
         )
     return in_markdown(HEADINGS, *rows)

@@ -99,6 +99,15 @@ def test_pictures_by_a_camera_are_scored_against_the_scene(data):
     assert least["psnr_gt_mean"] > least["psnr"]
 
 
+def test_gray_pictures_are_scored_against_the_luminance_of_their_references(data):
+    method, seen = cross_data.Method("input", ""), []
+    method.enhance = lambda pixels: seen.append(pixels) or pixels
+    for name in ("lol", "sice", "fivek"):
+        assert in_use.sets(data, method)[f"{name}_gray"]()["mean"]["psnr"] > 0
+    assert len(seen) >= 3
+    assert all((pixels == pixels[..., :1]).all() for pixels in seen)
+
+
 @pytest.mark.parametrize("kind", in_use.KINDS)
 def test_bars_are_around_the_picture(kind):
     pixels = smooth(2)

@@ -34,6 +34,7 @@ class Store(keras.layers.Layer):
             are gigabytes, and each goes when it has its place here.
         whole: whether the pictures themselves are held, or their miniatures alone.
         seed: of the compressed versions.
+        sent: whether there are any.
 
     Attributes:
         table: for every kind the numbers of each sample: its picture's, and its references'.
@@ -43,7 +44,7 @@ class Store(keras.layers.Layer):
         first_halved: the number of the first halved version's miniature.
     """
 
-    def __init__(self, samples: dict, whole: bool = True, seed: int = 0) -> None:
+    def __init__(self, samples: dict, whole: bool = True, seed: int = 0, sent: bool = True) -> None:
         super().__init__(dtype="float32", trainable=False)
         found, numbers = [], {}
 
@@ -60,7 +61,8 @@ class Store(keras.layers.Layer):
         samples.clear()
         self.sizes = np.array([picture.shape[:2] for picture in found])
         self.compressed, minis = {}, _in_pool(miniature, found)
-        large, halves, seen = self._compress(found, seed, whole)
+        kinds = SENT_KINDS if whole else (*SENT_KINDS, *STORED_KINDS)
+        large, halves, seen = self._compress(found, kinds if sent else (), seed, whole)
         self.first_halved = len(found) + len(seen[0])
         rows = [*minis, *seen[0], *seen[1]]
         del minis, seen  # As above.
@@ -75,12 +77,11 @@ class Store(keras.layers.Layer):
         dtype = keras.backend.standardize_dtype(array.dtype)
         return keras.Variable(array, dtype=dtype, trainable=False, name=name)
 
-    def _compress(self, found, seed, whole):
+    def _compress(self, found, kinds, seed, whole):
         """Return compressed versions at full size and halved, if whole, and the miniatures of both.
 
         None of them is held for longer than it takes where miniatures are all that is wanted.
         """
-        kinds = SENT_KINDS if whole else (*SENT_KINDS, *STORED_KINDS)
         lows = [low for kind in kinds for low, _ in self.table.get(kind, ())]
         lows = sorted(set(lows))
 

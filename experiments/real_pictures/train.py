@@ -333,7 +333,7 @@ def main(arguments: list) -> None:
         progress = Progress(folder, network if streams else reader, command)
         samples = collect(data, HELD_OUT.value, _SYNTHETIC.value, unlit=taught)
         samples = {kind: found for kind, found in samples.items() if shares.get(kind)}
-        store = Store(samples, streams, _SEED.value)
+        store = Store(samples, streams, _SEED.value, any(sent))
         side = _CROP.value if streams else 0
         drawn = (_BATCH.value, _STEPS.value, _SEED.value, shares, side, sent, _GRAY.value)
         batches = Batches(store, *drawn)

@@ -1,7 +1,7 @@
-"""What a camera makes of a scene in the dark: one colour a pixel, noise, demosaicing, a codec.
+"""What a camera makes of a scene in the dark: one colour a pixel, noise, demosaicing, its balance.
 
 Pictures that are enhanced have been through all of it. So their noise is coarser than a pixel, in
-colour most of all, and the camera has doubled it in red.
+colour most of all.
 """
 
 import cv2
@@ -14,7 +14,8 @@ READ = 3.0
 """Electrons of noise that are there without light."""
 BALANCE = np.array([2.0, 1.0, 1.6])
 """What red, green and blue are multiplied by."""
-_SPAN = np.array([2000.0, 60000.0])  # of 16 bits: what is below black is kept until the end
+BLACK, SPAN = 2000.0, 29000.0
+"""The level of black and how far white is above it, of 16 bits: noise below black is kept."""
 
 
 def taken(picture: np.ndarray, stops: float, seed: int) -> np.ndarray:
@@ -30,9 +31,8 @@ def taken(picture: np.ndarray, stops: float, seed: int) -> np.ndarray:
     mosaic = light[..., 1].copy()
     mosaic[::2, ::2], mosaic[1::2, 1::2] = light[::2, ::2, 0], light[1::2, 1::2, 2]
     counted = random.poisson(mosaic * WELL) + random.normal(0.0, READ, mosaic.shape)
-    black, white = _SPAN
-    scale = (white - black) * 2.0**stops / 2.0 / WELL
-    raw = np.rint(np.clip(black + counted * scale, 0, 65535)).astype(np.uint16)
+    scale = SPAN * 2.0**stops / WELL
+    raw = np.rint(np.clip(BLACK + counted * scale, 0, 65535)).astype(np.uint16)
     filled = cv2.demosaicing(raw, cv2.COLOR_BayerBG2RGB_EA)
-    linear = (filled - black) / scale / WELL * BALANCE
+    linear = (filled - BLACK) / scale / WELL * BALANCE
     return np.rint(np.clip(linear, 0.0, 1.0) ** (1 / CURVE) * 255).astype(np.uint8)

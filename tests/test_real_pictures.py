@@ -583,6 +583,27 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
         told([*command[3:], "--kind_shares=moon=1"])
 
 
+def test_streams_have_no_share_of_gray_pictures():
+    arguments = ["--data=d", "--output=w", "--train_part=streams", "--gray_share=0.5"]
+    with pytest.raises(NeidError, match="--gray_share has no effect with --train_part=streams"):
+        told(arguments)
+
+
+@eagerly
+@pytest.mark.parametrize("taught", [True, False])
+def test_the_command_trains_a_tone_on_gray_pictures(data, tmp_path, taught):
+    from neid_tf.models import pretrained
+
+    arguments = [f"--data={data}", f"--output={tmp_path / 'made.npz'}", "--from_weights=neid"]
+    arguments += ["--taught_by=neid"] * taught + ["--gray_share=1", "--sent_shares=0,0"]
+    arguments += ["--training_steps=1", "--pictures_a_batch=2", "--synthetic=2", "--noboth_sides"]
+    told(arguments)
+    made, before = (pretrained.load_pretrained(w) for w in (str(tmp_path / "made.npz"), "neid"))
+    assert "--gray_share=1.0" in pretrained.card(str(tmp_path / "made.npz"))["command"].split()
+    heads = [model.get_layer("tone_head").get_weights()[0] for model in (made, before)]
+    assert not np.array_equal(*heads)
+
+
 @eagerly
 def test_a_tone_is_taught_by_what_it_is_told(data, tmp_path):
     from neid_tf.models import pretrained

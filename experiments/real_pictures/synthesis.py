@@ -21,8 +21,8 @@ def grain(noise: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return white noise as cameras write it, of the same power: coarser, in colour most of all.
 
     A mosaic of colours that is filled in, the camera's own denoising and JPEG's halved colours
-    make neighbours alike: on photographs by night luminance correlates by .4 to .8 with the next
-    pixel and colour by .7 to .9, where LoL's noise has .0 to .6 and .0 to .2. A third of it stays
+    make neighbours alike: on photographs by night luminance correlates by .4 to .9 with the next
+    pixel and colour by .5 to .9, where LoL's noise has .0 to .6 and .0 to .2. A third of it stays
     white, as LoL's.
 
     Args:

@@ -335,8 +335,8 @@ def main(arguments: list) -> None:
         samples = {kind: found for kind, found in samples.items() if shares.get(kind)}
         store = Store(samples, streams, _SEED.value, any(sent))
         side = _CROP.value if streams else 0
-        drawn = (_BATCH.value, _STEPS.value, _SEED.value, shares, side, sent, _GRAY.value)
-        batches = Batches(store, *drawn)
+        counts = _BATCH.value, _STEPS.value, _SEED.value
+        batches = Batches(store, *counts, shares, side, sent, _GRAY.value)
         save = saving(network, reader, str(output), command)
         if streams:
             trainer = StreamsTrainer(store, reader, network, side)

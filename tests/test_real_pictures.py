@@ -460,8 +460,8 @@ def test_a_gray_picture_is_taught_the_brightness_that_it_has_in_colour(held):
     coloured, gray = (
         batches.Batches(held, 4, 6, 0, shares, sent=(0.0, 0.0), gray=g) for g in (0.0, 1.0)
     )
-    assert gray[0][0]["gray"].all()
-    assert not coloured[0][0]["gray"].any()
+    assert (gray[0][0]["colour"] <= 0.3).all()
+    assert (coloured[0][0]["colour"] == 1.0).all()
     trainer = trainers.TaughtTrainer(held, reader, teacher)
     np.testing.assert_allclose(trainer(coloured[0][0]), 1e-3, atol=1e-5)
     apart = np.asarray(trainer(gray[0][0]))
@@ -476,15 +476,17 @@ def test_a_tone_is_trained_on_gray_pairs_without_their_colour(held):
 
     def reader(pictures, training):
         seen.append(np.asarray(pictures))
-        return np.zeros((4, grid.PARAMETERS), np.float32)
+        return np.zeros((16, grid.PARAMETERS), np.float32)
 
-    drawn = batches.Batches(held, 4, 1, 0, {"lol": 1.0}, gray=0.5)[0][0]
-    assert 0 < drawn["gray"].sum() < 4
-    for batch in (drawn | {"gray": np.zeros(4, bool)}, drawn):
+    drawn = batches.Batches(held, 16, 1, 0, {"lol": 1.0}, gray=0.7)[0][0]
+    colour = drawn["colour"]
+    assert {0.0, 1.0} < set(colour)  # Some have a part of it.
+    assert colour[colour < 1.0].max() <= 0.3
+    for batch in (drawn | {"colour": np.ones(16, np.float32)}, drawn):
         trainers.ToneTrainer(held, reader)(batch)
     luminance = np.repeat(seen[0] @ np.float32(LUMA)[:, None], 3, axis=-1)
-    expected = np.where(drawn["gray"][:, None, None, None], luminance, seen[0])
-    np.testing.assert_allclose(seen[1], expected, atol=1e-5)
+    colour = colour[:, None, None, None]
+    np.testing.assert_allclose(seen[1], luminance + (seen[0] - luminance) * colour, atol=1e-5)
     assert abs(seen[1] - seen[0]).max() > 0.002  # The pictures are dark.
 
 
@@ -602,6 +604,38 @@ def test_the_command_trains_a_tone_on_gray_pictures(data, tmp_path, taught):
     assert "--gray_share=1.0" in pretrained.card(str(tmp_path / "made.npz"))["command"].split()
     heads = [model.get_layer("tone_head").get_weights()[0] for model in (made, before)]
     assert not np.array_equal(*heads)
+
+
+@eagerly
+def test_the_command_corrects_a_tone_for_gray_pictures_alone(data, tmp_path):
+    from neid_tf import models
+    from neid_tf.models import pretrained, transfer
+
+    output, units = str(tmp_path / "made.npz"), 8
+    start = models.build("neid_grid", filters=4, refinement=4, tone_gray=units)
+    pretrained.save(start, str(tmp_path / "start.npz"), {})
+    arguments = [f"--data={data}", f"--output={output}", f"--from_weights={tmp_path}/start.npz"]
+    arguments += ["--train_part=gray", "--channels=4", "--refined_channels=4", "--noboth_sides"]
+    arguments += ["--training_steps=4", "--pictures_a_batch=2", "--synthetic=2"]
+    told(arguments)
+    before, made = (pretrained.load_pretrained(w) for w in (f"{tmp_path}/start.npz", output))
+    assert made.config.tone_gray == units
+    theirs, changed = (transfer.named_variables(model) for model in (before, made))
+    assert theirs.keys() == changed.keys()
+    names = {name.partition("/")[0] for name in theirs if np.any(theirs[name] != changed[name])}
+    assert names == {"tone_gray1", "tone_gray2"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--tone_dropout=0", "--tone_dropout has no effect with --train_part=gray"),
+        ("--draws_seed=1", "--train_part=gray needs --from_weights"),
+    ],
+)
+def test_what_corrects_a_tone_needs_one(flag, message):
+    with pytest.raises(NeidError, match=message):
+        told(["--data=d", "--output=w", "--train_part=gray", flag])
 
 
 @eagerly

@@ -14,10 +14,14 @@ SHARES = {
     "streams": _COMMON
     | {"lit": 0.07, "same": 0.09, "dimmed": 0.09, "night": 0.07, "city": 0.0}
     | {"photo": 0.04, "dull": 0.04, "key": 0.02, "flat": 0.01, "backlit": 0.02},
+    "gray": {"lol": 0.2, "dark": 0.3, "dimmed": 0.06, "night": 0.04, "unlit": 0.1, "backlit": 0.03}
+    | {"photo": 0.08, "same": 0.06, "dull": 0.08, "key": 0.05},
     "taught": {"lol": 0.27, "dark": 0.3, "lit": 0.06, "same": 0.06, "dimmed": 0.03}
     | {"night": 0.08, "city": 0.0, "photo": 0.05, "backlit": 0.02, "unlit": 0.13},
 }
 """How often each kind is drawn, for each part that is trained, and for a tone that is taught."""
+GRAY = {"gray": 0.9}
+"""How often a picture has no colour, or little, for the parts where that is ever so."""
 SENT = (0.25, 0.15)
 """How often what can be compressed is: halved before, and at full size. The tone reads that too."""
 EXPOSED = {"tone": 1.0, "streams": 0.4}
@@ -35,7 +39,7 @@ class Batches:
         shares: of the kinds.
         side: of the crops, in pixels; 0 for whole pictures.
         sent: how often what can be compressed is: halved before, and at full size.
-        gray: how often a picture is without colour.
+        gray: how often a picture is without colour, or has less than a third of it.
     """
 
     def __init__(
@@ -71,9 +75,14 @@ class Batches:
         record = self._sent(low, random) | {"high": np.int32(high)} | self._exposure(kind, random)
         record["mirrored"] = random.random() < 0.5
         if not self.side:
-            gray = self.gray > 0 and random.random() < self.gray
-            return record | {"gray": gray} | _view(random)
+            return record | {"colour": self._colour(random)} | _view(random)
         return record | self._crop(low, random)
+
+    def _colour(self, random):
+        """Return how much of its colour a picture has: none for half of those that lack some."""
+        if not self.gray or random.random() >= self.gray:
+            return np.float32(1.0)
+        return np.float32(max(random.uniform(-0.3, 0.3), 0.0))
 
     def _sent(self, low, random):
         """Return whether a picture is compressed, and the numbers of what then is seen of it."""

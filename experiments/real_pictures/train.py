@@ -1,13 +1,18 @@
-"""Train the tone, or the streams and the refinement under a tone that stays as it is.
+"""Train the tone, its correction for what has no colour, or the streams and the refinement.
 
     python -m experiments.real_pictures.train --data=DIR --output=tone.npz --train_part=tone
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
         [--tone_dropout=0.6] [--black_level=2] [--veil_share=0.5] [--taught_by=WEIGHTS]
         [--gray_share=0.1]
+    python -m experiments.real_pictures.train --data=DIR --output=gray.npz --train_part=gray
+        --from_weights=tone.npz [the same]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
         --from_weights=tone.npz [--from_streams=WEIGHTS] [--channels=32] [--refined_channels=32]
         [--crop_side=128] [the same]
+
+The streams learn under the tone of --from_weights, which stays as it is, and so does it but for
+its correction, which learns to give pictures without colour the brightness that they get in colour.
 
 With --taught_by the tone learns to read off compressed pictures what the tone of other weights
 reads off the same pictures before that, and off gray ones (--gray_share) what that reads in
@@ -29,7 +34,7 @@ import keras
 from absl import flags
 
 from experiments import HELD_OUT, run
-from experiments.real_pictures.batches import SENT, SHARES, Batches
+from experiments.real_pictures.batches import GRAY, SENT, SHARES, Batches
 from experiments.real_pictures.pool import collect
 from experiments.real_pictures.store import Store
 from experiments.real_pictures.trainers import StreamsTrainer, TaughtTrainer, ToneTrainer, Trainer
@@ -48,7 +53,7 @@ from neid_tf.training.config import TrainConfig
 from neid_tf.training.devices import precision
 
 flags.declare_key_flag("held_out")
-_PART = flags.DEFINE_enum("train_part", "tone", ["tone", "streams"], "What is trained.")
+_PART = flags.DEFINE_enum("train_part", "tone", ["tone", "gray", "streams"], "What is trained.")
 _INIT = common.define_path(
     "from_weights", "", "Weights to start from; fresh ones if left out.", kind="a name or a path"
 )
@@ -102,8 +107,15 @@ _SENT = flags.DEFINE_list(
     "How often what can be compressed is: halved before, and at full size.",
 )
 _GRAY = flags.DEFINE_float(
-    "gray_share", 0.0, "Share of the pictures that the tone sees without colour.", 0.0, 1.0
-)
+    "gray_share", None, "Share of the pictures that the tone sees without colour, or with little; "
+    "none if left out, and nine of ten with --train_part=gray.", 0.0, 1.0,
+)  # fmt: skip
+_IDLE = {
+    "tone": (_CROP, _STREAMS, _HALF),
+    "gray": (_CROP, _STREAMS, _HALF, _DROPPED, _TEACHER),
+    "streams": (_DROPPED, _TEACHER, _GRAY),
+}
+"""Flags that have no effect, for each part."""
 WARMUP, SAVE_EVERY = 200, 500
 _KINDS = tuple(dict.fromkeys(kind for shares in SHARES.values() for kind in shares))
 
@@ -305,11 +317,15 @@ def main(arguments: list) -> None:
     del arguments
     data, output = Path(common.required(common.DATA)), Path(common.required(common.OUTPUT))
     streams = _PART.value == "streams"
-    for flag in (_DROPPED, _TEACHER, _GRAY) if streams else (_CROP, _STREAMS, _HALF):
+    for flag in _IDLE[_PART.value]:
         if flag.present:
             raise NeidError(f"--{flag.name} has no effect with --train_part={_PART.value}")
-    taught = bool(_TEACHER.value)
-    shares = SHARES["taught" if taught else _PART.value] | parsed_shares(_SHARES.value or [])
+    corrected = _PART.value == "gray"
+    if corrected and not _INIT.value:
+        raise NeidError("--train_part=gray needs --from_weights: whose tone is corrected")
+    taught = _INIT.value if corrected else _TEACHER.value
+    kind = "taught" if taught and not corrected else _PART.value
+    shares = SHARES[kind] | parsed_shares(_SHARES.value or [])
     sent = parsed_sent(_SENT.value)
     keras.utils.set_random_seed(_SEED.value)
     fields = {"filters": _FILTERS.value, "refinement": _REFINED.value, "mirrored": _MIRRORED.value}
@@ -317,31 +333,35 @@ def main(arguments: list) -> None:
     if _INIT.value:
         config = pretrained.load_pretrained(_INIT.value).config
         fields |= {name: getattr(config, name) for name in READING}
+        if corrected and not config.tone_gray:
+            del fields["tone_gray"]  # As many units as the network has by default.
     told = {"tone_black": _BLACK.value, "tone_veil": _VEIL.value}
     fields |= {name: value for name, value in told.items() if value is not None}
     half = streams and _HALF.value
     with precision(half):
         network = models.build("neid_grid", **fields)
     tone, mirrored = _INIT.value, streams and _MIRRORED.value
-    reader = load(network, tone, _STREAMS.value or tone, mirrored, _DROPPED.value)
+    dropout = 0.0 if corrected else _DROPPED.value
+    reader = load(network, tone, _STREAMS.value or tone, mirrored, dropout)
     if taught:
-        source = pretrained.load_pretrained(_TEACHER.value)
+        source = pretrained.load_pretrained(taught)
         teacher = reading(source, source.config, _MIRRORED.value)
     command = command_line(__name__, "experiments.real_pictures.train --data=DIR")
     folder = output.with_name(f"{output.stem}.training")
     with lock.held(folder):
         progress = Progress(folder, network if streams else reader, command)
-        samples = collect(data, HELD_OUT.value, _SYNTHETIC.value, unlit=taught)
+        samples = collect(data, HELD_OUT.value, _SYNTHETIC.value, unlit=bool(taught))
         samples = {kind: found for kind, found in samples.items() if shares.get(kind)}
         store = Store(samples, streams, _SEED.value, any(sent))
         side = _CROP.value if streams else 0
         counts = _BATCH.value, _STEPS.value, _SEED.value
-        batches = Batches(store, *counts, shares, side, sent, _GRAY.value)
+        gray = GRAY.get(_PART.value, 0.0) if _GRAY.value is None else _GRAY.value
+        batches = Batches(store, *counts, shares, side, sent, gray)
         save = saving(network, reader, str(output), command)
         if streams:
             trainer = StreamsTrainer(store, reader, network, side)
         elif taught:
-            trainer = TaughtTrainer(store, reader, teacher)
+            trainer = TaughtTrainer(store, reader, teacher, corrected)
         else:
             trainer = ToneTrainer(store, reader)
         fit(trainer, batches, _RATE.value, save, half, progress)

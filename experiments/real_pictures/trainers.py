@@ -17,10 +17,10 @@ SIDE = 64
 
 
 def grayed(pictures: Any, batch: dict) -> Any:
-    """Return pictures N×h×w×3 with their luminance in all channels where a batch says so."""
+    """Return pictures N×h×w×3 with as much colour as a batch says, from none to their own."""
     luma = ops.convert_to_tensor(LUMA, pictures.dtype)
     gray = ops.sum(pictures * luma, axis=-1, keepdims=True)
-    return ops.where(batch["gray"][:, None, None, None], gray, pictures)
+    return gray + (pictures - gray) * batch["colour"][:, None, None, None]
 
 
 class Trainer(keras.Model):
@@ -76,18 +76,24 @@ class ToneTrainer(Trainer):
 class TaughtTrainer(Trainer):
     """Trains the tone to read off what arrives what another tone reads off what was sent.
 
-    A compressed picture is to get the tone that it gets uncompressed, a gray one the brightness
-    that it gets in colour, and no reference is needed.
+    A compressed picture is to get the tone that it gets uncompressed, one without colour the
+    brightness that it gets in colour, and no reference is needed.
 
     Args:
         store: the pictures.
         reader: from thumbnails N×128×128×3 to the tone's parameters.
         teacher: likewise, which stays as it is.
+        corrected: whether nothing is trained but what corrects the reading where there is no
+            colour (``tone_gray`` of the model).
     """
 
-    def __init__(self, store: Store, reader: keras.Model, teacher: keras.Model) -> None:
+    def __init__(
+        self, store: Store, reader: keras.Model, teacher: keras.Model, corrected: bool = False
+    ) -> None:
         super().__init__(store, reader)
         teacher.trainable, self.teacher = False, teacher
+        for layer in reader.layers if corrected else ():
+            layer.trainable = layer.name.startswith("tone_gray")
 
     def call(self, batch: dict, training: bool = False) -> Any:
         """Return the losses, one a picture, of what ``Batches`` drew."""
@@ -99,6 +105,7 @@ class TaughtTrainer(Trainer):
         wanted = ops.stop_gradient(self.teacher(sent, training=False))
         sent = ops.average_pool(sent, (2, 2), (2, 2))
         made, wanted = toned(grayed(sent, batch), read), toned(sent, wanted)
+        batch = {"colour": ops.floor(batch["colour"])}  # Of what has less the brightness counts.
         return apart(grayed(made, batch), grayed(wanted, batch))
 
 

@@ -17,7 +17,7 @@ PHASES = {
 """The learned rivals of Table 1, and the phases of their training in order."""
 RIVALS = tuple(PHASES)
 """Their names."""
-READING = ("tone_black", "tone_veil")
+READING = ("tone_black", "tone_veil", "tone_gray")
 """Fields that a tone is read otherwise with than it learned to, where they are others."""
 LIMITS = ("tone_dead_zone", "tone_darkening", "tone_least_lift", "tone_shade")
 """Fields that say what of a tone is left, and what comes in its place; training does not see it."""
@@ -133,6 +133,14 @@ class ModelConfig:
         maximum=1.0,
         only=("tone_kind", ("grid",)),
     )
+    tone_gray: int = config_field(
+        0,
+        "Units of the layer that corrects what the tone reads off a picture without colour, which "
+        "it would take for another one than in colour; 0 for none.",
+        minimum=0,
+        maximum=1024,
+        only=("tone_kind", ("grid",)),
+    )
     refinement: int = config_field(
         0,
         "Channels of the block that puts full-size detail back where the picture is there at full "
@@ -220,6 +228,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "tone_shade": 1.6,
     "tone_black": 1.5,
     "tone_veil": 1.0,
+    "tone_gray": 32,
     "refinement": 32,
 }
 VARIANTS["retinexnet"] = {"architecture": "retinexnet", "filters": 64}

@@ -98,6 +98,28 @@ class Unveiled(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("neid_tf")
+class Colourless(layers.Layer):
+    """To what share pictures are without colour.
+
+    With ``c`` the mean of largest less smallest channel, as a share of the mean of the largest, it
+    is ``exp(−(c / 0.04)⁴)``: 1 for gray, next to nothing from 0.06 on, as nearly all pictures in
+    colour are.
+
+    Takes pictures N×h×w×3 in [0, 1], gives N×1.
+    """
+
+    WIDTH = 0.04
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        largest, smallest = ops.max(images, axis=-1), ops.min(images, axis=-1)
+        colour = ops.mean(largest - smallest, axis=(1, 2)) / (ops.mean(largest, axis=(1, 2)) + 1e-4)
+        return ops.exp(-((colour[:, None] / self.WIDTH) ** 4))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], 1)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
 class WithVeil(layers.Layer):
     """Put veils N×1 in their place among what :class:`JoinedTone` gives, and no shade behind them.
 
@@ -158,6 +180,7 @@ def grid_parameters(
     mirrored: bool = False,
     black: float = 0.0,
     veil: float = 0.0,
+    gray: int = 0,
 ) -> keras.KerasTensor:
     """Read the parameters of the tone off a thumbnail.
 
@@ -172,6 +195,7 @@ def grid_parameters(
         mirrored: whether the result is the mean for the thumbnail and its mirror image.
         black: what level of 255 is taken for black (:class:`Blackened`); 0 to read all.
         veil: what share of the veil is taken off (:class:`Veil`); 0 to leave it.
+        gray: units of what corrects the reading where there is no colour; 0 for none.
 
     Returns:
         N×:data:`neid_tf.models.grid.PARAMETERS`.
@@ -183,7 +207,10 @@ def grid_parameters(
         thumbnail = Blackened(black, name="tone_blackened", dtype="float32")(thumbnail)
     features, log_gain, maps, exposed = backbone.features_and_maps(thumbnail, mirrored)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
+    seen = features
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
+    if gray:
+        features = _corrected(features, seen, exposed, gray)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)
     small = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
     numbers = layers.Dense(EXPOSURE + BINS, dtype="float32", name="tone_head", **small)(features)
@@ -193,6 +220,15 @@ def grid_parameters(
     if mirrored:
         parameters = MeanOfMirrored(name="tone_mean", dtype="float32")(parameters)
     return WithVeil(name="tone_with_veil", dtype="float32")([parameters, over])
+
+
+def _corrected(read, features, exposed, units):
+    """Return what is read off pictures, with a correction where they are without colour."""
+    colourless = Colourless(name="tone_colourless", dtype="float32")(exposed)
+    found = layers.Dense(units, activation="relu", name="tone_gray1")(features)
+    found = layers.Dense(read.shape[-1], kernel_initializer="zeros", name="tone_gray2")(found)
+    found = layers.Multiply(name="tone_gray_share", dtype="float32")([found, colourless])
+    return layers.Add(name="tone_gray_told", dtype="float32")([read, found])
 
 
 def _local(exposed, maps, features, filters, dropout):

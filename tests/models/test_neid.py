@@ -188,6 +188,20 @@ def test_a_picture_under_a_veil_is_read_as_it_is_without():
     assert apart[1] < 0.25 * apart[0]
 
 
+def test_the_correction_for_gray_pictures_leaves_those_in_colour():
+    model = small("neid_grid", tone_dead_zone=0.0, tone_gray=4)
+    read, x = models.as_part(model, "tone"), batch()
+    gray = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
+    shades = [x, gray, gray + 0.005 * (x - gray), gray + 0.1 * (x - gray)]
+    before = [np.asarray(read(given)["tone_parameters"]) for given in shades]
+    model.get_layer("tone_gray2").set_weights([np.ones((4, 128)), np.ones(128)])
+    after = [np.asarray(read(given)["tone_parameters"]) for given in shades]
+    apart = [np.abs(one - other).max() for one, other in zip(before, after, strict=True)]
+    assert apart[0] < 1e-6
+    assert min(apart[1:3]) > 1e-3
+    assert apart[3] < apart[1]
+
+
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():
     model = small("neid_tone")
     x, training = batch(), models.as_part(model, "training")

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from neid_tf.models import backbone
 from neid_tf.models.grid import BINS, EXPOSURE, PARAMETERS, SIDE, VEIL, brightest
+from neid_tf.models.layers import Twice
 from neid_tf.pixels.samples import LUMA
 
 
@@ -98,25 +99,42 @@ class Unveiled(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("neid_tf")
-class Colourless(layers.Layer):
-    """To what share pictures are without colour.
+class OneColour(layers.Layer):
+    """To what share pictures are of one colour: gray, sepia, or green as night vision shows it.
 
-    With ``c`` the mean of largest less smallest channel, as a share of the mean of the largest, it
-    is ``exp(−(c / 0.04)⁴)``: 1 for gray, next to nothing from 0.06 on, as nearly all pictures in
-    colour are.
+    The mean logit of every channel is brought to that of a medium exposure, which takes a cast off.
+    With ``c`` the mean of the largest less the smallest channel then, as a share of the mean of the
+    largest, it is ``exp(−(c / 0.03)⁴)``: 1 for gray, next to nothing from 0.045 on, as nearly all
+    pictures of several colours are.
 
     Takes pictures N×h×w×3 in [0, 1], gives N×1.
     """
 
-    WIDTH = 0.04
+    WIDTH = 0.03
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        largest, smallest = ops.max(images, axis=-1), ops.min(images, axis=-1)
-        colour = ops.mean(largest - smallest, axis=(1, 2)) / (ops.mean(largest, axis=(1, 2)) + 1e-4)
+        inside = ops.clip(images, 1.0 / 255.0, 254.0 / 255.0)
+        logits = ops.log(inside / (1.0 - inside))
+        balanced = ops.sigmoid(logits - ops.mean(logits, axis=(1, 2), keepdims=True))
+        largest, smallest = ops.max(balanced, axis=-1), ops.min(balanced, axis=-1)
+        colour = ops.mean(largest - smallest, axis=(1, 2)) / ops.mean(largest, axis=(1, 2))
         return ops.exp(-((colour[:, None] / self.WIDTH) ** 4))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], 1)
+
+
+@keras.saving.register_keras_serializable("neid_tf")
+class Decoloured(layers.Layer):
+    """Take the colour off pictures N×h×w×3, each to its share of N×1."""
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        images, share = inputs
+        gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+        return images + (gray - images) * share[:, None, None]
+
+    def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:
+        return input_shapes[0]
 
 
 @keras.saving.register_keras_serializable("neid_tf")
@@ -195,7 +213,8 @@ def grid_parameters(
         mirrored: whether the result is the mean for the thumbnail and its mirror image.
         black: what level of 255 is taken for black (:class:`Blackened`); 0 to read all.
         veil: what share of the veil is taken off (:class:`Veil`); 0 to leave it.
-        gray: units of what corrects the reading where there is no colour; 0 for none.
+        gray: units of what corrects the reading of pictures of one colour, which are read as gray
+            ones (:class:`OneColour`); 0 for none.
 
     Returns:
         N×:data:`neid_tf.models.grid.PARAMETERS`.
@@ -205,12 +224,17 @@ def grid_parameters(
         thumbnail = Unveiled(name="tone_unveiled", dtype="float32")([thumbnail, over])
     if black:
         thumbnail = Blackened(black, name="tone_blackened", dtype="float32")(thumbnail)
+    if gray:
+        share = OneColour(name="tone_one_colour", dtype="float32")(thumbnail)
+        thumbnail = Decoloured(name="tone_decoloured", dtype="float32")([thumbnail, share])
+        if mirrored:
+            share = Twice(name="tone_one_colour_twice", dtype="float32")(share)
     features, log_gain, maps, exposed = backbone.features_and_maps(thumbnail, mirrored)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     seen = features
     features = layers.Dense(hidden, activation="relu", name="tone_dense")(features)
     if gray:
-        features = _corrected(features, seen, exposed, gray)
+        features = _corrected(features, seen, share, gray)
     features = layers.Dropout(dropout, name="tone_dropout2")(features)
     small = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01)}
     numbers = layers.Dense(EXPOSURE + BINS, dtype="float32", name="tone_head", **small)(features)
@@ -222,12 +246,14 @@ def grid_parameters(
     return WithVeil(name="tone_with_veil", dtype="float32")([parameters, over])
 
 
-def _corrected(read, features, exposed, units):
-    """Return what is read off pictures, with a correction where they are without colour."""
-    colourless = Colourless(name="tone_colourless", dtype="float32")(exposed)
+def _corrected(read, features, share, units):
+    """Return what is read off pictures, with a correction to the share that they are of one colour.
+
+    What is learned in colour takes pictures without for others.
+    """
     found = layers.Dense(units, activation="relu", name="tone_gray1")(features)
     found = layers.Dense(read.shape[-1], kernel_initializer="zeros", name="tone_gray2")(found)
-    found = layers.Multiply(name="tone_gray_share", dtype="float32")([found, colourless])
+    found = layers.Multiply(name="tone_gray_share", dtype="float32")([found, share])
     return layers.Add(name="tone_gray_told", dtype="float32")([read, found])
 
 

@@ -135,8 +135,8 @@ class ModelConfig:
     )
     tone_gray: int = config_field(
         0,
-        "Units of the layer that corrects what the tone reads off a picture of one colour (gray, "
-        "sepia), which it would take for another one than in its colours; 0 for none.",
+        "Units of the layer that corrects what the tone reads off a gray picture, also under a "
+        "cast, which it would take for another one than in its colours; 0 for none.",
         minimum=0,
         maximum=1024,
         only=("tone_kind", ("grid",)),

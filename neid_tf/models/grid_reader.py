@@ -100,9 +100,11 @@ class Unveiled(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class OneColour(layers.Layer):
-    """To what share pictures are of one colour: gray, sepia, or green as night vision shows it.
+    """To what share pictures are of one colour: gray, or gray under a cast.
 
-    The mean logit of every channel is brought to that of a medium exposure, which takes a cast off.
+    The mean logit of every channel is brought to that of a medium exposure, which takes a cast off
+    that is a factor of the channels' odds, as white balance is (:func:`neid_tf.models.grid.white_balanced`); one that
+    clips, or is far from that, stays in part.
     With ``c`` the mean of the largest less the smallest channel then, as a share of the mean of the
     largest, it is ``exp(−(c / 0.03)⁴)``: 1 for gray, next to nothing from 0.045 on, as nearly all
     pictures of several colours are.

@@ -6,6 +6,7 @@ import tensorflow as tf
 from neid_tf import models
 from neid_tf.models import grid, pretrained
 from neid_tf.models.grid_limits import DeadZone, Shade
+from neid_tf.models.grid_reader import OneColour
 from neid_tf.support.errors import NeidError
 from tests.conftest import picture
 
@@ -200,6 +201,15 @@ def test_the_correction_for_gray_pictures_leaves_those_in_colour():
     assert apart[0] < 1e-6
     assert min(apart[1:3]) > 1e-3
     assert apart[3] < apart[1]
+
+
+def test_a_picture_with_a_cast_is_of_one_colour_and_one_of_two_colours_is_not():
+    gray = np.random.default_rng(0).uniform(0.05, 0.6, (1, 64, 64, 1)).astype(np.float32)
+    cast = np.float32([1.5, 1.0, 0.5]) * gray / (1.0 - gray)
+    cast = cast / (1.0 + cast)
+    two = np.where(np.arange(64)[:, None] < 32, cast, np.repeat(gray, 3, axis=-1))
+    shares = OneColour()(np.concatenate([np.repeat(gray, 3, axis=-1), cast, two]))
+    np.testing.assert_allclose(np.asarray(shares)[:, 0], [1.0, 1.0, 0.0], atol=1e-3)
 
 
 def test_tone_is_the_mean_for_a_picture_and_its_mirror_image():

@@ -804,7 +804,7 @@ def test_weights_of_two_stages_are_mixed(tmp_path):
         told(options, mix)
     told([*options, "--black_level=2.5", "--veil_share=0.25"], mix)
     read = pretrained.load_pretrained(str(paths[1])).config.reading
-    assert read == {"black": 2.5, "veil": 0.25}
+    assert read == {"black": 2.5, "veil": 0.25, "gray": 32}
     options = [f"--from_weights={paths[1]}", "--more_light=0.2", f"--output={paths[2]}"]
     told(options, mix)
     before, after = (

@@ -100,27 +100,33 @@ class Unveiled(layers.Layer):
 
 @keras.saving.register_keras_serializable("neid_tf")
 class OneColour(layers.Layer):
-    """To what share pictures are of one colour: gray, or gray under a cast.
+    """To what share pictures are of one colour: gray, or gray under a cast, as sepia is.
 
-    The mean logit of every channel is brought to that of a medium exposure, which takes a cast off
-    that is a factor of the channels' odds, as white balance is (:func:`neid_tf.models.grid.white_balanced`); one that
-    clips, or is far from that, stays in part.
-    With ``c`` the mean of the largest less the smallest channel then, as a share of the mean of the
-    largest, it is ``exp(−(c / 0.03)⁴)``: 1 for gray, next to nothing from 0.045 on, as nearly all
-    pictures of several colours are.
+    Each channel is fitted by a line in the luminance, with weights that let dark pixels count as
+    much as bright ones; a cast is a factor or an offset, and in a dark picture one level of 255 is
+    an offset that counts. With ``c`` the mean of what the channels of a pixel are apart beside the
+    lines, as a share of the mean of the largest channel, it is ``exp(−(c / 0.035)⁴)``: 1 for
+    gray, next to nothing from 0.05 on, as nearly all pictures of several colours are.
 
     Takes pictures N×h×w×3 in [0, 1], gives N×1.
     """
 
-    WIDTH = 0.03
+    WIDTH = 0.035
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        inside = ops.clip(images, 1.0 / 255.0, 254.0 / 255.0)
-        logits = ops.log(inside / (1.0 - inside))
-        balanced = ops.sigmoid(logits - ops.mean(logits, axis=(1, 2), keepdims=True))
-        largest, smallest = ops.max(balanced, axis=-1), ops.min(balanced, axis=-1)
-        colour = ops.mean(largest - smallest, axis=(1, 2)) / ops.mean(largest, axis=(1, 2))
-        return ops.exp(-((colour[:, None] / self.WIDTH) ** 4))
+        gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+        weights = 1.0 / (gray + 0.25 * ops.mean(gray, axis=(1, 2), keepdims=True) + 1.0 / 255.0)
+        weights = weights / ops.sum(weights, axis=(1, 2), keepdims=True)
+
+        def mean(values):
+            return ops.sum(weights * values, axis=(1, 2), keepdims=True)
+
+        off = gray - mean(gray)
+        slope = mean(off * images) / (mean(off * off) + 1e-9)
+        beside = images - mean(images) - slope * off
+        spread = ops.max(beside, axis=-1, keepdims=True) - ops.min(beside, axis=-1, keepdims=True)
+        colour = mean(spread) / (mean(ops.max(images, axis=-1, keepdims=True)) + 1e-6)
+        return ops.exp(-((colour[:, 0, 0] / self.WIDTH) ** 4))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (input_shape[0], 1)

@@ -616,7 +616,7 @@ def test_train_from_the_packaged_weights(neid, tmp_path, pairs_folder):
     fields += ["--up_kernel=1"]
     code, out, err = neid(*train, *fields, "--init=neid_s")
     assert (code, err) == (0, "")
-    assert "neid_s: 25 of 30 layers that learn start from it; afresh: dr (5)\n" in out
+    assert "neid_s: 27 of 32 layers that learn start from it; afresh: dr (5)\n" in out
     [row] = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert {"refined_huber", "huber", "tone", "detail", "validation_psnr"} <= set(json.loads(row))
     made = []

@@ -24,10 +24,14 @@ def dark(*shape, seed=0):
 def model():
     """A small network whose tone and refinement do something."""
     keras.utils.set_random_seed(0)
-    whole = models.build("neid_grid", filters=4, refinement=4)
+    return telling(models.build("neid_grid", filters=4, refinement=4, tone_gray=0))
+
+
+def telling(whole, *more):
+    """Return a network as it is used, the heads and more of whose layers do something."""
     random = np.random.default_rng(0)
     for layer in whole.layers:
-        if layer.name in ("tone_head", "tone_grid", "refine_head", "le_head"):
+        if layer.name in ("tone_head", "tone_grid", "refine_head", "le_head", *more):
             layer.set_weights([random.normal(0.0, 0.1, w.shape) for w in layer.get_weights()])
     return models.inference_model(whole)
 
@@ -224,6 +228,22 @@ def test_a_litert_file_refines(model, litert_file):
     # At scale 2 the tone is read off the halved picture.
     for small in (image[:24, :30], image[:19, :30]):
         assert_near(model, neid_tf.enhance(small, network, scale=2), small, scale=2)
+
+
+def test_a_litert_file_corrects_gray_pictures(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    from neid_tf import export
+    from neid_tf.inference import runtimes
+
+    whole = models.build("neid_grid", filters=4, refinement=4, tone_gray=4)
+    plain, image = telling(whole), np.repeat(dark(47, 60)[..., :1], 3, axis=-1)
+    before = neid_tf.enhance(image, plain)
+    corrected = telling(whole, "tone_gray2")
+    export.to_litert(corrected, tmp_path / "a.tflite", (24, 30))
+    made = neid_tf.enhance(image, runtimes.load(tmp_path / "a.tflite"))
+    expected = neid_tf.enhance(image, corrected)
+    assert apart(expected, before) > 10
+    assert apart(made, expected) <= 1
 
 
 def assert_near(model, made, image, scale=1):

@@ -230,13 +230,13 @@ def grid_parameters(
     over = Veil(veil, name="tone_veil", dtype="float32")(thumbnail)
     if veil:
         thumbnail = Unveiled(name="tone_unveiled", dtype="float32")([thumbnail, over])
-    if black:
-        thumbnail = Blackened(black, name="tone_blackened", dtype="float32")(thumbnail)
     if gray:
         share = OneColour(name="tone_one_colour", dtype="float32")(thumbnail)
         thumbnail = Decoloured(name="tone_decoloured", dtype="float32")([thumbnail, share])
         if mirrored:
             share = Twice(name="tone_one_colour_twice", dtype="float32")(share)
+    if black:
+        thumbnail = Blackened(black, name="tone_blackened", dtype="float32")(thumbnail)
     features, log_gain, maps, exposed = backbone.features_and_maps(thumbnail, mirrored)
     features = layers.Dropout(dropout, name="tone_dropout1")(features)
     seen = features

@@ -107,7 +107,10 @@ def with_channels(samples: np.ndarray) -> np.ndarray:
 
 def without_single_channel(samples: np.ndarray) -> np.ndarray:
     """Return H×W×1 samples as H×W, others unchanged: encoders balk at a single channel."""
-    return samples[..., 0] if samples.shape[-1] == 1 else samples
+    if samples.shape[-1] > 1:
+        return samples
+    plain = samples[..., 0]
+    return plain.copy() if plain.size == 1 else plain  # Its strides may be those of three channels.
 
 
 def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:

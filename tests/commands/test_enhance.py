@@ -786,3 +786,14 @@ def test_hidden_folders_and_jpeg_xl_of_any_depth_by_the_command(neid, tmp_path):
     assert "1 written" in out
     [made] = (tmp_path / "out").rglob("*.png")
     np.testing.assert_allclose(pictures.read(made).pixels / 65535, 2000 / 4095, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", ["png", "tif", "jp2"])
+def test_a_single_gray_pixel_is_written(neid, tmp_path, dtype, suffix):
+    Image.fromarray(np.full((1, 1), 40, dtype)).save(tmp_path / "dark.png")
+    made = tmp_path / f"out.{suffix}"
+    code, _, err = neid("enhance", tmp_path / "dark.png", f"--output={made}", QUICK)
+    assert (code, err) == (0, "")
+    written = pictures.read(made).pixels
+    assert (written.shape[:2], written.dtype) == ((1, 1), dtype)

@@ -10,16 +10,15 @@ from experiments.real_pictures.store import Store
 from neid_tf import models
 from neid_tf.data import augment
 from neid_tf.models import grid
+from neid_tf.models.grid_reader import luminance
 from neid_tf.models.layers import area_resize
-from neid_tf.pixels.samples import LUMA
 
 SIDE = 64
 
 
 def grayed(pictures: Any, batch: dict) -> Any:
     """Return pictures N×h×w×3 with as much colour as a batch says, from none to their own."""
-    luma = ops.convert_to_tensor(LUMA, pictures.dtype)
-    gray = ops.sum(pictures * luma, axis=-1, keepdims=True)
+    gray = luminance(pictures)
     return gray + (pictures - gray) * batch["colour"][:, None, None, None]
 
 

@@ -9,6 +9,11 @@ from neid_tf.models.layers import Twice
 from neid_tf.pixels.samples import LUMA
 
 
+def luminance(images: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the luminance of pictures N×h×w×3, N×h×w×1."""
+    return ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+
+
 @keras.saving.register_keras_serializable("neid_tf")
 class Blackened(layers.Layer):
     """Take what is nearly black for black, without colour.
@@ -37,7 +42,7 @@ class Blackened(layers.Layer):
         black = ops.clip(brightest / 8.0, 1e-6, max(self.black / 255.0, 1e-6))
         around = ops.average_pool(ops.minimum(largest, black), 3, 1, padding="same")
         level = ops.square((around + ops.relu(largest - black)) / black)
-        gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+        gray = luminance(images)
         coloured = 1.0 - ops.exp(-ops.square(level / 1.5**2))
         return (gray + (images - gray) * coloured) * (1.0 - ops.exp(-level))
 
@@ -114,7 +119,7 @@ class OneColour(layers.Layer):
     WIDTH = 0.035
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+        gray = luminance(images)
         weights = 1.0 / (gray + 0.25 * ops.mean(gray, axis=(1, 2), keepdims=True) + 1.0 / 255.0)
         weights = weights / ops.sum(weights, axis=(1, 2), keepdims=True)
 
@@ -138,7 +143,7 @@ class Decoloured(layers.Layer):
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         images, share = inputs
-        gray = ops.sum(images * ops.convert_to_tensor(LUMA, images.dtype), axis=-1, keepdims=True)
+        gray = luminance(images)
         return images + (gray - images) * share[:, None, None]
 
     def compute_output_shape(self, input_shapes: list[tuple]) -> tuple:

@@ -25,6 +25,7 @@ from neid_tf.inference.enhance import Enhancement
 from neid_tf.inference.network import FunctionNetwork
 from neid_tf.inference.tiles import Tiled
 from neid_tf.pictures.raster import Extras
+from neid_tf.pixels.samples import as_gray, luminance
 from tests.conftest import darkened, picture, write
 from tests.pictures.test_formats import gif_with
 from tests.pictures.test_tiff import with_changed, with_entry
@@ -797,3 +798,21 @@ def test_a_single_gray_pixel_is_written(neid, tmp_path, dtype, suffix):
     assert (code, err) == (0, "")
     written = pictures.read(made).pixels
     assert (written.shape[:2], written.dtype) == ((1, 1), dtype)
+
+
+def test_a_gray_picture_is_as_bright_under_a_cast(neid, tmp_path):
+    sample = Path(__file__).parents[2] / "data/samples/low/coffee.png"
+    colour = pictures.read(sample).pixels
+    gray = as_gray(colour.copy())
+    level_off = gray + np.array([0, 0, 1])
+    shades = {"colour": colour, "gray": gray, "sepia": gray * [1.1, 1, 0.8], "off": level_off}
+    for name, pixels in shades.items():
+        write(tmp_path / f"dark/{name}.png", pixels.astype(np.uint8))
+    code, _, err = neid("enhance", tmp_path / "dark", f"--output={tmp_path / 'out'}")
+    assert (code, err) == (0, "")
+    made = {name: pictures.read(tmp_path / f"out/{name}.png").pixels for name in shades}
+    assert np.ptp(made["gray"], axis=-1).max() == 0
+    levels = {name: np.log(luminance(pixels).mean()) for name, pixels in made.items()}
+    assert abs(levels["gray"] - levels["colour"]) < 0.1
+    assert abs(levels["sepia"] - levels["gray"]) < 0.04
+    assert abs(levels["off"] - levels["gray"]) < 0.04

@@ -273,9 +273,16 @@ def fivek_rows(data: Path) -> list:
     return _pairs(data / "fivek/input", data / "fivek/expertC")
 
 
-def _alone(folder: Path) -> list:
-    found = pair_files.find_pictures(folder)
-    return [(name, pictures.read(path).pixels) for name, path in found.items()]
+def rows_without_reference(data: Path, names: Collection[str] = WITHOUT_REFERENCE) -> list:
+    """Return name and picture of those that have no reference.
+
+    Args:
+        data: folder of the data sets.
+        names: of the sets that are meant, of which some may be missing.
+    """
+    folders = [data / name for name in names if (data / name).is_dir()]
+    found = [item for folder in folders for item in pair_files.find_pictures(folder).items()]
+    return [(name, pictures.read(path).pixels) for name, path in found]
 
 
 def sets(data: Path, method: Method) -> dict:
@@ -301,7 +308,9 @@ def sets(data: Path, method: Method) -> dict:
         table["fivek_unchanged"] = lambda: unchanged(experts(), method)
     for name in WITHOUT_REFERENCE:
         if (data / name).is_dir() and not method.needs_reference:
-            table[name] = lambda name=name: without_reference(_alone(data / name), method)
+            table[name] = lambda name=name: without_reference(
+                rows_without_reference(data, [name]), method
+            )
     return table
 
 
@@ -355,7 +364,7 @@ def draw_sheets(
     """
     for name in names:
         rows = []
-        for _, picture in _alone(Path(data) / name):
+        for _, picture in rows_without_reference(Path(data), [name]):
             pair = np.concatenate([picture, method(picture)], axis=1)
             width = round(pair.shape[1] * height / pair.shape[0])
             rows.append(cv2.resize(pair, (width, height), interpolation=cv2.INTER_AREA))

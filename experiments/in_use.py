@@ -19,7 +19,9 @@ trained:
 - camera: the frames of medium brightness of SICE and FiveK's expert pictures with three and four
   stops less light, as a camera takes them (``experiments.camera``) and stores them as JPEG of
   quality 95, scored at the reference's mean brightness;
-- gray: LoL's, SICE's dark and FiveK's pictures without colour, against their references' luminance.
+- gray: LoL's, SICE's dark and FiveK's pictures without colour, against their references' luminance;
+- told: how bright LIME's, NPE's and DICM's pictures come out without colour, and with a fifth and a
+  half of it, beside how bright they do as they are.
 """
 
 import functools
@@ -37,7 +39,7 @@ from neid_tf import pictures
 from neid_tf.commands import common
 from neid_tf.data import pairs as pair_files
 from neid_tf.evaluation import scores
-from neid_tf.pixels.samples import as_gray
+from neid_tf.pixels.samples import as_gray, to_gray
 from neid_tf.support import files
 from neid_tf.support.errors import NeidError
 
@@ -55,6 +57,8 @@ DARKER = 0.985
 KINDS = ("none", "letterbox", "pillars", "white_frame", "white_line")
 STOPS = (3, 4)
 """How much less light a camera is given."""
+COLOUR = (0.0, 0.2, 0.5)
+"""Shares of a picture's colour that are left to it."""
 HEADINGS = (
     "",
     "finished photographs: brightness off, by mean brightness below .2, .3, .4, and above",
@@ -67,6 +71,7 @@ HEADINGS = (
     "by a camera, 3 and 4 stops less light, GT mean / SSIM: SICE",
     "FiveK",
     "without colour: LoL, SICE, FiveK",
+    "brightness without colour, a fifth and a half of it, to that with all: least, mean, most",
 )
 
 
@@ -166,6 +171,31 @@ def gray(rows: cross_data.Rows, method: cross_data.Method) -> dict:
     return cross_data.with_reference(rows, method)
 
 
+def told_without_colour(rows: list, method: cross_data.Method) -> dict:
+    """Score how bright pictures with less colour come out, as a share of how they do with all.
+
+    Args:
+        rows: (name, picture), uint8 H×W×3.
+        method: what is scored.
+    """
+    scored = []
+    for name, picture in rows:
+        bright = [_level(method(faded, faded)) for faded in _with_less_colour(picture)]
+        level = max(_level(method(picture, picture)), 1.0)
+        shares = zip(COLOUR, bright, strict=True)
+        scored.append({"name": name} | {f"colour_{left}": made / level for left, made in shares})
+    return cross_data.summary(scored)
+
+
+def _with_less_colour(picture):
+    gray = as_gray(picture.copy())
+    return [cv2.addWeighted(picture, left, gray, 1.0 - left, 0.0) for left in COLOUR]
+
+
+def _level(picture):
+    return float(to_gray(picture).mean())
+
+
 def sets(data: Path, method: cross_data.Method) -> dict:
     """Return a function that scores each set that is there, by name.
 
@@ -204,6 +234,8 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         for stops in STOPS:
             found[f"fivek_camera_{stops}"] = functools.partial(by_camera, experts, method, stops)
         found["fivek_gray"] = functools.partial(gray, rows, method)
+    if alone := cross_data.rows_without_reference(data):
+        found["told"] = functools.partial(told_without_colour, alone, method)
     return found
 
 
@@ -250,6 +282,7 @@ def table(records: Path = RECORDS) -> str:
                 cell("fivek_none", "fivek_letterbox", "fivek_white_frame"),
                 *(_camera_cell(found, name) for name in ("sice", "fivek")),
                 cell("lol_gray", "sice_gray", "fivek_gray"),
+                _told_cell(found.get("told")),
             )
         )
     return in_markdown(HEADINGS, *rows)
@@ -258,6 +291,11 @@ def table(records: Path = RECORDS) -> str:
 def _camera_cell(found, name):
     told = [found.get(f"{name}_camera_{stops}", {}).get("mean") for stops in STOPS]
     return ", ".join(f"{t['psnr_gt_mean']:.2f} / {t['ssim']:.3f}" if t else "–" for t in told)
+
+
+def _told_cell(told):
+    shares = [[row[f"colour_{left}"] for row in told["images"]] for left in COLOUR] if told else []
+    return "; ".join(f"{min(s):.2f}, {np.mean(s):.2f}, {max(s):.2f}" for s in shares) or "–"
 
 
 def _off(told):

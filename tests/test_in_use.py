@@ -108,6 +108,17 @@ def test_gray_pictures_are_scored_against_the_luminance_of_their_references(data
     assert all((pixels == pixels[..., :1]).all() for pixels in seen)
 
 
+def test_how_bright_pictures_with_less_colour_come_out_is_told(data):
+    put(data / "DICM/a.png", np.full((64, 80, 3), (120, 60, 30), np.uint8))
+    method = cross_data.Method("input", "")
+    (row,) = in_use.sets(data, method)["told"]()["images"]
+    assert [row[f"colour_{left}"] for left in in_use.COLOUR] == pytest.approx([1.0] * 3, abs=0.01)
+    method.enhance = lambda pixels: np.maximum(pixels, pixels[..., :1])
+    (row,) = in_use.sets(data, method)["told"]()["images"]
+    shares = [row[f"colour_{left}"] for left in in_use.COLOUR]
+    assert shares == pytest.approx([74 / 120, 83 / 120, 97 / 120], abs=0.01)
+
+
 @pytest.mark.parametrize("kind", in_use.KINDS)
 def test_bars_are_around_the_picture(kind):
     pixels = smooth(2)

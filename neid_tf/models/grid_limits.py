@@ -37,10 +37,12 @@ class DeadZone(layers.Layer):
     ``h`` is 1 for a picture with white, whose brightest hundredth is above 0.95, and 0.65 below
     0.85, which may be underexposed. One that makes it darker is taken to
     ``(1 − h) · exp(−(l / darkening)²)``: a bright picture is not to come out gray. One that is
-    over-exposed may: where more than a tenth of it is clipped all of a tone that darkens stays, and
-    under 0.03 none. Where a veil of 8 levels of 255 or more is taken off, ``h`` is 0, since such a
-    picture is not finished; what the veil takes off stays, and counts neither as brighter nor as
-    darker.
+    over-exposed may a little: where more than a tenth of it is clipped, and little lies in the
+    shade, about ``0.2 · (1 − exp(l / 0.2))`` stays of a tone that darkens; none of it where under
+    0.03 is clipped, or 0.25 in the shade. What is clipped is lost: more of it brings out gray in
+    place of white, and a codec's blocks. Where a veil of 8 levels of 255 or more is taken off,
+    ``h`` is 0, since such a picture is not finished; what the veil takes off stays, and counts
+    neither as brighter nor as darker.
 
     Args:
         width: of the zone, as a share of the picture's level; 0 for none.
@@ -53,6 +55,7 @@ class DeadZone(layers.Layer):
     """
 
     UNFINISHED = 8.0 / 255.0
+    DARKER = 0.2
 
     def __init__(self, width=0.08, darkening=0.0, least_lift=0.0, **kwargs):
         super().__init__(**kwargs)
@@ -87,11 +90,18 @@ class DeadZone(layers.Layer):
 
     def _may_darken(self, largest, lift):
         """Return to what share a tone may darken; it ends softly where the tone brightens."""
-        over_exposed = ops.ones_like(lift)
-        if self.darkening:
-            clipped = ops.mean(ops.clip((largest - 0.97) * 50.0, 0.0, 1.0), axis=(1, 2))
-            over_exposed = ops.clip((clipped[:, None] - 0.03) / 0.07, 0.0, 1.0)
-        return over_exposed * ops.exp(-ops.square(ops.relu(lift) / (self.darkening or 0.04)))
+        if not self.darkening:
+            return ops.exp(-ops.square(ops.relu(lift) / 0.04))
+        clipped = ops.mean(ops.clip((largest - 0.97) * 50.0, 0.0, 1.0), axis=(1, 2))
+        shade = ops.mean(1.0 - _rise(largest, 0.2, 0.4), axis=(1, 2))
+        over_exposed = ops.clip((clipped - 0.03) / 0.07, 0.0, 1.0) * (
+            1.0 - _rise(shade, 0.05, 0.25)
+        )
+        darker = ops.relu(-lift) / self.DARKER + 1e-3
+        little = (1.0 - ops.exp(-darker)) / darker
+        return (
+            over_exposed[:, None] * little * ops.exp(-ops.square(ops.relu(lift) / self.darkening))
+        )
 
     def _kept(self, lift):
         if not self.darkening:

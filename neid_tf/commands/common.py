@@ -116,7 +116,7 @@ def existing(default: str = "fail") -> str:
 def check_apart(
     flag: str, written: str | os.PathLike, folders: Iterable[str | os.PathLike], held: str
 ) -> None:
-    """Refuse a folder to write to that is one of those that are read.
+    """Refuse a folder to write to that is one of those that are read, or lies in one.
 
     Args:
         flag: that names it.
@@ -127,7 +127,8 @@ def check_apart(
     Raises:
         Failure: where it is.
     """
-    if os.path.realpath(written) in map(os.path.realpath, folders):
+    place = Path(os.path.realpath(written))
+    if not {place, *place.parents}.isdisjoint(Path(os.path.realpath(folder)) for folder in folders):
         raise Failure(f"--{flag}={written}: {held} are there")
 
 

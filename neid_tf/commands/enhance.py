@@ -6,12 +6,12 @@ INPUT is a picture file (JPEG, PNG, BMP, TIFF, WebP, AVIF, JPEG 2000, PNM; with 
 'jxl' and 'raw' HEIC, JPEG XL and camera raw; 8 or 16 bit, TIFF also of floats), a video (with the
 extra 'video'), a folder, which means all pictures and videos below it, or a pattern in quotes such
 as 'photos/**/*.jpg'. GIF is read too, and written as PNG, camera raw as TIFF. All pages of a TIFF
-and all frames of an animation are done. Black or white bars at opposite sides stay as they are.
-What neid pack made small gets the size that it had before. PATH is a folder, which gets files of
-the same names and formats (or that of --format, which is jpeg, png, tiff, webp, avif, heic or
-jxl); where there is one input file, it may be the name of the file to write, whose suffix says the
-format. --quality is 95 if not given; WebP, JPEG XL and JPEG 2000 are then written without loss
-where the source had none.
+and all frames of an animation are done. Black or white bars at opposite sides stay as they are,
+with text in them too, and so does a white strip for a caption. What neid pack made small gets the
+size that it had before. PATH is a folder, which gets files of the same names and formats (or that
+of --format, which is jpeg, png, tiff, webp, avif, heic or jxl); where there is one input file, it
+may be the name of the file to write, whose suffix says the format. --quality is 95 if not given;
+WebP, JPEG XL and JPEG 2000 are then written without loss where the source had none.
 
   neid enhance dark.jpg --output=bright.png
   neid enhance phone --output=bright --format=jpeg --quality=90

@@ -6,6 +6,8 @@ gets settings, checkpoints, history.jsonl, a TensorBoard log, and weights to use
 best.npz by validation, and last.npz.
 """
 
+import os
+
 from absl import flags
 
 from neid_tf.commands import common, terminal
@@ -81,7 +83,11 @@ def main(arguments: list[str]) -> None:
 
 
 def _check_apart(root, workdir):
-    """Refuse to write a run among the pictures that it is of."""
+    """Refuse to write a run among the pictures that it is of, or beside their folders."""
+    if os.path.realpath(workdir) == os.path.realpath(root):
+        raise common.Failure(
+            f"--workdir={workdir}: the data set is there; name a folder of its own"
+        )
     held = [_VALIDATION.value] if held_out.is_folder(_VALIDATION.value) else []
     folders = [folder for data in (root, *held) for folder in pairs.folders(data)]
     common.check_apart("workdir", workdir, folders, "pictures of the data set")

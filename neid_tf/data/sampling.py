@@ -13,7 +13,9 @@ class Sampling:
 
     batch_size: int = config_field(8, "Pictures in a batch, over all devices together.", minimum=1)
     crop: int = config_field(
-        256, "Side of the square crops, in pixels of the reference.", minimum=2
+        256,
+        "Side of the square crops, in pixels of the reference: even, and 32 or more to train.",
+        minimum=2,
     )
     smallest_view: float = config_field(
         0.7,

@@ -12,8 +12,10 @@ import numpy as np
 
 from neid_tf.pixels.samples import white
 
-_LEVELS = {0.0: 2.0, 255.0: 6.0}
-"""Black and white, and by how much a bar's line is off in the mean: little, what is dark may be."""
+_WHITE = 255.0
+_LEVELS = {0.0: 2.0, 16.0: 2.0, _WHITE: 6.0}
+"""Black, a television's black and white, and by how much a bar's line is off in the mean: little,
+what is dark may be."""
 _FAR, _FEW = 16.0, 0.02
 """By how much more in few places, and in what share of them."""
 _PICTURE, _SOON = 4.0, 10
@@ -26,7 +28,12 @@ _STAY, _NEXT = 0.5, 16
 """What share of so many lines next to the picture has to be there for a bar to stay."""
 _BLOCK = 8
 """As many lines a codec mixes at most: those of one of its blocks."""
+_TEXT, _PLAIN, _HARD = 0.3, 0.5, 0.1
+"""What share of a side a bar with text takes at most, what share of each of its lines is plain at
+least, and of the picture's first line at most."""
 _STEP = 64
+
+_NO = 0, 0, False
 
 Place = tuple[slice, slice]
 """Rows and columns of a picture."""
@@ -35,7 +42,8 @@ Place = tuple[slice, slice]
 def inside(image: np.ndarray) -> tuple[Place, Place] | None:
     """Return what is inside of bars: those of one level, black or white, at opposite sides.
 
-    One side alone may be a black sky, or a white wall.
+    There may be text in them. One side alone may be a black sky, or a white wall; a white strip
+    counts there, as below a picture with its caption, where it ends in a straight edge.
 
     Args:
         image: H×W×3, uint8, uint16 or float in [0, 1].
@@ -103,12 +111,13 @@ def framed(image: np.ndarray, made: np.ndarray, place: Place, scale: int) -> np.
 
 
 def _between(lines):
-    """Return the part of the lines between bars, and that without mixed ones; all for no two."""
+    """Return the part of the lines between bars, and that without mixed ones; all for none."""
     count = len(lines)
     for level in _LEVELS:
-        first, soft = _bar(lines, level)
-        last, soft_last = _bar(lines[::-1], level) if first else (0, 0)
-        if last and count - first - last >= max((1 - _MOST) * count, _LEAST):
+        first, soft, alone = _bar(lines, level)
+        last, soft_last, last_alone = _bar(lines[::-1], level) if first or level == _WHITE else _NO
+        counts = (first and last) or alone or last_alone
+        if counts and count - first - last >= max((1 - _MOST) * count, _LEAST):
             stop = count - last
             return slice(first, stop), slice(first + soft, stop - soft_last)
     return slice(0, count), slice(0, count)
@@ -117,7 +126,7 @@ def _between(lines):
 def _bar(lines, level):
     """Return how many lines, from the first on, are a bar of a level, and how many then are mixed.
 
-    Both are 0 for what has no end.
+    Both are 0 for what has no end. Returns as well whether it is one without another one opposite.
     """
     # Most pictures show in the first line that they have none.
     for start, stop in itertools.pairwise((0, *range(1, len(lines), _STEP), len(lines))):
@@ -125,12 +134,29 @@ def _bar(lines, level):
         if even.all():
             continue
         end = start + int(np.argmin(even))
+        if not end or _slopes(lines[:end], level):
+            return _NO
+        edge = _edge(lines, level)
+        end = max(end, edge)
         behind = _off(lines[end : end + 2 * _BLOCK], level).mean(axis=1)
-        if not (behind[:_SOON] >= _PICTURE).any() or _slopes(lines[:end], level):
-            return 0, 0
+        if not (behind[:_SOON] >= _PICTURE).any():
+            return _NO
         mixed = behind[:_BLOCK] < np.median(behind) / 2
-        return end, int(np.argmin(mixed)) if not mixed.all() else _BLOCK
-    return 0, 0
+        soft = int(np.argmin(mixed)) if not mixed.all() else _BLOCK
+        return end, soft, level == _WHITE and end == edge
+    return _NO
+
+
+def _edge(lines, level):
+    """Return after how many lines, some with text, a bar ends in a straight edge; 0 for nowhere."""
+    reach = int(_TEXT * len(lines))
+    off = _off(lines[: reach + _BLOCK + 1], level)
+    plain = (off <= _FAR).mean(axis=1)
+    even = _even(lines[:reach], level)
+    ends = np.flatnonzero(even[:-1] & ~even[1:]) + 1
+    steps = (plain[:-1] >= _PLAIN) & (plain[1:] <= _HARD)
+    straight = (int(end) for end in ends if steps[end - 1 : end + _BLOCK].any())
+    return max((end for end in straight if plain[:end].min() >= _PLAIN), default=0)
 
 
 def _slopes(lines, level):

@@ -146,6 +146,7 @@ class ModelConfig:
         "Channels of the block that puts full-size detail back where the picture is there at full "
         "size; 0 for none.",
         minimum=0,
+        maximum=1024,
     )
 
     def __post_init__(self):
@@ -203,8 +204,9 @@ class RivalConfig:
 
     @property
     def least_parameters(self) -> int:
-        """How many parameters the network has at the very least."""
-        return 9 * self.filters**2
+        """How many parameters the network has at the very least: those of its widest layer."""
+        widest = 16 * self.filters if self.architecture == "kind" else self.filters
+        return 9 * widest**2
 
 
 VARIANTS: dict[str, dict[str, Any]] = {name: {"architecture": name} for name in ARCHITECTURES}

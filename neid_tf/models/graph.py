@@ -125,8 +125,8 @@ class Graph:
         }
         cuts = cuts | self._refining_cuts(image) if self.refining else cuts
         inputs, outputs = cuts.get(part, (image, {}))
-        if isinstance(outputs, dict) and not outputs:
-            raise NeidError(f"this network reads no {part} off the picture")
+        if (isinstance(outputs, dict) and not outputs) or (part == "seen" and not self.seen):
+            raise NeidError(f"this network has no part {part!r}")
         return (inputs if len(inputs) > 1 else inputs["image"]), outputs
 
     def _share(self, *names):

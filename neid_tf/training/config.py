@@ -109,11 +109,15 @@ class TrainConfig:
         """Check that a model can be trained so.
 
         Raises:
-            NeidError: for a phase that the model does not have, the tone or the streams of one
-                without a tone, a loss of NEID's for a rival, the weight of a term that is not
-                there, or a view of the thumbnail where there is none.
+            NeidError: for crops that the model halves to less than a pixel, a phase that it does
+                not have, the tone or the streams of one without a tone, a loss of NEID's for a
+                rival, the weight of a term that is not there, or a view of the thumbnail where
+                there is none.
         """
         name, view = model.architecture, self.sampling.smallest_view
+        if name not in PHASES and self.sampling.crop // model.scale < 2**model.depth:
+            least = model.scale * 2**model.depth
+            raise NeidError(f"--depth={model.depth} needs --crop={least} at least")
         if not model.tone and view != Sampling().smallest_view:
             raise NeidError(f"--smallest_view={view} has no effect with a model without a tone")
         if name not in PHASES:

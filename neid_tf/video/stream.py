@@ -54,8 +54,13 @@ def check_source(source: str) -> None:
         if scheme not in SCHEMES:
             raise VideoError(source, f"no stream: addresses begin with {'://, '.join(SCHEMES)}://")
         return
-    with contextlib.suppress(OSError):
-        if not stat.S_ISCHR(Path(source).stat().st_mode):
+    try:
+        mode = Path(source).stat().st_mode
+    except OSError as error:
+        if not source.startswith("/dev/"):  # There, it may be plugged in later.
+            raise VideoError(source, f"no camera: {reason_of(error)}") from error
+    else:
+        if not stat.S_ISCHR(mode):
             raise VideoError(source, "no camera: neid enhance does files")
 
 

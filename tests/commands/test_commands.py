@@ -599,6 +599,13 @@ def test_train_writes_over_nothing_of_others(neid, tmp_path, pairs_folder):
         assert code == 1
         assert f"--workdir={workdir}: pictures of the data set are there" in err
         assert sorted(workdir.iterdir()) == before
+    for name, reason in (
+        ("low/run", "pictures of the data set are there"),
+        ("", "the data set is"),
+    ):
+        code, _, err = neid("train", *few, f"--workdir={pairs_folder / name}")
+        assert (code, reason in err) == (1, True)
+    assert sorted(path.name for path in pairs_folder.iterdir()) == ["high", "low"]
     notes = tmp_path / "mine" / "history.jsonl"
     notes.parent.mkdir()
     notes.write_text("my own notes\n")

@@ -46,12 +46,61 @@ def test_what_is_no_pair_of_bars_is_picture(level):
     image = picture(90, 110) // 2 + 20
     whole, _ = framed(image, level, 20, 0)
     assert bars.inside(image) is None
-    assert bars.inside(whole[20:]) is None  # On one side alone: a night's sky, say.
+    assert level or bars.inside(whole[20:]) is None  # On one side alone: a night's sky, say.
     assert bars.inside(np.full_like(image, level)) is None
     assert bars.inside(framed(image, 128, 20, 20)[0]) is None
     assert bars.inside(framed(image, level, 300, 0)[0]) is None
     faded = np.repeat(np.abs(np.arange(-60, 60))[:, None, None], 80, 1).repeat(3, 2)
     assert bars.inside(faded.astype(np.uint8)) is None  # It gets dark slowly.
+
+
+def captioned(image, bottom, frame=0):
+    """A picture in a white frame, with two lines of text in a strip below it."""
+    whole = np.pad(image, [(frame, bottom), (frame, frame), (0, 0)], constant_values=255)
+    for top in (bottom - 4, bottom // 2):
+        whole[-top : 2 - top, 20:50:2] = (20, 40, 60)
+    return whole, (slice(frame, frame + len(image)), slice(frame, frame + image.shape[1]))
+
+
+@pytest.mark.parametrize("frame", [0, 6])
+@pytest.mark.parametrize("turns", range(4))
+def test_a_strip_with_a_caption_is_a_bar(frame, turns):
+    image = picture(90, 110) // 2 + 20
+    mask, place = captioned(np.zeros_like(image), 24, frame)
+    whole, _ = captioned(image, 24, frame)
+    found, _ = bars.inside(np.rot90(whole, turns))
+    expected = np.zeros(mask.shape[:2], bool)
+    expected[place] = True
+    made = np.zeros_like(np.rot90(expected, turns))
+    made[found] = True
+    np.testing.assert_array_equal(made, np.rot90(expected, turns))
+
+
+def test_a_strip_below_a_picture_that_a_codec_stored_is_a_bar():
+    image, place = captioned(picture(203, 310) // 2 + 20, 40)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=75)
+    found, _ = bars.inside(np.asarray(Image.open(file)))
+    assert found[1] == place[1]
+    assert found[0].start == 0
+    assert 203 <= found[0].stop <= 211
+
+
+def test_a_white_sky_or_wall_is_picture():
+    image = picture(120, 90) // 2 + 20
+    image[:20] = 255
+    for column in range(90):
+        image[20 : 22 + column // 8, column] = 255  # A skyline, which is not straight.
+    assert bars.inside(image) is None
+    hazy = image.copy()
+    for row, share in zip(range(20, 28), (0.9, 0.75, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05), strict=True):
+        hazy[row, : round(share * 90)], hazy[row, round(share * 90) :] = 255, 200
+    assert bars.inside(hazy) is None
+
+
+def test_bars_of_a_televisions_black_are_found():
+    image, place = framed(picture(90, 110) // 2 + 30, 16, 12, 0)
+    assert bars.inside(image) == (place, place)
 
 
 def test_a_sky_that_gets_dark_slowly_is_no_bar():

@@ -150,6 +150,12 @@ DAMAGE = {
         path, lambda h, a: h["config"].update(filters=10**7)
     ),
     "wide": lambda path: rewritten(path, lambda h, a: h["config"].update(filters=1024)),
+    "a wide refinement": lambda path: rewritten(
+        path, lambda h, a: h["config"].update(tone=True, tone_kind="grid", refinement=10**6)
+    ),
+    "wide KinD": lambda path: rewritten(
+        path, lambda h, a: h.update(part="whole", config={"architecture": "kind", "filters": 256})
+    ),
     "deep": lambda path: rewritten(path, lambda h, a: h["config"].update(depth=12)),
     "huge shape": lambda path: claiming(path, (10**6, 10**6)),
     "overflowing shape": lambda path: claiming(path, (2**40, 2**40)),

@@ -152,6 +152,18 @@ def test_what_is_not_trained_has_no_settings(fields, model, reason):
         unflatten(TrainConfig, fields).check_model(models.model_config(model))
 
 
+@pytest.mark.parametrize(("model", "least"), [("le", 64), ("unet", 32)])
+def test_a_model_is_no_deeper_than_its_crops_are_large(model, least):
+    deep = models.model_config(model, depth=5)
+    unflatten(TrainConfig, {"crop": least}).check_model(deep)
+    smaller = unflatten(TrainConfig, {"crop": 32})
+    if least > 32:
+        with pytest.raises(ValueError, match=f"--depth=5 needs --crop={least} at least"):
+            smaller.check_model(deep)
+    with pytest.raises(ValueError, match="--depth=6 needs"):
+        smaller.check_model(models.model_config(model, depth=6))
+
+
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_is_none_is_refused(seed):
     with pytest.raises(ValueError, match="seed must be at"):

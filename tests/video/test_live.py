@@ -191,6 +191,7 @@ def test_an_error_leaves_the_frames_that_were_written(neid, tmp_path, monkeypatc
         (["udp://127.0.0.1:1"], 2, "say where the frames go"),
         (["file:///etc/passwd", "--output=a.mkv"], 1, "no stream"),
         (["a.mp4", "--output=b.mp4"], 1, "neid enhance does files"),
+        (["none.mp4", "--output=b.mp4"], 1, "none.mp4: no camera: no such file"),
         (["udp://127.0.0.1:1", "--output=a.txt"], 1, "no video can be written"),
         (["udp://127.0.0.1:1", "--output=s3://b/a.mkv"], 1, "can't be sent there"),
         (["udp://127.0.0.1:1", "--output=a.mp4"], 1, "is there already; --overwrite replaces it"),

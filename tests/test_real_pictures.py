@@ -474,6 +474,37 @@ def test_a_gray_picture_is_taught_the_brightness_that_it_has_in_colour(held):
 
 
 @eagerly
+def test_a_turned_picture_is_taught_the_tone_that_it_has_upright(held):
+    """A tone of the light alone, whatever lies where, has nothing to learn."""
+    seen = []
+
+    def even(pictures, training):
+        seen.append(np.asarray(pictures))
+        gain = np.log(0.5 / pictures.numpy().mean(axis=(1, 2, 3)))
+        parameters = np.zeros((len(gain), grid.PARAMETERS), np.float32)
+        parameters[:, grid.GLOBAL :] = gain[:, None]
+        return parameters
+
+    def uneven(pictures, training):
+        parameters = even(pictures, training)
+        parameters[:, grid.GLOBAL :] += np.repeat([0.0, 1.0], (grid.PARAMETERS - grid.GLOBAL) // 2)
+        return parameters
+
+    turned = batches.Batches(held, 16, 1, 0, {"lol": 1.0}, sent=(0.0, 0.0), turned=1.0)[0][0]
+    upright = batches.Batches(held, 16, 1, 0, {"lol": 1.0}, sent=(0.0, 0.0))[0][0]
+    assert not upright["turns"].any()
+    steps = list(turned["turns"].T)
+    assert all(step.any() and not step.all() for step in steps)
+    trainer = trainers.TaughtTrainer(held, even, even)
+    np.testing.assert_allclose(trainer(turned), 1e-3, atol=1e-5)
+    student, teacher = seen
+    np.testing.assert_allclose(student, augment.moved(teacher, steps), atol=1e-6)
+    trainer.reader = trainer.teacher = uneven
+    np.testing.assert_allclose(trainer(upright), 1e-3, atol=1e-5)
+    assert np.asarray(trainer(turned)).mean() > 1.2e-3
+
+
+@eagerly
 def test_a_tone_is_trained_on_gray_pairs_without_their_colour(held):
     seen = []
 
@@ -586,6 +617,18 @@ def test_the_command_trains_what_it_is_told(data, tmp_path):
     assert {"--train_part=streams", "--channels=4", "--training_steps=2"} < set(words)
     with pytest.raises(NeidError, match="moon"):
         told([*command[3:], "--kind_shares=moon=1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--train_part=streams"], "--turned_share has no effect with --train_part=streams"),
+        ([], "--turned_share needs --taught_by"),
+    ],
+)
+def test_a_tone_that_is_not_taught_sees_no_turned_pictures(options, message):
+    with pytest.raises(NeidError, match=message):
+        told(["--data=d", "--output=w", "--turned_share=0.5", *options])
 
 
 def test_streams_have_no_share_of_gray_pictures():

@@ -40,6 +40,7 @@ class Batches:
         side: of the crops, in pixels; 0 for whole pictures.
         sent: how often what can be compressed is: halved before, and at full size.
         gray: how often a picture is without colour, or has less than a third of it.
+        turned: how often a whole picture is turned by a multiple of 90°, or flipped.
     """
 
     def __init__(
@@ -52,8 +53,9 @@ class Batches:
         side: int = 0,
         sent: tuple[float, float] = SENT,
         gray: float = 0.0,
+        turned: float = 0.0,
     ) -> None:
-        self.sent, self.gray = sent, gray
+        self.sent, self.gray, self.turned = sent, gray, turned
         self.store, self.count, self.steps, self.side = store, count, steps, side
         self.seed, self.kinds = seed, [kind for kind in shares if store.table.get(kind)]
         self.shares = np.array([shares[kind] for kind in self.kinds])
@@ -75,7 +77,8 @@ class Batches:
         record = self._sent(low, random) | {"high": np.int32(high)} | self._exposure(kind, random)
         record["mirrored"] = random.random() < 0.5
         if not self.side:
-            return record | {"colour": self._colour(random)} | _view(random)
+            record |= {"colour": self._colour(random)} | _view(random)
+            return record | {"turns": self._turns(random)}
         return record | self._crop(low, random)
 
     def _colour(self, random):
@@ -83,6 +86,11 @@ class Batches:
         if not self.gray or random.random() >= self.gray:
             return np.float32(1.0)
         return np.float32(max(random.uniform(-0.3, 0.3), 0.0))
+
+    def _turns(self, random):
+        if not self.turned or random.random() >= self.turned:
+            return np.zeros(3, bool)
+        return random.integers(0, 2, 3).astype(bool)
 
     def _sent(self, low, random):
         """Return whether a picture is compressed, and the numbers of what then is seen of it."""

@@ -4,7 +4,7 @@
         [--from_weights=WEIGHTS] [--training_steps=N] [--highest_rate=R] [--kind_shares=lol=0.3]
         [--held_out=lol|none|FILE] [--draws_seed=N] [--pictures_a_batch=N] [--sent_shares=0.2,0.1]
         [--tone_dropout=0.6] [--black_level=2] [--veil_share=0.5] [--taught_by=WEIGHTS]
-        [--gray_share=0.1]
+        [--gray_share=0.1] [--turned_share=0.3]
     python -m experiments.real_pictures.train --data=DIR --output=gray.npz --train_part=gray
         --from_weights=tone.npz [the same]
     python -m experiments.real_pictures.train --data=DIR --output=all.npz --train_part=streams
@@ -15,8 +15,9 @@ The streams learn under the tone of --from_weights, which stays as it is, and so
 its correction, which learns to give pictures without colour the brightness that they get in colour.
 
 With --taught_by the tone learns to read off compressed pictures what the tone of other weights
-reads off the same pictures before that, and off gray ones (--gray_share) what that reads in
-colour; without dropout (--tone_dropout=0) it stays near them.
+reads off the same pictures before that, off gray ones (--gray_share) what that reads in colour,
+and off such as are turned (--turned_share) what that reads upright; without dropout
+(--tone_dropout=0) it stays near them.
 
 A training that was stopped goes on from its last checkpoint when the same command is given again:
 it is kept in a folder beside the output until all steps are done.
@@ -110,10 +111,17 @@ _GRAY = flags.DEFINE_float(
     "gray_share", None, "Share of the pictures that the tone sees without colour, or with little; "
     "none if left out, and nine of ten with --train_part=gray.", 0.0, 1.0,
 )  # fmt: skip
+_TURNED = flags.DEFINE_float(
+    "turned_share",
+    0.0,
+    "Share of the pictures that a tone under --taught_by sees turned.",
+    0.0,
+    1.0,
+)
 _IDLE = {
     "tone": (_CROP, _STREAMS, _HALF),
-    "gray": (_CROP, _STREAMS, _HALF, _DROPPED, _TEACHER),
-    "streams": (_DROPPED, _TEACHER, _GRAY),
+    "gray": (_CROP, _STREAMS, _HALF, _DROPPED, _TEACHER, _TURNED),
+    "streams": (_DROPPED, _TEACHER, _GRAY, _TURNED),
 }
 """Flags that have no effect, for each part."""
 WARMUP, SAVE_EVERY = 200, 500
@@ -324,6 +332,8 @@ def main(arguments: list) -> None:
     if corrected and not _INIT.value:
         raise NeidError("--train_part=gray needs --from_weights: whose tone is corrected")
     taught = _INIT.value if corrected else _TEACHER.value
+    if _TURNED.value and not taught:
+        raise NeidError("--turned_share needs --taught_by: what is read upright")
     kind = "taught" if taught and not corrected else _PART.value
     shares = SHARES[kind] | parsed_shares(_SHARES.value or [])
     sent = parsed_sent(_SENT.value)
@@ -356,7 +366,7 @@ def main(arguments: list) -> None:
         side = _CROP.value if streams else 0
         counts = _BATCH.value, _STEPS.value, _SEED.value
         gray = GRAY.get(_PART.value, 0.0) if _GRAY.value is None else _GRAY.value
-        batches = Batches(store, *counts, shares, side, sent, gray)
+        batches = Batches(store, *counts, shares, side, sent, gray, _TURNED.value)
         save = saving(network, reader, str(output), command)
         if streams:
             trainer = StreamsTrainer(store, reader, network, side)

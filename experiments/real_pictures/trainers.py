@@ -75,8 +75,9 @@ class ToneTrainer(Trainer):
 class TaughtTrainer(Trainer):
     """Trains the tone to read off what arrives what another tone reads off what was sent.
 
-    A compressed picture is to get the tone that it gets uncompressed, one without colour the
-    brightness that it gets in colour, and no reference is needed.
+    A compressed picture is to get the tone that it gets uncompressed, one that is turned the tone
+    that it gets upright, one without colour the brightness that it gets in colour, and no reference
+    is needed.
 
     Args:
         store: the pictures.
@@ -100,10 +101,13 @@ class TaughtTrainer(Trainer):
             self.seen(self.exposed(self.store.thumbnails(batch[name]), batch), 128, batch)
             for name in ("low", "whole")
         )
+        steps = [batch["turns"][:, index] for index in range(3)]
+        arrived = augment.moved(arrived, steps)
         read = self.reader(grayed(arrived, batch), training=training)
         wanted = ops.stop_gradient(self.teacher(sent, training=False))
         sent = ops.average_pool(sent, (2, 2), (2, 2))
-        made, wanted = toned(grayed(sent, batch), read), toned(sent, wanted)
+        wanted = augment.moved(toned(sent, wanted), steps)
+        made = toned(grayed(augment.moved(sent, steps), batch), read)
         batch = {"colour": ops.floor(batch["colour"])}  # Of what has less the brightness counts.
         return apart(grayed(made, batch), grayed(wanted, batch))
 

@@ -39,7 +39,7 @@ class DeadZone(layers.Layer):
     ``(1 − h) · exp(−(l / darkening)²)``: a bright picture is not to come out gray. One that is
     over-exposed may a little: where more than a tenth of it is clipped, and little lies in the
     shade, about ``0.2 · (1 − exp(l / 0.2))`` stays of a tone that darkens; none of it where under
-    0.03 is clipped, or 0.25 in the shade. What is clipped is lost: more of it brings out gray in
+    0.03 is clipped, or 0.2 in the shade. What is clipped is lost: more of it brings out gray in
     place of white, and a codec's blocks. Where a veil of 8 levels of 255 or more is taken off,
     ``h`` is 0, since such a picture is not finished; what the veil takes off stays, and counts
     neither as brighter nor as darker.
@@ -93,10 +93,8 @@ class DeadZone(layers.Layer):
         if not self.darkening:
             return ops.exp(-ops.square(ops.relu(lift) / 0.04))
         clipped = ops.mean(ops.clip((largest - 0.97) * 50.0, 0.0, 1.0), axis=(1, 2))
-        shade = ops.mean(1.0 - _rise(largest, 0.2, 0.4), axis=(1, 2))
-        over_exposed = ops.clip((clipped - 0.03) / 0.07, 0.0, 1.0) * (
-            1.0 - _rise(shade, 0.05, 0.25)
-        )
+        shade = ops.mean(1.0 - _rise(largest, 0.3, 0.55), axis=(1, 2))
+        over_exposed = ops.clip((clipped - 0.03) / 0.07, 0.0, 1.0) * (1.0 - _rise(shade, 0.05, 0.2))
         darker = ops.relu(-lift) / self.DARKER + 1e-3
         little = (1.0 - ops.exp(-darker)) / darker
         return (

@@ -132,6 +132,7 @@ def test_what_is_over_exposed_is_not_brightened_slightly():
     images = np.full((1, 32, 32, 3), 0.4, np.float32)
     images[:, :8] = 1.0
     assert limited(images, gain(0.4), 0.0, 0.04, 0.26)[0, -1] < 0.15 * 0.4
+    images[:, 8:] = 0.6
     assert -0.4 < limited(images, gain(-0.4), 0.0, 0.04, 0.26)[0, -1] < -0.2
 
 

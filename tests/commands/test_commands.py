@@ -414,7 +414,7 @@ def test_evaluate_names_what_does_not_match(neid, tmp_path, pairs_folder):
         ("set/low/1.png", "", "the output is an input"),
         ("set", "", "is a folder"),
         ("set/low/1.png/r.json", "", "1.png is no folder"),
-        ("r.json", "set/low/1.png", "1.png is no folder"),
+        ("r.json", "set/low/1.png", "the pictures that are scored are there"),
     ],
 )
 def test_evaluate_never_replaces_what_it_scores(

@@ -701,6 +701,22 @@ def test_a_tone_is_taught_by_what_it_is_told(data, tmp_path):
     assert made.config.tone_black == before.config.tone_black == 1.5
 
 
+@eagerly
+def test_the_command_teaches_a_tone_of_turned_pictures(data, tmp_path):
+    from neid_tf.models import pretrained
+
+    made = {}
+    for share in (0, 1):
+        path = str(tmp_path / f"{share}.npz")
+        arguments = [f"--data={data}", f"--output={path}", "--from_weights=neid"]
+        arguments += ["--taught_by=neid", "--tone_dropout=0", "--noboth_sides"]
+        arguments += ["--training_steps=1", "--pictures_a_batch=2", "--synthetic=2"]
+        told([*arguments, f"--turned_share={share}"])
+        assert f"--turned_share={share}.0" in pretrained.card(path)["command"].split()
+        made[share] = pretrained.load_pretrained(path).get_layer("tone_head").get_weights()[0]
+    assert not np.array_equal(made[0], made[1])
+
+
 def test_tone_and_streams_may_come_from_different_weights(tmp_path):
     from neid_tf import models
     from neid_tf.models import pretrained

@@ -124,6 +124,7 @@ def test_enhance_by_a_classical_method(neid, tmp_path, method):
         (["train", "--data=d", "--workdir=w", "--validation="], 2, "--validation is missing"),
         (["train", "--data=nowhere", "--workdir=w"], 1, "no such folder"),
         (["train", "--data=x", "--workdir=w", "--crop=33"], 2, "crop"),
+        (["train", "--data=x", "--workdir=w", "--depth=12", "--crop=32"], 2, "--crop=8192 at"),
         (["train", "--data=x", "--workdir=w", "--model=unet", "--tone"], 2, "unet"),
         (["train", "--data=x", "--workdir=w", "--train=tone"], 2, "needs a model with a tone"),
         (["train", "--data=x", "--workdir=w", "--train=decom"], 2, "is a phase of a rival"),

@@ -15,6 +15,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import skimage.data
 import tifffile
 from PIL import Image, ImageCms
 
@@ -816,3 +817,29 @@ def test_a_gray_picture_is_as_bright_under_a_cast(neid, tmp_path):
     assert abs(levels["gray"] - levels["colour"]) < 0.1
     assert abs(levels["sepia"] - levels["gray"]) < 0.04
     assert abs(levels["off"] - levels["gray"]) < 0.04
+
+
+def test_a_dark_picture_above_its_caption_is_enhanced_as_without_it(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dark = darkened(picture(96, 128))
+    strip = np.full((24, 128, 3), 255, np.uint8)
+    strip[8:12, 30:60:2] = 20
+    write(tmp_path / "plain.png", dark)
+    write(tmp_path / "caption.png", np.concatenate([dark, strip]))
+    for name in ("plain", "caption"):
+        options = ["--weights=neid_s", f"--output={name}_out.png"]
+        assert neid("enhance", f"{name}.png", *options)[0] == 0
+    plain, made = (pictures.read(f"{name}_out.png").pixels for name in ("plain", "caption"))
+    assert plain.mean() > 2 * dark.mean()
+    np.testing.assert_array_equal(made[96:], strip)
+    np.testing.assert_allclose(made[:88].mean(), plain[:88].mean(), rtol=0.05)
+
+
+def test_an_over_exposed_picture_gets_darker_by_little(neid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    light = 4 * (skimage.data.chelsea() / 255.0) ** 2.2
+    bright = (255 * np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    write(tmp_path / "bright.png", bright)
+    assert neid("enhance", "bright.png", "--weights=neid_s", "--output=out.png")[0] == 0
+    # All of its tone would be 0.86.
+    assert 0.9 < pictures.read("out.png").pixels.mean() / bright.mean() < 0.97

@@ -7,6 +7,7 @@ best.npz by validation, and last.npz.
 """
 
 import os
+from pathlib import Path
 
 from absl import flags
 
@@ -14,6 +15,7 @@ from neid_tf.commands import common, terminal
 from neid_tf.data import held_out, pairs
 from neid_tf.models import config as model_config
 from neid_tf.support import keras_start
+from neid_tf.training import checkpoints
 from neid_tf.training.config import TrainConfig
 
 _WORKDIR = common.define_path(
@@ -59,6 +61,10 @@ def main(arguments: list[str]) -> None:
     _check_apart(root, workdir)
     config = config_from_flags()
     name, fields = model_from_flags(config)
+    # What is mistyped is told before the pictures are read.
+    held_out.check(_VALIDATION.value)
+    if not checkpoints.exist(Path(workdir)):
+        config.check_init()
     decoded = pairs.load_pairs(root, config.sampling.crop, terminal.report)
     terminal.report_passed_over(root, pairs.passed_over(root))
     training, validation = held_out.hold_out(decoded, _VALIDATION.value, terminal.report)

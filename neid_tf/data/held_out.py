@@ -13,6 +13,7 @@ LOL_PAIRS = 485
 """Pairs in LoL's ``our485``."""
 _BLOCK = 5  # neighbours that a share holds out together: they often show one scene
 _MOST_NAMED = 10
+_WORDS = "auto", "none", "lol"
 
 
 def validation_names() -> frozenset[str]:
@@ -98,6 +99,7 @@ def hold_out(pairs: Pairs, choice: str, report: Report | None = None) -> tuple[P
         NeidError: where ``choice`` is none of these, names what is not there, leaves nothing to
             train on, or holds pairs that are trained on.
     """
+    check(choice)
     if choice == "auto":
         choice = "lol" if is_lol(pairs.names) else "none"
     if choice == "none":
@@ -105,10 +107,6 @@ def hold_out(pairs: Pairs, choice: str, report: Report | None = None) -> tuple[P
     share = _share(choice)
     if is_folder(choice):
         return pairs, _others(pairs, choice, report)
-    if share is None and choice != "lol" and not Path(choice).is_file():
-        raise NeidError(
-            f"{choice!r}: not 'lol', 'none', a share, a folder of pairs or a file of names"
-        )
     held = names_in(choice, pairs.names) if share is None else spread_out(pairs.names, share)
     training = pairs.select(lambda name: name not in held)
     if not len(training):
@@ -116,10 +114,22 @@ def hold_out(pairs: Pairs, choice: str, report: Report | None = None) -> tuple[P
     return training, pairs.select(lambda name: name in held)
 
 
+def check(choice: str) -> None:
+    """Check, before pairs are read, that a choice of :func:`hold_out` is one.
+
+    Raises:
+        NeidError: for a share that is none, or neither a word nor a folder or file that is there.
+    """
+    is_there = Path(choice).is_file() or Path(choice).is_dir()
+    if choice not in _WORDS and _share(choice) is None and not is_there:
+        raise NeidError(
+            f"{choice!r}: not 'lol', 'none', a share, a folder of pairs or a file of names"
+        )
+
+
 def is_folder(choice: str) -> bool:
     """Tell whether a choice of :func:`hold_out` is a folder of other pairs."""
-    words = ("auto", "none", "lol")
-    return choice not in words and _share(choice) is None and Path(choice).is_dir()
+    return choice not in _WORDS and _share(choice) is None and Path(choice).is_dir()
 
 
 def _others(pairs, folder, report):

@@ -71,11 +71,18 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         target: the model that is changed.
 
     Raises:
-        ValueError: where ``source`` has no such layer, or one of another shape.
+        NeidError: where ``source`` has no such layer.
+        ValueError: where it has one of another shape.
     """
-    for layer in target.layers:
-        if layer.weights:
-            layer.set_weights(source.get_layer(layer.name).get_weights())
+    theirs = {layer.name: layer for layer in source.layers}
+    needed = [layer for layer in target.layers if layer.weights]
+    lacking = [layer.name for layer in needed if layer.name not in theirs]
+    if lacking:
+        of, without = (getattr(model, "part", model.name) for model in (target, source))
+        count = f"{len(lacking)} layers of {of}, such as {lacking[0]!r}"
+        raise NeidError(f"{target.name}: {count}, are not in {without}, which it is to be made of")
+    for layer in needed:
+        layer.set_weights(theirs[layer.name].get_weights())
 
 
 def load_matching(source: keras.Model, target: keras.Model) -> list[str]:

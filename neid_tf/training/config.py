@@ -2,10 +2,10 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 from neid_tf.data.sampling import Sampling
+from neid_tf.models import pretrained
 from neid_tf.models.config import PHASES, ModelConfig, RivalConfig, phases_to_come
 from neid_tf.support.errors import NeidError
 from neid_tf.support.fields import check_fields, config_field
@@ -145,16 +145,17 @@ class TrainConfig:
             before = ", ".join(f"--train={name}" for name in phases[: phases.index(self.train)])
             raise NeidError(f"--train={self.train} goes on from {before}: name weights by --init")
 
-    def check_order(self, architecture: str, card: Mapping[str, Any]) -> None:
-        """Check that weights have learned what comes before this phase.
-
-        Args:
-            architecture, card: of the weights, as for :func:`phases_to_come`.
+    def check_init(self) -> None:
+        """Check that there are weights to start from, and that they can be trained so.
 
         Raises:
-            NeidError: where a part stays as it is that has learned nothing.
+            NeidError: where they can't be read, or where a part stays as it is that has learned
+                nothing.
         """
-        first, *later = phases_to_come(architecture, card) or ("",)
+        if not self.init:
+            return
+        come = phases_to_come(pretrained.architecture(self.init), pretrained.card(self.init))
+        first, *later = come or ("",)
         if self.train in later:
             raise NeidError(f"--train={first} comes before --train={self.train} for {self.init}")
 

@@ -67,9 +67,8 @@ def train(
     """
     workdir, described = Path(workdir), models.model_config(model_name, **model_fields)
     config.check_model(described)
-    if config.init and not checkpoints.exist(workdir):
-        # What can't be read is named before anything is made.
-        config.check_order(pretrained.architecture(config.init), pretrained.card(config.init))
+    if not checkpoints.exist(workdir):
+        config.check_init()  # Before anything is made.
     with lock.held(workdir) if devices.is_chief(config.strategy) else contextlib.nullcontext():
         run = Run(workdir, config, model_name, model_fields, command)
         if not (config.init or run.goes_on):

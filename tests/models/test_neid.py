@@ -346,6 +346,9 @@ def test_a_part_of_what_is_no_network(model):
 def test_unknown_part():
     with pytest.raises(ValueError, match="'half'"):
         models.as_part(small("le"), "half")
+    enhancing = pretrained.load_pretrained("neid_s")
+    with pytest.raises(NeidError, match=r"layers of whole, such as 'dr_.* are not in inference"):
+        models.as_part(enhancing, "whole")  # Its file holds no detail branch.
 
 
 @pytest.mark.parametrize("fusion", ["bottleneck", "all"])

@@ -45,7 +45,8 @@ def filled(text: str) -> str:
 
 def drifted() -> Iterator[Path]:
     """Yield the pages whose tables are not what the records say."""
-    for page in (*pages(), RECORDS / "README.md", RECORDS / "quality" / "README.md"):
+    folders = (RECORDS, RECORDS / "quality", RECORDS / "performance")
+    for page in (*pages(), *(folder / "README.md" for folder in folders)):
         text = page.read_text("utf-8")
         if filled(text) != text:
             yield page
@@ -188,6 +189,17 @@ _STARTS = ("to_the_picture", "seconds", "cpu_seconds")
 def _spread(values):
     """Return a median and its range as text; none where nothing was measured."""
     return "{median:.2f} ({min:.2f} to {max:.2f})".format(**values) if values else ""
+
+
+def _versions():
+    """Return the table of which versions the records of time and memory were taken with."""
+    records: dict[tuple, list] = {}
+    for path in sorted((RECORDS / "performance").glob("*.json")):
+        version = json.loads(path.read_text("utf-8"))["environment"]["neid_tf"]
+        order = tuple(map(int, version.split(".")))
+        records.setdefault(order, []).append(f"`{path.name}`")
+    rows = ((".".join(map(str, order)), ", ".join(records[order])) for order in sorted(records))
+    return table(("version", "records"), *rows)
 
 
 def _roofline():
@@ -348,6 +360,7 @@ TABLES = {
     "roofline": _roofline,
     "speed": _speed,
     "table1": _table1,
+    "versions": _versions,
     "weights": _weights,
     "whole": _whole,
     **{f"link_{codec}": functools.partial(link.table, codec) for codec in link.CODECS},

@@ -41,7 +41,7 @@ PRECISION = flags.DEFINE_enum(
     "float32",
     ["float32", "bfloat16"],
     "What the network computes in. bfloat16, with TensorFlow only, is for processors that multiply "
-    "in it (AMX or AVX512-BF16, or a GPU): there a long job takes down to half the time, and "
+    "in it (AMX or AVX512-BF16, or a GPU): there a long job takes down to 0.4 of the time, and "
     "hardly a value of 255 changes by more than 1; elsewhere it is slow.",
 )
 

@@ -44,6 +44,9 @@ class DeadZone(layers.Layer):
     ``h`` is 0, since such a picture is not finished; what the veil takes off stays, and counts
     neither as brighter nor as darker.
 
+    Where there is next to nothing to be seen, there is nothing to lift: a picture whose brightest
+    hundredth is at 8 levels of 255 or more gets all of its tone, and at 3 none.
+
     Args:
         width: of the zone, as a share of the picture's level; 0 for none.
         darkening: see above; 0 for a tone that may darken.
@@ -56,6 +59,7 @@ class DeadZone(layers.Layer):
 
     UNFINISHED = 8.0 / 255.0
     DARKER = 0.2
+    NOTHING, SOMETHING = 3.0 / 255.0, 8.0 / 255.0
 
     def __init__(self, width=0.08, darkening=0.0, least_lift=0.0, **kwargs):
         super().__init__(**kwargs)
@@ -82,6 +86,8 @@ class DeadZone(layers.Layer):
         if self.darkening or self.least_lift:
             may = self._may_darken(largest, lift)
             share = share * (may + (1.0 - may) * self._kept(lift) * (1.0 - slight))
+        seen = _rise(brightest(largest), self.NOTHING, self.SOMETHING)
+        share, over = share * seen, over * seen
         # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
         log_exposure = parameters[:, EXPOSURE:VEIL]
         numbers, grid = parameters[:, :EXPOSURE], parameters[:, GLOBAL:] + log_exposure

@@ -128,6 +128,19 @@ def test_a_tone_that_may_darken_does_so_under_a_least_lift(darkening, left):
     assert share == pytest.approx(left, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("level", "bright", "share"),
+    [(2, 0, 0.0), (3, 0, 0.0), (5.5, 0, 0.5), (8, 0, 1.0), (1, 9, 1.0), (9, 0, 1.0)],
+)
+def test_where_there_is_nothing_to_be_seen_nothing_is_lifted(level, bright, share):
+    """Of levels of 255; a hundredth of the cells may be brighter."""
+    images = np.full((1, 80, 80, 3), level / 255, np.float32)
+    images[:, :8, :8] = max(level, bright) / 255
+    left = limited(images, gain(2.0, veil=0.01), 0.0, 0.04, 0.31)
+    assert left[0, -1] / 2.0 == pytest.approx(share, abs=1e-3)
+    assert left[0, grid.VEIL] / 0.01 == pytest.approx(share, abs=1e-3)
+
+
 def test_what_is_over_exposed_is_not_brightened_slightly():
     images = np.full((1, 32, 32, 3), 0.4, np.float32)
     images[:, :8] = 1.0

@@ -112,6 +112,14 @@ def test_scene_change_is_blind_to_noise_and_sees_another_scene():
     assert frames.scene_change(first, 3 * first) > frames.SCENE_CUT  # a lamp
 
 
+def test_the_end_of_a_fade_to_black_is_no_other_scene():
+    first = frames.thumbnail(np.float32(noisy(1, 40, height=240, width=320)[0]) / 255)
+    for share in (0.5, 0.2, 0.01, 0.0):
+        assert frames.scene_change(first, share * first) < 0.1
+        assert share < 0.1 or frames.scene_change(first, share * first[::-1]) > frames.SCENE_CUT
+    assert frames.scene_change(0 * first, first) > frames.SCENE_CUT  # What comes out of black is.
+
+
 def test_bad_values_are_named(tmp_path):
     for fields in ({"scale": 3}, {"strength": -1.0}, {"smoothing": float("nan")}):
         with pytest.raises(ValueError, match=str(next(iter(fields.values())))):

@@ -40,7 +40,7 @@ _DARKENING = flags.DEFINE_float(
     "darkening", 0.04, "How much a tone may darken, as `tone_darkening`.", 0.0, 1.0
 )
 _LEAST = flags.DEFINE_float(
-    "least_lift", 0.31, "The least a tone may brighten, as `tone_least_lift`.", 0.0, 2.0
+    "least_lift", 0.34, "The least a tone may brighten, as `tone_least_lift`.", 0.0, 2.0
 )
 _SHADE = flags.DEFINE_float(
     "shade", 1.6, "The most that shade is multiplied by, as `tone_shade`.", 1.0, 2.0

@@ -226,7 +226,7 @@ VARIANTS["neid_grid"] = VARIANTS["neid_tone"] | {
     "tone_kind": "grid",
     "tone_dead_zone": 0.08,
     "tone_darkening": 0.04,
-    "tone_least_lift": 0.31,
+    "tone_least_lift": 0.34,
     "tone_shade": 1.6,
     "tone_black": 1.5,
     "tone_veil": 1.0,

@@ -1,3 +1,3 @@
 """The version of the package, said here only."""
 
-__version__ = "0.31.0"
+__version__ = "0.32.0"

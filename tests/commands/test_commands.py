@@ -696,7 +696,7 @@ def test_a_veil_is_taken_off(neid, tmp_path):
     [
         ("--tone_black=0", "tone_black=1.5"),
         ("--tone_veil=0", "tone_veil=1.0"),
-        ("--tone_least_lift=0.1", "tone_least_lift=0.31"),
+        ("--tone_least_lift=0.1", "tone_least_lift=0.34"),
     ],
 )
 def test_a_tone_that_reads_otherwise_than_it_learned_is_told(

@@ -20,6 +20,7 @@ trained:
   stops less light, as a camera takes them (``experiments.camera``) and stores them as JPEG of
   quality 95, scored at the reference's mean brightness;
 - gray: LoL's, SICE's dark and FiveK's pictures without colour, against their references' luminance;
+- turned: the same by 90, 180 and 270 degrees, with their colour;
 - told: how bright LIME's, NPE's and DICM's pictures come out without colour, and with a fifth and a
   half of it, beside how bright they do as they are.
 """
@@ -71,6 +72,7 @@ HEADINGS = (
     "by a camera, 3 and 4 stops less light, GT mean / SSIM: SICE",
     "FiveK",
     "without colour: LoL, SICE, FiveK",
+    "turned: LoL, SICE, FiveK",
     "brightness without colour, a fifth and a half of it, to that with all: least, mean, most",
 )
 
@@ -171,6 +173,21 @@ def gray(rows: cross_data.Rows, method: cross_data.Method) -> dict:
     return cross_data.with_reference(rows, method)
 
 
+def turned(rows: cross_data.Rows, method: cross_data.Method) -> dict:
+    """Score pictures that are turned by one, two and three quarters, as their references are.
+
+    Args:
+        rows: (name, picture, reference), uint8 H×W×3.
+        method: what is scored.
+    """
+    made = (
+        (f"{name}/{90 * quarters}", *(np.ascontiguousarray(np.rot90(p, quarters)) for p in pair))
+        for name, *pair in rows
+        for quarters in (1, 2, 3)
+    )
+    return cross_data.with_reference(made, method)
+
+
 def told_without_colour(rows: list, method: cross_data.Method) -> dict:
     """Score how bright pictures with less colour come out, as a share of how they do with all.
 
@@ -216,9 +233,8 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         found["over"] = lambda: cross_data.with_reference(_rows(scenes, _over), method)
         for stops in STOPS:
             found[f"sice_camera_{stops}"] = functools.partial(_sice_camera, scenes, method, stops)
-        found["sice_gray"] = lambda: gray(
-            cross_data.sice_rows(data / "sice", brackets.normal), method
-        )
+        for name, score in (("gray", gray), ("turned", turned)):
+            found[f"sice_{name}"] = functools.partial(_sice_dark, data, method, score)
     if (data / "our485").is_dir():
         rows = cross_data.lol_rows(data)
         for kind in KINDS:
@@ -226,6 +242,7 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         for kind in ("none", "letterbox", "white_frame"):
             found[f"lol_{kind}_jpeg"] = functools.partial(bars, rows, method, kind, 85)
         found["lol_gray"] = functools.partial(gray, rows, method)
+        found["lol_turned"] = functools.partial(turned, rows, method)
     if (data / "fivek").is_dir():
         rows = cross_data.fivek_rows(data)
         for kind in ("none", "letterbox", "white_frame"):
@@ -234,9 +251,14 @@ def sets(data: Path, method: cross_data.Method) -> dict:
         for stops in STOPS:
             found[f"fivek_camera_{stops}"] = functools.partial(by_camera, experts, method, stops)
         found["fivek_gray"] = functools.partial(gray, rows, method)
+        found["fivek_turned"] = functools.partial(turned, rows, method)
     if alone := cross_data.rows_without_reference(data):
         found["told"] = functools.partial(told_without_colour, alone, method)
     return found
+
+
+def _sice_dark(data, method, score):
+    return score(cross_data.sice_rows(data / "sice", brackets.normal), method)
 
 
 def _sice_camera(scenes, method, stops):
@@ -282,6 +304,7 @@ def table(records: Path = RECORDS) -> str:
                 cell("fivek_none", "fivek_letterbox", "fivek_white_frame"),
                 *(_camera_cell(found, name) for name in ("sice", "fivek")),
                 cell("lol_gray", "sice_gray", "fivek_gray"),
+                cell("lol_turned", "sice_turned", "fivek_turned"),
                 _told_cell(found.get("told")),
             )
         )

@@ -141,3 +141,18 @@ def test_what_makes_no_record_is_refused(options, words):
     assert done.returncode != 0
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_turned_pictures_are_scored_against_their_references_turned_alike(data):
+    method, seen = cross_data.Method("input", ""), []
+    method.enhance = lambda pixels: seen.append(pixels) or pixels
+    for name in ("lol", "sice", "fivek"):
+        found = in_use.sets(data, method)
+        told = found[f"{name}_turned"]()
+        names = [row["name"].rpartition("/")[2] for row in told["images"][:3]]
+        assert names == ["90", "180", "270"]
+        first, half, last = seen[-len(told["images"]) :][:3]
+        np.testing.assert_array_equal(np.rot90(first, 2), last)
+        np.testing.assert_array_equal(np.rot90(first), half)
+    upright = found["fivek_none"]()["mean"]["psnr"]
+    assert told["mean"]["psnr"] == pytest.approx(upright, abs=1e-6)

@@ -843,3 +843,29 @@ def test_an_over_exposed_picture_gets_darker_by_little(neid, tmp_path, monkeypat
     assert neid("enhance", "bright.png", "--weights=neid_s", "--output=out.png")[0] == 0
     # All of its tone would be 0.86.
     assert 0.9 < pictures.read("out.png").pixels.mean() / bright.mean() < 0.97
+
+
+@pytest.mark.parametrize("weights", ["neid", "neid_s"])
+def test_where_nothing_is_to_be_seen_nothing_comes_out(neid, tmp_path, monkeypatch, weights):
+    monkeypatch.chdir(tmp_path)
+    for level in (1, 3):
+        write(tmp_path / f"{level}.png", np.full((60, 80, 3), level, np.uint8))
+        assert neid("enhance", f"{level}.png", f"--weights={weights}", "--output=o")[0] == 0
+        assert pictures.read(f"o/{level}.png").pixels.mean() < 6
+
+
+def test_a_video_that_fades_to_black_gets_darker_all_the_way(neid, tmp_path, monkeypatch):
+    av = pytest.importorskip("av")
+    from tests.video.test_enhance import make_clip
+
+    monkeypatch.chdir(tmp_path)
+    scene = skimage.data.coffee()[::4, ::4][:, :148].astype(float)
+    shares = np.linspace(1, 0, 25)
+    make_clip("fade.mp4", [(scene * share).round().astype(np.uint8) for share in shares])
+    assert neid("enhance", "fade.mp4", "--weights=neid_s", "--output=out.mp4")[0] == 0
+    with av.open("out.mp4") as file:
+        means = [frame.to_ndarray(format="rgb24").mean() for frame in file.decode(video=0)]
+    assert len(means) == 25
+    assert means[0] > 90
+    assert means[-1] < 2
+    assert np.diff(means).max() < 2

@@ -45,7 +45,9 @@ class DeadZone(layers.Layer):
     neither as brighter nor as darker.
 
     Where there is next to nothing to be seen, there is nothing to lift: a picture whose brightest
-    hundredth is at 8 levels of 255 or more gets all of its tone, and at 3 none.
+    hundredth is at 8 levels of 255 or more gets all of its tone, and at 3 none, unless it is dark
+    and not flat (16 bits hold such pictures): one whose standard deviation is a quarter of its mean
+    gets all as well, and of 0.12 none.
 
     Args:
         width: of the zone, as a share of the picture's level; 0 for none.
@@ -86,7 +88,10 @@ class DeadZone(layers.Layer):
         if self.darkening or self.least_lift:
             may = self._may_darken(largest, lift)
             share = share * (may + (1.0 - may) * self._kept(lift) * (1.0 - slight))
-        seen = _rise(brightest(largest), self.NOTHING, self.SOMETHING)
+        mean = ops.mean(largest, axis=(1, 2))[:, None]
+        contrast = ops.std(largest, axis=(1, 2))[:, None] / (mean + 1e-5)
+        bright = _rise(brightest(largest), self.NOTHING, self.SOMETHING)
+        seen = ops.maximum(bright, _rise(contrast, 0.12, 0.25))
         share, over = share * seen, over * seen
         # Zeros change nothing, but for the grid, which is relative to the guide's exposure.
         log_exposure = parameters[:, EXPOSURE:VEIL]

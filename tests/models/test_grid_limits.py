@@ -141,6 +141,15 @@ def test_where_there_is_nothing_to_be_seen_nothing_is_lifted(level, bright, shar
     assert left[0, grid.VEIL] / 0.01 == pytest.approx(share, abs=1e-3)
 
 
+@pytest.mark.parametrize(("contrast", "share"), [(0.1, 0.0), (0.185, 0.5), (0.3, 1.0)])
+def test_what_is_dark_and_not_flat_is_lifted(contrast, share):
+    """As a picture of 16 bits may be of which nothing is brighter than a level of 8 bits."""
+    images = np.full((1, 32, 32, 3), (1 - contrast) / 255, np.float32)
+    images[:, 16:] = (1 + contrast) / 255
+    left = limited(images, gain(2.0), 0.0, 0.04, 0.31)
+    assert left[0, -1] / 2.0 == pytest.approx(share, abs=1e-2)
+
+
 def test_what_is_over_exposed_is_not_brightened_slightly():
     images = np.full((1, 32, 32, 3), 0.4, np.float32)
     images[:, :8] = 1.0
